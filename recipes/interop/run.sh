@@ -5,7 +5,7 @@
 #
 # BIN has pd-server, tikv-server and tikv-ctl. WORK keeps what is built and downloaded. Without names, every client runs.
 # REWRITE=1 writes the results of the client `go` to expected.txt; the other clients are compared with them.
-# Prints one line of totals in the end. Exits with 1 if a result differs, or if no client ran.
+# Prints one line of totals at the end. Exits with 1 if a result differs, or if no client ran.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$2"
@@ -48,7 +48,7 @@ await() {
     return 1
 }
 
-# Needs no other program than bash.
+# Asks without curl, which may be missing.
 ask_pd() {
     exec 9<>"/dev/tcp/${pd%:*}/${pd#*:}"
     printf 'GET %s HTTP/1.0\r\nHost: pd\r\n\r\n' "$1" >&9
@@ -82,7 +82,7 @@ start_cluster() {
 
 # Splits the keys of each client, so that its batches, scans and commits cross regions.
 split_regions() {
-    local region count=1 client
+    local region count=1 client key
     region=$(ask_pd /pd/api/v1/regions | sed -nE 's/^ *"id": ([0-9]+),$/\1/p' | head -n 1)
     # In the order of the keys: the last region keeps its id.
     for key in $(for client in $(clients | sort); do echo "$client/r/m" "$client/t/m"; done); do

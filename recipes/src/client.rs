@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use api_version::KvFormat;
-use kvproto::{kvrpcpb, tikvpb::tikv_client::TikvClient};
 use tikv_client::{
     CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, Transaction, TransactionClient,
     TransactionOptions,
@@ -13,7 +12,10 @@ use tikv_client::{
 use tokio::sync::Mutex;
 use tracepoints::{Req, field::client_operation, printable::escape_readable};
 
-use crate::directive::{Begin, Change, Commit, Op};
+use crate::{
+    directive::{Begin, Change, Commit, Op},
+    rpc::Replica,
+};
 
 /// Timeout of the client's requests: a person may hold a request for hours.
 const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -23,18 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 pub struct Clients {
     txn: TransactionClient,
     raw: RawClient,
-    /// The transactions that `begin` began, by their names.
-    begun: Arc<Mutex<BTreeMap<String, Transaction>>>,
+    begun: Arc<Mutex<Begun>>,
 }
 
-/// A follower with a replica of the key's region, and the context of a request to it.
-#[derive(Clone, Debug)]
-pub struct Replica {
-    /// Address of its store.
-    pub addr: String,
-    /// Region, epoch and peer.
-    pub context: kvrpcpb::Context,
-}
+/// The transactions that `begin` began, by their names. Each has its lock: a heartbeat may be held while others run.
+type Begun = BTreeMap<String, Arc<Mutex<Transaction>>>;
 
 impl Clients {
     /// Connects both clients to the PD at `pd`. On API V2 they use the keyspace DEFAULT.
@@ -123,22 +118,18 @@ impl Clients {
             }
             Op::FollowerGet { key } => {
                 let follower = follower.context("expected a running follower, found none")?;
-                let version = self.timestamp().await?;
-                follower_get(follower, key, version).await
+                Ok(show(follower.read(key, self.timestamp().await?).await?))
             }
             Op::Commit { txn } => {
-                let mut txn = self.take(txn).await?;
-                txn.commit().await?;
+                self.take(txn).await?.lock().await.commit().await?;
                 Ok("ok".into())
             }
             Op::Rollback { txn } => {
-                self.take(txn).await?.rollback().await?;
+                self.take(txn).await?.lock().await.rollback().await?;
                 Ok("ok".into())
             }
             Op::HeartBeat { txn } => {
-                let mut begun = self.begun.lock().await;
-                let txn = begun.get_mut(txn).with_context(|| ended(txn))?;
-                txn.send_heart_beat().await?;
+                self.find(txn).await?.lock().await.send_heart_beat().await?;
                 Ok("ok".into())
             }
             Op::BatchGet { keys } => {
@@ -164,14 +155,14 @@ impl Clients {
         };
         // A scenario may end with an open transaction.
         let txn = self.txn.begin_with_options(options.drop_check(CheckLevel::None)).await?;
-        self.begun.lock().await.insert(name.to_owned(), txn);
+        self.begun.lock().await.insert(name.to_owned(), Arc::new(Mutex::new(txn)));
         Ok(())
     }
 
     /// Reads or writes in a transaction that has begun.
     pub async fn change(&self, name: &str, change: &Change) -> Result<String> {
-        let mut begun = self.begun.lock().await;
-        let txn = begun.get_mut(name).with_context(|| ended(name))?;
+        let txn = self.find(name).await?;
+        let mut txn = txn.lock().await;
         match change {
             Change::Get { key } => return Ok(show(txn.get(key.clone()).await?)),
             Change::Put { key, value } => txn.put(key.clone(), value.clone()).await?,
@@ -180,7 +171,12 @@ impl Clients {
         Ok("ok".into())
     }
 
-    async fn take(&self, name: &str) -> Result<Transaction> {
+    async fn find(&self, name: &str) -> Result<Arc<Mutex<Transaction>>> {
+        self.begun.lock().await.get(name).cloned().with_context(|| ended(name))
+    }
+
+    /// Takes a transaction that ends now.
+    async fn take(&self, name: &str) -> Result<Arc<Mutex<Transaction>>> {
         self.begun.lock().await.remove(name).with_context(|| ended(name))
     }
 
@@ -234,19 +230,6 @@ fn options(commit: Commit) -> TransactionOptions {
         Commit::Async => options.use_async_commit(),
         Commit::OnePc => options.try_one_pc(),
     }
-}
-
-/// Reads a key on a follower.
-async fn follower_get(follower: Replica, key: &[u8], version: u64) -> Result<String> {
-    let context = kvrpcpb::Context { replica_read: true, ..follower.context };
-    let request =
-        kvrpcpb::GetRequest { context: Some(context), key: key.to_vec(), version, ..Default::default() };
-    let mut client = TikvClient::connect(format!("http://{}", follower.addr)).await?;
-    let reply = client.kv_get(request).await?.into_inner();
-    if reply.region_error.is_some() || reply.error.is_some() {
-        bail!("the follower refused the read: {:?} {:?}", reply.region_error, reply.error);
-    }
-    Ok(show((!reply.not_found).then_some(reply.value)))
 }
 
 /// Formats `key=value` pairs in their order.

@@ -6,9 +6,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use api_version::KvFormat;
-use kvproto::{deadlock::WaitForEntry, debugpb, kvrpcpb, tikvpb::tikv_client::TikvClient};
-use pd::client::PdClient;
-use pd::server::{PdConfig, PdHandle, PdServer};
+use kvproto::{
+    deadlock::WaitForEntry,
+    debugpb,
+    kvrpcpb::{self, PrewriteRequest},
+};
+use pd::{
+    client::PdClient,
+    server::{PdConfig, PdHandle, PdServer},
+};
 use raftstore::{RaftRouter, debug::RegionMeta, store::CasualMessage};
 use server::{
     StartOptions, TikvServer,
@@ -19,7 +25,12 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tracepoints::{Probe, probe::RaftProbe};
 
-use crate::{client::Replica, directive::Who, rows::Rows, temporary};
+use crate::{
+    directive::Who,
+    rows::Rows,
+    rpc::{Replica, mutation},
+    temporary,
+};
 
 /// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(30);
@@ -176,8 +187,13 @@ impl Cluster {
 
     /// The store that leads the key's region: of the peers that claim to lead, the one of the highest term.
     pub fn leader_of(&self, key: &[u8]) -> Result<u64> {
+        Ok(self.leader_meta_of(key)?.raft.store)
+    }
+
+    /// The state of the peer that leads the key's region.
+    fn leader_meta_of(&self, key: &[u8]) -> Result<RegionMeta> {
         let region = self.region_of(key)?;
-        self.wait("no store leads the region", |c| c.leader(region))
+        self.wait("no store leads the region", |c| c.leader_meta(region))
     }
 
     /// As [`Cluster::leader_of`], but asks PD if the leader does not answer because it is held at a gate.
@@ -187,8 +203,12 @@ impl Cluster {
     }
 
     fn leader(&self, region: u64) -> Option<u64> {
+        self.leader_meta(region).map(|m| m.raft.store)
+    }
+
+    fn leader_meta(&self, region: u64) -> Option<RegionMeta> {
         let leaders = self.metas(region).into_iter().filter(|m| m.raft.role == "Leader");
-        leaders.max_by_key(|m| m.raft.term).map(|m| m.raft.store)
+        leaders.max_by_key(|m| m.raft.term)
     }
 
     /// Polls `done` until it returns a value. After [`BOUND`], fails with `failure` as the error's begin.
@@ -287,10 +307,8 @@ impl Cluster {
     /// Moves the leadership of the region to a store, and waits until it leads.
     pub fn transfer_leader(&mut self, who: Who) -> Result<String> {
         let to = self.slots[self.slot_of(who)?].store_id;
-        let region = self.region_of(b"")?;
-        let from = self.leader_of(b"")?;
-        let meta =
-            self.metas(region).into_iter().find(|m| m.raft.store == from).context("the leader is gone")?;
+        let meta = self.leader_meta_of(b"")?;
+        let (region, from) = (meta.region.id, meta.raft.store);
         let peer = meta
             .region
             .peers
@@ -373,7 +391,7 @@ impl Cluster {
         let pd = self.pd_endpoint();
         self.runtime
             .block_on(async { PdClient::connect(&[pd]).await?.update_gc_safe_point(safe_point).await })?;
-        self.wait("a store has not the safe point", |c| {
+        self.wait("a store did not get the safe point", |c| {
             c.servers().all(|s| s.gc_state().is_none_or(|(ts, _)| ts >= safe_point)).then_some(())
         })?;
         // The first compaction leaves a delete that has older versions, the second finds it alone.
@@ -382,7 +400,7 @@ impl Cluster {
                 let engines = server.engines().context("the store is stopped")?;
                 engines.kv.compact_range_cf(engine_rocks::CF_WRITE, None, None)?;
             }
-            self.wait("the GC worker does not end", |c| {
+            self.wait("the GC worker did not end", |c| {
                 c.servers().all(|s| s.gc_state().is_none_or(|(_, pending)| pending == 0)).then_some(())
             })?;
         }
@@ -405,15 +423,26 @@ impl Cluster {
         })
     }
 
-    /// Returns the leader of the key's region: its address, and the context of requests.
+    /// Returns the leader of the key's region.
     ///
     /// # Errors
     /// If no store leads the region.
-    pub fn place(&self, key: &[u8]) -> Result<(String, kvrpcpb::Context)> {
-        Ok((self.addr(self.leader_of(key)?)?, self.context(key)?))
+    pub fn leader_replica(&self, key: &[u8]) -> Result<Replica> {
+        let meta = self.leader_meta_of(key)?;
+        self.replica(&meta, meta.raft.store)
     }
 
-    /// Returns who waits for whom, from all running stores.
+    fn replica(&self, meta: &RegionMeta, store: u64) -> Result<Replica> {
+        let context = kvrpcpb::Context {
+            region_id: meta.region.id,
+            region_epoch: meta.region.region_epoch,
+            peer: meta.region.peers.iter().find(|p| p.store_id == store).cloned(),
+            ..Default::default()
+        };
+        Ok(Replica { addr: self.addr(store)?, context })
+    }
+
+    /// Returns the waits for locks on all running stores.
     pub fn lock_waits(&self) -> Vec<WaitForEntry> {
         let storages = self.slots.iter().filter_map(|slot| slot.server.as_ref()?.storage());
         self.runtime.block_on(async {
@@ -433,77 +462,36 @@ impl Cluster {
 
     /// Builds the context that a client sends with a request for this key: region, epoch and leader.
     pub fn context(&self, key: &[u8]) -> Result<kvrpcpb::Context> {
-        let region = self.region_of(key)?;
-        let leader = self.leader_of(key)?;
-        let meta =
-            self.metas(region).into_iter().find(|m| m.raft.store == leader).context("the leader is gone")?;
-        Ok(kvrpcpb::Context {
-            region_id: region,
-            region_epoch: meta.region.region_epoch,
-            peer: meta.region.peers.iter().find(|p| p.store_id == leader).cloned(),
-            ..Default::default()
-        })
+        Ok(self.leader_replica(key)?.context)
     }
 
     /// Finds the running follower of the key's region with the smallest store id.
     pub fn follower_of(&self, key: &[u8]) -> Result<Replica> {
-        let (region, leader) = (self.region_of(key)?, self.leader_of(key)?);
-        let meta =
-            self.metas(region).into_iter().find(|m| m.raft.store == leader).context("the leader is gone")?;
-        let others = meta.region.peers.iter().filter(|p| p.store_id != leader);
-        let running = others.filter(|p| self.addr(p.store_id).is_ok());
-        let peer = *running.min_by_key(|p| p.store_id).context("no follower of the region is running")?;
-        let context = kvrpcpb::Context { peer: Some(peer), ..self.context(key)? };
-        Ok(Replica { addr: self.addr(peer.store_id)?, context })
+        let meta = self.leader_meta_of(key)?;
+        let others = meta.region.peers.iter().map(|p| p.store_id).filter(|store| *store != meta.raft.store);
+        let running = others.filter(|store| self.addr(*store).is_ok());
+        self.replica(&meta, running.min().context("no follower of the region is running")?)
     }
 
     /// Commits one key of a transaction.
     pub fn commit(&self, key: &[u8], start_ts: u64, commit_ts: u64) -> Result<()> {
-        let addr = self.addr(self.leader_of(key)?)?;
-        let request = kvrpcpb::CommitRequest {
-            context: Some(self.context(key)?),
-            keys: vec![key.to_vec()],
-            start_version: start_ts,
-            commit_version: commit_ts,
-            ..Default::default()
-        };
-        let reply = self.runtime.block_on(async move {
-            let mut client = TikvClient::connect(format!("http://{addr}")).await?;
-            anyhow::Ok(client.kv_commit(request).await?.into_inner())
-        })?;
-        if reply.region_error.is_some() || reply.error.is_some() {
-            bail!("the store refused the commit: {:?} {:?}", reply.region_error, reply.error);
-        }
-        Ok(())
+        let leader = self.leader_replica(key)?;
+        self.runtime.block_on(leader.commit(vec![key.to_vec()], start_ts, commit_ts))
     }
 
     /// Writes locks, as a client does that stops between prewrite and commit. The first key is the primary.
     pub fn prewrite(&self, pairs: &[(Vec<u8>, Vec<u8>)], start_ts: u64, ttl_ms: u64) -> Result<()> {
-        let (key, _) = pairs.first().context("expected a key to lock, found none")?;
-        let put = |(key, value): &(Vec<u8>, Vec<u8>)| kvrpcpb::Mutation {
-            op: kvrpcpb::Op::Put as i32,
-            key: key.clone(),
-            value: value.clone(),
-            ..Default::default()
-        };
-        let addr = self.addr(self.leader_of(key)?)?;
-        let request = kvrpcpb::PrewriteRequest {
-            context: Some(self.context(key)?),
-            mutations: pairs.iter().map(put).collect(),
-            primary_lock: key.to_vec(),
+        let (primary, _) = pairs.first().context("expected a key to lock, found none")?;
+        let leader = self.leader_replica(primary)?;
+        let mutations = pairs.iter().map(|(key, value)| mutation(kvrpcpb::Op::Put, key, value));
+        self.runtime.block_on(leader.prewrite(PrewriteRequest {
+            mutations: mutations.collect(),
+            primary_lock: primary.clone(),
             start_version: start_ts,
             lock_ttl: ttl_ms,
             txn_size: pairs.len() as u64,
             ..Default::default()
-        };
-        let reply = self.runtime.block_on(async move {
-            let mut client = TikvClient::connect(format!("http://{addr}")).await?;
-            anyhow::Ok(client.kv_prewrite(request).await?.into_inner())
-        })?;
-        if reply.region_error.is_some() || !reply.errors.is_empty() {
-            bail!("the store refused the prewrite: {:?} {:?}", reply.region_error, reply.errors);
-        }
-        Ok(())
+        }))
     }
 }
 

@@ -251,7 +251,7 @@ pub enum Directive {
     Lock { pairs: Vec<(Vec<u8>, Vec<u8>)>, ttl_ms: u64 },
     /// Commit the primary of the last `lock`, and leave its other locks.
     CommitPrimary,
-    /// Begin a transaction and give it a name.
+    /// Begin a transaction of the TiKV client and give it a name.
     Begin { txn: String, kind: Begin },
     /// Read or write in a transaction that `begin` began.
     In { txn: String, change: Change },
@@ -366,7 +366,11 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             Directive::In { txn, .. } if !begun.contains(&txn) => {
                 return Err(fail(format!("expected `begin {txn}` before `in {txn}`, found none")));
             }
-            Directive::Run(op) | Directive::Step { op, .. } | Directive::Hold { op, .. } => {
+            Directive::Run(op)
+            | Directive::Step { op, .. }
+            | Directive::Hold { op, .. }
+            | Directive::Waiting(op)
+            | Directive::Aside(op) => {
                 if let Some(txn) = txn_of(&op).filter(|txn| !begun.contains(*txn)) {
                     return Err(fail(format!("expected `begin {txn}` before `{}`, found none", block.text)));
                 }
@@ -565,7 +569,7 @@ fn parse_change(words: &[&str]) -> Result<Change, String> {
     }
 }
 
-/// The transaction that an operation ends or extends.
+/// The transaction of `begin` that an operation ends or extends.
 fn txn_of(op: &Op) -> Option<&str> {
     match op {
         Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => Some(txn),

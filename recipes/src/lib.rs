@@ -11,6 +11,7 @@ pub mod overhead;
 pub mod pessimistic;
 pub mod print;
 pub mod rows;
+pub mod rpc;
 pub mod runner;
 pub mod scenario;
 pub mod temporary;

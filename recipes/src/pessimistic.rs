@@ -1,19 +1,18 @@
-//! Pessimistic transactions of a scenario: each by name, and their requests. Several run side by side, so they
-//! use the RPCs themselves, and a client per transaction.
+//! Pessimistic transactions of a scenario: each by name, and their requests. The runner sends the requests itself,
+//! since the TiKV client has no call for fair locking, no-wait or a wait of a given time.
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::{
     deadlock::WaitForEntry,
     kvrpcpb::{
-        self, CommitRequest, KeyError, Mutation, PessimisticLockKeyResultType, PessimisticLockRequest,
-        PessimisticLockWakeUpMode, PessimisticRollbackRequest, PrewriteRequest,
-        prewrite_request::PessimisticAction,
+        KeyError, Op, PessimisticLockKeyResultType, PessimisticLockRequest, PessimisticLockWakeUpMode,
+        PrewriteRequest, prewrite_request::PessimisticAction,
     },
-    tikvpb::tikv_client::TikvClient,
 };
-use tonic::transport::Channel;
 use tracepoints::{Req, field::client_operation, printable::escape_readable};
+
+use crate::rpc::{Replica, mutation};
 
 /// Time to live of the locks.
 const TTL_MS: u64 = 3_600_000;
@@ -21,8 +20,7 @@ const TTL_MS: u64 = 3_600_000;
 /// A transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Txn {
-    /// Its start timestamp.
-    pub start_ts: u64,
+    start_ts: u64,
     /// The keys that it has locked or tried to lock; the first one is the primary.
     keys: Vec<Vec<u8>>,
 }
@@ -31,13 +29,10 @@ pub struct Txn {
 #[derive(Debug, Default)]
 pub struct Txns(BTreeMap<String, Txn>);
 
-/// The leader of a key's region: address and context.
-pub type Place = (String, kvrpcpb::Context);
-
 /// A request for a lock.
 #[derive(Clone, Debug)]
 pub struct LockCall {
-    addr: String,
+    leader: Replica,
     request: PessimisticLockRequest,
 }
 
@@ -48,10 +43,10 @@ impl Txns {
     }
 
     fn get(&mut self, name: &str) -> Result<&mut Txn> {
-        self.0.get_mut(name).with_context(|| format!("no transaction is named {name}; write `begin {name}`"))
+        self.0.get_mut(name).with_context(|| not_begun(name))
     }
 
-    /// Makes the request that locks `key`. `wait_ms`: as `wait_timeout` of the request.
+    /// Makes the request to the key's leader that locks `key`. `wait_ms`: as `wait_timeout` of the request.
     ///
     /// # Errors
     /// If the transaction was not begun.
@@ -59,7 +54,7 @@ impl Txns {
         &mut self,
         name: &str,
         key: &[u8],
-        (addr, context): Place,
+        leader: Replica,
         for_update_ts: u64,
         (wait_ms, fair): (i64, bool),
     ) -> Result<LockCall> {
@@ -69,9 +64,9 @@ impl Txns {
             txn.keys.push(key.to_vec());
         }
         let mut request = PessimisticLockRequest {
-            context: Some(context),
-            mutations: vec![mutation(kvrpcpb::Op::PessimisticLock, key, b"")],
-            primary_lock: txn.keys[0].clone(),
+            context: Some(leader.context.clone()),
+            mutations: vec![mutation(Op::PessimisticLock, key, b"")],
+            primary_lock: txn.primary()?.to_vec(),
             start_version: txn.start_ts,
             for_update_ts,
             lock_ttl: TTL_MS,
@@ -83,7 +78,7 @@ impl Txns {
         if fair {
             request.set_wake_up_mode(PessimisticLockWakeUpMode::WakeUpModeForceLock);
         }
-        Ok(LockCall { addr, request })
+        Ok(LockCall { leader, request })
     }
 
     /// Ends a transaction; returns it.
@@ -91,7 +86,7 @@ impl Txns {
     /// # Errors
     /// If the transaction was not begun.
     pub fn end(&mut self, name: &str) -> Result<Txn> {
-        self.0.remove(name).with_context(|| format!("no transaction is named {name}; write `begin {name}`"))
+        self.0.remove(name).with_context(|| not_begun(name))
     }
 }
 
@@ -108,16 +103,9 @@ impl Txn {
     ///
     /// # Errors
     /// If the store refuses it.
-    pub async fn commit(
-        self,
-        (addr, context): Place,
-        value: &[u8],
-        (at, commit_ts): (u64, u64),
-    ) -> Result<()> {
-        let mut client = connect(&addr).await?;
+    pub async fn commit(self, leader: &Replica, value: &[u8], (at, commit_ts): (u64, u64)) -> Result<()> {
         let prewrite = PrewriteRequest {
-            context: Some(context.clone()),
-            mutations: self.keys.iter().map(|key| mutation(kvrpcpb::Op::Put, key, value)).collect(),
+            mutations: self.keys.iter().map(|key| mutation(Op::Put, key, value)).collect(),
             primary_lock: self.primary()?.to_vec(),
             start_version: self.start_ts,
             lock_ttl: TTL_MS,
@@ -126,40 +114,16 @@ impl Txn {
             pessimistic_actions: vec![PessimisticAction::DoPessimisticCheck as i32; self.keys.len()],
             ..Default::default()
         };
-        let reply = client.kv_prewrite(prewrite).await?.into_inner();
-        if reply.region_error.is_some() || !reply.errors.is_empty() {
-            bail!("the store refused the prewrite: {:?} {:?}", reply.region_error, reply.errors);
-        }
-        let commit = CommitRequest {
-            context: Some(context),
-            keys: self.keys,
-            start_version: self.start_ts,
-            commit_version: commit_ts,
-            ..Default::default()
-        };
-        let reply = client.kv_commit(commit).await?.into_inner();
-        if reply.region_error.is_some() || reply.error.is_some() {
-            bail!("the store refused the commit: {:?} {:?}", reply.region_error, reply.error);
-        }
-        Ok(())
+        leader.prewrite(prewrite).await?;
+        leader.commit(self.keys, self.start_ts, commit_ts).await
     }
 
     /// Releases all locks.
     ///
     /// # Errors
     /// If the store refuses it.
-    pub async fn rollback(self, (addr, context): Place) -> Result<()> {
-        let request = PessimisticRollbackRequest {
-            context: Some(context),
-            keys: self.keys,
-            start_version: self.start_ts,
-            for_update_ts: u64::MAX - 1,
-        };
-        let reply = connect(&addr).await?.kv_pessimistic_rollback(request).await?.into_inner();
-        if reply.region_error.is_some() || !reply.errors.is_empty() {
-            bail!("the store refused the rollback: {:?} {:?}", reply.region_error, reply.errors);
-        }
-        Ok(())
+    pub async fn rollback(self, leader: &Replica) -> Result<()> {
+        leader.pessimistic_rollback(self.keys, self.start_ts).await
     }
 }
 
@@ -177,7 +141,7 @@ impl LockCall {
     }
 
     async fn send(self) -> Result<String> {
-        let mut client = connect(&self.addr).await?;
+        let mut client = self.leader.connect().await?;
         let reply = client.kv_pessimistic_lock(self.request).await?.into_inner();
         if let Some(e) = reply.region_error {
             bail!("region error: {}", e.message);
@@ -204,12 +168,8 @@ impl LockCall {
     }
 }
 
-fn mutation(op: kvrpcpb::Op, key: &[u8], value: &[u8]) -> Mutation {
-    Mutation { op: op as i32, key: key.to_vec(), value: value.to_vec(), ..Default::default() }
-}
-
-async fn connect(addr: &str) -> Result<TikvClient<Channel>> {
-    Ok(TikvClient::connect(format!("http://{addr}")).await?)
+fn not_begun(name: &str) -> String {
+    format!("no transaction is named {name}; write `pessimistic-begin {name}` before this directive")
 }
 
 fn error_text(e: &KeyError) -> String {

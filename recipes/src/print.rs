@@ -19,8 +19,8 @@ use tracepoints::{
 /// Each request has its outcome and the reason why the client sent it. With `inside`, the steps inside of a stage
 /// are printed, too, indented and each with its outcome.
 ///
-/// Omits the client's background requests, such as heartbeats while a person holds the operation, unless the operation
-/// itself is a heartbeat.
+/// Omits the client's background requests, such as heartbeats while a person holds the operation. An operation that is
+/// itself a heartbeat keeps them.
 pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -> String {
     let beat = client_operation("heart_beat");
     let is_beat = steps.iter().any(|s| s.fields.get("op") == Some(&beat));

@@ -12,13 +12,14 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use tracepoints::{EngineClock, Req, SessionConfig, Stage, session::Mode};
 
 use crate::{
-    client::{Clients, Replica},
+    client::Clients,
     cluster::{Cluster, ClusterConfig},
     directive::{self, Directive, Op},
     front::{Front, Quiet},
     operation::{self, Operation},
     pessimistic::{LockCall, Txns, wait_text},
     print::{self, Symbols},
+    rpc::Replica,
     scenario::{Block, Scenario},
 };
 
@@ -41,6 +42,7 @@ pub struct Runner {
     scenario: Scenario,
     next: usize,
     held: Option<Operation>,
+    /// The transactions of `pessimistic-begin`; those of `begin` are in the clients.
     txns: Txns,
     /// The operation that runs beside the others.
     aside: Option<JoinHandle<Result<String>>>,
@@ -146,8 +148,8 @@ impl Runner {
             return Ok(Work::Client(clients, op.clone(), self.names.clone(), follower));
         };
         let for_update_ts = self.runtime.block_on(bounded(clients.timestamp()))?;
-        let place = self.started()?.place(key)?;
-        Ok(Work::Lock(self.txns.lock(txn, key, place, for_update_ts, (*wait_ms, *fair))?))
+        let leader = self.started()?.leader_replica(key)?;
+        Ok(Work::Lock(self.txns.lock(txn, key, leader, for_update_ts, (*wait_ms, *fair))?))
     }
 
     fn execute(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
@@ -255,24 +257,24 @@ impl Runner {
                 Ok(self.symbols.clean(&text))
             }
             Directive::LockWaits => {
-                let mut waits: Vec<_> = self.started()?.lock_waits();
+                let mut waits = self.started()?.lock_waits();
                 waits.sort_by_key(|wait| (wait.txn, wait.wait_for_txn));
                 let lines: Vec<_> = waits.iter().map(|wait| self.symbols.clean(&wait_text(wait))).collect();
                 Ok(if lines.is_empty() { "no request waits".into() } else { lines.join("\n") })
             }
             Directive::PessimisticCommit { txn, value } => {
                 let (txn, clients) = (self.txns.end(&txn)?, self.clients()?);
-                let place = self.started()?.place(txn.primary()?)?;
+                let leader = self.started()?.leader_replica(txn.primary()?)?;
                 self.runtime.block_on(bounded(async {
                     let ts = (clients.timestamp().await?, clients.timestamp().await?);
-                    txn.commit(place, &value, ts).await
+                    txn.commit(&leader, &value, ts).await
                 }))?;
                 Ok("ok".into())
             }
             Directive::PessimisticRollback { txn } => {
                 let txn = self.txns.end(&txn)?;
-                let place = self.started()?.place(txn.primary()?)?;
-                self.runtime.block_on(bounded(txn.rollback(place)))?;
+                let leader = self.started()?.leader_replica(txn.primary()?)?;
+                self.runtime.block_on(bounded(txn.rollback(&leader)))?;
                 Ok("ok".into())
             }
             other => bail!("expected a directive of pessimistic transactions, found {other:?}"),
@@ -433,7 +435,8 @@ impl Runner {
         Ok(format!("{time}, {same}"))
     }
 
-    /// Waits for the operation's end and, unless only the result is printed, for the replicas; formats stages and result.
+    /// Waits for the operation's end and, unless only the result is printed, for the replicas. Formats stages and
+    /// result.
     fn finish(&mut self, mut running: Operation, detail: Detail, front: &mut dyn Front) -> Result<String> {
         let outcome = running.wait(BOUND)?;
         let outcome = self.symbols.clean(&outcome);

@@ -1,4 +1,4 @@
-//! Concurrent transactions of real clients on three stores, while leaders move, stores are cut off and stores are killed.
+//! Concurrent transactions of real clients on three stores, while leaders move and stores are cut off and killed.
 //! The histories must be snapshot isolation in the order of real time.
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +29,7 @@ const KEYS: u32 = 3;
 const ACCOUNTS: u32 = 4;
 const BALANCE: u64 = 25;
 
-/// What a transaction of the workload does with its client's transaction.
+/// Operations of one transaction of the workload.
 #[derive(Clone, Copy)]
 enum Workload {
     /// Reads two lists and appends to one of them.
@@ -59,7 +59,7 @@ impl Client {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let connect = TransactionClient::new(vec![cluster.pd_endpoint()]);
         let client = runtime.block_on(async { tokio::time::timeout(BOUND, connect).await }).unwrap().unwrap();
-        // Each way to commit has its client.
+        // The clients differ in their way to commit.
         let options = match process % 4 {
             0 => TransactionOptions::new_optimistic(),
             1 => TransactionOptions::new_optimistic().use_async_commit(),
@@ -166,7 +166,8 @@ fn account_key(account: u32) -> Vec<u8> {
     format!("account{account}").into_bytes()
 }
 
-/// Reads a key. A pessimistic transaction locks what it reads: its plain reads are of its start, and its writes are not.
+/// Reads a key. A pessimistic transaction locks the key: a plain read returns the value at its start, but its writes
+/// follow later versions.
 async fn read(txn: &mut Open, key: Vec<u8>) -> Result<Option<String>, tikv_client::Error> {
     let value = if txn.locks { txn.inner.get_for_update(key).await? } else { txn.inner.get(key).await? };
     Ok(value.map(|text| String::from_utf8(text).unwrap()))

@@ -109,20 +109,20 @@ fn parse(
     Ok(opt)
 }
 
-/// Removes `--help` from `help --help` and `raft help --help`: the command `help` has no flags, and prints the help anyway.
+/// Removes `--help` from `help --help` and `raft help --help`: the command `help` has no flags, and prints the help
+/// anyway.
 fn without_help_of_help(
     tool: &clap::Command,
     args: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let mut command = Some(tool);
-    let names = args.iter().skip(1).take_while(|arg| {
-        let parent = command.take().filter(|_| *arg != "help");
-        command = parent.and_then(|parent| parent.find_subcommand(arg));
-        command.is_some()
-    });
-    let help = 1 + names.count();
-    if args.get(help).is_some_and(|arg| arg == "help") {
+    let (mut command, mut at) = (tool, 1);
+    while let Some(subcommand) =
+        args.get(at).filter(|arg| *arg != "help").and_then(|arg| command.find_subcommand(arg))
+    {
+        (command, at) = (subcommand, at + 1);
+    }
+    if args.get(at).is_some_and(|arg| arg == "help") {
         args.retain(|arg| arg != "--help" && arg != "-h");
     }
     args

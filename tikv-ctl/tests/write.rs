@@ -154,7 +154,7 @@ fn a_flashback_restores_old_values_and_is_undone() {
         let found: serde_json::Value = serde_json::from_str(&out).unwrap();
         found[0]["read"].clone()
     };
-    // Reads return the values as of timestamp 15. The values and locks of later transactions are removed.
+    // A read returns the value at timestamp 15. The flashback has removed later values and locks.
     assert_eq!(
         (&read("a")["returned_commit_ts"], &read("a")["lock"]),
         (&101.into(), &serde_json::Value::Null)

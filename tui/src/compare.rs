@@ -6,6 +6,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
+use tracepoints::trace::Step;
 
 use crate::{
     recording::{self, open::is_recording, table},
@@ -103,12 +104,12 @@ pub fn print(before: &Run, after: &Run, json: bool, out: &mut dyn Write) -> Resu
         let wall = units::duration(crate::state::path::wall_ns(&run.steps));
         writeln!(out, "{word} {}{outcome}, {wall}, {} steps", run.title, run.steps.len())?;
     }
-    let rows: Vec<Vec<String>> = pairs.iter().map(|p| row(p, before, after)).collect();
+    let rows: Vec<Vec<String>> = pairs.iter().map(|p| row(p, &before.steps, &after.steps)).collect();
     out.write_all(table::lines(COLUMNS, &rows).as_bytes())?;
     Ok(writeln!(out, "{}", summary(&pairs))?)
 }
 
-/// Counts the differences: `18 steps in both (2 slower, 1 faster, 0 with other fields), 3 only after`.
+/// Counts the steps in both runs, those that differ, and those of only one run.
 pub fn summary(pairs: &[Pair]) -> String {
     let count = |sign: &str| pairs.iter().filter(|p| p.sign() == sign).count();
     let both = pairs.iter().filter(|p| p.before.is_some() && p.after.is_some()).count();
@@ -120,12 +121,10 @@ pub fn summary(pairs: &[Pair]) -> String {
 }
 
 /// The cells of a row: sign, request, stage, times, their difference, and the fields that differ.
-pub fn row(pair: &Pair, before: &Run, after: &Run) -> Vec<String> {
-    let (old, new) = (pair.before.map(|i| &before.steps[i]), pair.after.map(|i| &after.steps[i]));
+pub fn row(pair: &Pair, before: &[Step], after: &[Step]) -> Vec<String> {
+    let (old, new) = (pair.before.map(|i| &before[i]), pair.after.map(|i| &after[i]));
     let Some(step) = new.or(old) else { return Vec::new() };
-    let took = |step: Option<&tracepoints::trace::Step>| {
-        step.map_or_else(|| "-".to_owned(), |s| units::duration(s.dur_ns))
-    };
+    let took = |step: Option<&Step>| step.map_or_else(|| "-".to_owned(), |s| units::duration(s.dur_ns));
     let delta = match (old, new) {
         (Some(old), Some(new)) if new.dur_ns >= old.dur_ns => {
             format!("+{}", units::duration(new.dur_ns - old.dur_ns))
@@ -147,7 +146,7 @@ pub fn row(pair: &Pair, before: &Run, after: &Run) -> Vec<String> {
 fn object(pair: &Pair, before: &Run, after: &Run) -> serde_json::Value {
     let (old, new) = (pair.before.map(|i| &before.steps[i]), pair.after.map(|i| &after.steps[i]));
     let step = new.or(old);
-    let side = |step: Option<&tracepoints::trace::Step>| {
+    let side = |step: Option<&Step>| {
         step.map(|s| json!({ "step": s.step, "store": s.store, "dur_ns": s.dur_ns, "fields": s.fields }))
     };
     json!({

@@ -16,7 +16,6 @@ mod session;
 mod sources;
 mod stepper;
 mod threads;
-mod timestamps;
 mod tree;
 mod twin;
 mod types;

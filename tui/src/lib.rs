@@ -11,7 +11,6 @@ pub mod compare;
 pub mod dap;
 pub mod editor;
 pub mod export;
-pub mod function_name;
 pub mod input;
 #[cfg(feature = "embedded")]
 pub mod overhead;

@@ -7,7 +7,7 @@ mod symbols;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tracepoints::printable::{note, print};
 
 pub use places::{Missing, Probe, Probes};
@@ -34,6 +34,13 @@ pub fn probes(binary: &Path) -> Result<Probes> {
 pub fn run(args: &ScriptsArgs) -> Result<()> {
     let found = probes(&args.binary)?;
     let binary = std::path::absolute(&args.binary).context("cannot read the working directory")?;
+    if !can_be_quoted(&binary) {
+        bail!(
+            "expected a path without quotes, backslashes and control characters, found {:?}: a script contains it in \
+             quotes; link the binary under another name",
+            binary
+        );
+    }
     print(&text(args.tool, &binary, &found, args.trace)).context("cannot write to standard output")?;
     for missing in &found.missing {
         note(format_args!("not in {}: {missing}", args.binary.display()));
@@ -47,6 +54,11 @@ pub fn run(args: &ScriptsArgs) -> Result<()> {
     Ok(())
 }
 
+/// Whether the quotes of each script can contain the path.
+fn can_be_quoted(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| !text.contains(['\'', '"', '\\']) && !text.contains(char::is_control))
+}
+
 impl ScriptTool {
     /// The name of the program that runs the script.
     pub fn name(self) -> &'static str {
@@ -55,6 +67,19 @@ impl ScriptTool {
             Self::Lldb => "lldb",
             Self::Bpftrace => "bpftrace",
             Self::Perf => "perf",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_cannot_end_the_quotes_of_a_script() {
+        assert!(can_be_quoted(Path::new("/opt/my server/tikv-server")));
+        for bad in ["/tmp/a'b", "/tmp/a\"b", "/tmp/a\\b", "/tmp/a\nb"] {
+            assert!(!can_be_quoted(Path::new(bad)), "{bad:?}");
         }
     }
 }

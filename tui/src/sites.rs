@@ -21,6 +21,13 @@ pub struct Site {
     pub function: String,
 }
 
+impl Site {
+    /// Whether a path is the site's file: relative to the project's root, or longer, as debug information has.
+    pub fn is_in(&self, path: &str) -> bool {
+        path.strip_suffix(self.file).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    }
+}
+
 /// A function and its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {

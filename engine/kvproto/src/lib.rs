@@ -1,6 +1,6 @@
 //! The wire format: messages and services with kvproto's package names, field names and field numbers
-//! (pingcap/kvproto b6cdca1), generated from `proto/*.proto`, the part of etcd's that PD
-//! serves ([`etcdserverpb`], [`mvccpb`]), plus our own [`tracecontrol`].
+//! (pingcap/kvproto b6cdca1), the messages of etcd that PD serves ([`etcdserverpb`], [`mvccpb`]), gRPC's health
+//! checks ([`grpc_health`]), and our own [`tracecontrol`]. All are generated from `proto/*.proto`.
 //!
 //! `bytes` fields are `Vec<u8>`. prost drops unknown fields: forward a message as bytes to keep them.
 #![forbid(unsafe_code)]

@@ -25,7 +25,6 @@ pub struct Options {
     pub max_backoff: Duration,
     /// Time without traffic after which a ping is sent.
     pub keepalive_time: Duration,
-    /// Time without traffic after which a ping is sent.
     /// Time to wait for the answer to a ping.
     pub keepalive_timeout: Duration,
     compression: Option<CompressionEncoding>,

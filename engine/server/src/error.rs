@@ -35,7 +35,7 @@ pub enum StartError {
         /// Cluster id of PD.
         pd: u64,
     },
-    /// The data was written with another `storage.api-version` or `storage.enable-ttl`; what.
+    /// The data was written with another `storage.api-version` or `storage.enable-ttl`; TiKV's text.
     #[error("{0}")]
     ApiVersion(String),
     /// The data directory lacks a part; what.

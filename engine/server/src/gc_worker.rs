@@ -44,13 +44,13 @@ pub enum GcTask {
         /// No read is below it.
         safe_point: TimeStamp,
     },
-    /// Ends the worker.
-    Stop,
     /// Delete values in CF default whose write records a compaction has dropped.
     OrphanVersions {
         /// Encoded keys with timestamps.
         keys: Vec<Key>,
     },
+    /// End the worker.
+    Stop,
 }
 
 /// State that the filters, the manager and the worker share. TiKV: `GcContext`.
@@ -58,7 +58,7 @@ pub enum GcTask {
 pub struct GcContext {
     /// 0 until PD has answered.
     safe_point: AtomicU64,
-    enable_compaction_filter: AtomicBool,
+    enable_compaction_filter: bool,
     tasks: SyncSender<GcTask>,
     /// Number of tasks that are not done.
     pending: AtomicUsize,
@@ -72,7 +72,7 @@ impl GcContext {
         let (tasks, receiver) = sync_channel(GC_MAX_PENDING_TASKS);
         let context = Self {
             safe_point: AtomicU64::new(0),
-            enable_compaction_filter: AtomicBool::new(enable_compaction_filter),
+            enable_compaction_filter,
             tasks,
             pending: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
@@ -98,8 +98,7 @@ impl GcContext {
 
     /// Returns the safe point if a compaction filter may use it.
     fn filter_safe_point(&self) -> Option<TimeStamp> {
-        let enabled = self.enable_compaction_filter.load(Ordering::Relaxed);
-        Some(self.safe_point()).filter(|ts| enabled && !ts.is_zero())
+        Some(self.safe_point()).filter(|ts| self.enable_compaction_filter && !ts.is_zero())
     }
 
     /// Hands a task to the worker. If its queue is full the garbage stays, as in TiKV.
@@ -108,7 +107,7 @@ impl GcContext {
         if self.tasks.try_send(task).is_err() {
             self.pending.fetch_sub(1, Ordering::AcqRel);
             self.metrics.dropped_task();
-            log::warn!("the GC worker is busy: some garbage stays until a later compaction");
+            log::warn!("the GC worker is busy or has stopped: dropped a task, its garbage stays on the disk");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for locks of other transactions: the waiter manager ends waits, the deadlock detector finds circles.
+//! Waiting for locks of other transactions: the waiter manager ends waits, the deadlock detector finds cycles.
 //!
 //! Mirrors `src/server/lock_manager`.
 mod client;
@@ -53,7 +53,7 @@ impl Threads {
     }
 }
 
-/// The sources of the detector leader's address.
+/// Parts with which the detector finds its leader and connects to it.
 pub struct DetectorParts {
     /// Knows the leader of the first region.
     pub pd: Arc<PdClient>,
@@ -78,18 +78,14 @@ impl LockManager {
             deadlock_detector: runtime::build("deadlock-detector", 1, store_id)?,
         };
         let (waiter_mgr_scheduler, waits) = WaiterMgrScheduler::new();
-        let (detector_scheduler, detections) = DetectorScheduler::new(threads.deadlock_detector.handle());
+        let (detector_scheduler, detections) =
+            DetectorScheduler::new(threads.deadlock_detector.handle(), wait_for_lock_timeout);
         let waiter_count = Arc::<AtomicUsize>::default();
         let manager =
             WaiterManager::new(waiter_count.clone(), detector_scheduler.clone(), wait_for_lock_timeout);
         runtime::spawn(threads.waiter_manager.handle(), "waiter-manager", manager.run(waits));
-        let detector = Detector::new(
-            store_id,
-            parts,
-            waiter_mgr_scheduler.clone(),
-            detector_scheduler.inner(),
-            wait_for_lock_timeout,
-        );
+        let detector =
+            Detector::new(store_id, parts, waiter_mgr_scheduler.clone(), detector_scheduler.inner());
         runtime::spawn(threads.deadlock_detector.handle(), "deadlock-detector", detector.run(detections));
         let token_allocator = AtomicU64::new(1);
         let manager = Self { waiter_mgr_scheduler, detector_scheduler, token_allocator, waiter_count };
@@ -110,7 +106,7 @@ impl LockManager {
         DeadlockService::new(self.waiter_mgr_scheduler.clone(), self.detector_scheduler.clone())
     }
 
-    /// Changes the default time of later waits, and the time to live of the detector's edges.
+    /// Sets the longest time of later waits. The detector forgets a wait after the same time.
     pub fn set_wait_for_lock_timeout(&self, timeout: Duration) {
         self.waiter_mgr_scheduler.change_config(timeout);
         self.detector_scheduler.change_ttl(timeout);
@@ -123,7 +119,7 @@ impl LockManagerTrait for LockManager {
     }
 
     fn wait_for(&self, wait: WaitFor) {
-        // Count now, so that no later message is skipped because nothing seems to wait.
+        // Counts the request now: later messages are skipped while the count is 0.
         self.waiter_count.fetch_add(1, Ordering::SeqCst);
         let (start_ts, is_first_lock) = (wait.start_ts, wait.is_first_lock);
         let (wait_info, diag_ctx) = (wait.wait_info.clone(), wait.diag_ctx.clone());

@@ -1,6 +1,14 @@
 //! Starts one store: opens its data, joins the cluster, starts the RaftStore, serves (TiKV
 //! `components/server/src/server.rs`).
-use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use api_version::KvFormat;
 use axum::Router;
@@ -137,7 +145,7 @@ fn check_last_config(dir: &DataDir, config: &TikvConfig) -> Result<(), StartErro
 fn open_engines(
     dir: &DataDir,
     config: &TikvConfig,
-    ttl: &TtlMetrics,
+    (ttl, is_checked): (&TtlMetrics, &Arc<AtomicBool>),
     gc: &Arc<GcContext>,
 ) -> Result<Engines, StartError> {
     let raft_dir = match config.raft_engine.dir.as_str() {
@@ -151,7 +159,8 @@ fn open_engines(
     match config.storage.kv_format() {
         KvFormat::V1 => {}
         KvFormat::V1ttl => {
-            filters.push((engine_rocks::CF_DEFAULT, Arc::new(TtlCompactionFilterFactory::new(ttl.clone()))));
+            let factory = TtlCompactionFilterFactory::new(ttl.clone(), is_checked.clone());
+            filters.push((engine_rocks::CF_DEFAULT, Arc::new(factory)));
         }
         KvFormat::V2 => {
             filters.push((engine_rocks::CF_DEFAULT, Arc::new(RawCompactionFilterFactory(gc.clone()))));
@@ -183,12 +192,15 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     check_last_config(&data_dir, &config)?;
     let ttl_metrics = TtlMetrics::default();
     let (gc, gc_tasks) = GcContext::new(config.gc.enable_compaction_filter);
-    let engines = open_engines(&data_dir, &config, &ttl_metrics, &gc)?;
-    data_dir.write_last_config(&config.to_toml()?)?;
+    let is_checked = Arc::<AtomicBool>::default();
+    let engines = open_engines(&data_dir, &config, (&ttl_metrics, &is_checked), &gc)?;
 
     let pd_runtime = runtime::build("pd-worker", 1, 0)?;
     let pd = Arc::new(pd_runtime.block_on(wait_for_pd(&config, security.clone(), options.on_wait))?);
     let store_id = pd_runtime.block_on(node::check_store(&engines, &pd, config.storage.kv_format()))?;
+    is_checked.store(true, Ordering::Release);
+    // After the check: a refused api-version must not replace the one with which the data was written.
+    data_dir.write_last_config(&config.to_toml()?)?;
     let store = node::describe(store_id, &advertise_addr, &advertise_status, &config);
     pd_runtime.block_on(node::join(&engines, &pd, store))?;
 
@@ -211,7 +223,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         dial.clone(),
         sender,
     );
-    let parts = DetectorParts { pd: pd.clone(), resolver: resolver.clone(), options: dial.clone() };
+    let parts = DetectorParts { pd: pd.clone(), resolver, options: dial };
     let timeout = config.pessimistic_txn.wait_for_lock_timeout.0;
     let (lock_mgr, lock_threads) = LockManager::start(store_id, timeout, parts)?;
     let concurrency_manager = tso::concurrency_manager(&pd, runtimes.pd.handle(), &config.storage.max_ts)?;
@@ -309,6 +321,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     }
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data_dir.path().display());
     let local = LocalStore::register(&advertise_addr);
+    // Last: an error after this would leave the thread running, with RocksDB open.
     let gc_worker = GcWorker::start(engines.kv.clone(), gc, gc_tasks, config.gc.batch_keys, store_id)?;
     let running = Running {
         grpc,

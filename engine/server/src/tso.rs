@@ -1,4 +1,4 @@
-//! PD's timestamps as the upper bound for timestamps of clients.
+//! PD's timestamps: the upper bound for timestamps of clients, and the source of those of raw writes on API V2.
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};

@@ -49,7 +49,7 @@ impl TtlMetrics {
     }
 }
 
-/// Returns engine time as a Unix time in seconds.
-fn ttl_current_ts() -> u64 {
+/// Returns engine time as a Unix time in seconds, the unit of the times of expiry.
+pub fn ttl_current_ts() -> u64 {
     EngineClock::wall_ms() / 1000
 }

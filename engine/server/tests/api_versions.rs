@@ -113,6 +113,8 @@ fn expired_values_leave_a_store_with_ttl() {
     assert_eq!(restart(&mut h, &api, V1).unwrap(), "can't disable ttl on a ttl instance");
     let error = restart(&mut h, &api, V2).unwrap();
     assert!(error.contains("unable to switch `storage.api_version` from V1ttl to V2"), "{error}");
+    let error = restart(&mut h, &api, V1).unwrap();
+    assert_eq!(error, "can't disable ttl on a ttl instance", "the refused start has left the file as it was");
     assert_eq!(restart(&mut h, &api, V1TTL), None);
     let (ctx, client) = h.leader();
     assert_eq!(value(&h, &client, &ctx, b"never"), b"v");

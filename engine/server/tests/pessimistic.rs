@@ -217,7 +217,7 @@ fn the_default_wait_is_the_longest_one() {
 }
 
 /// Two transactions lock keys in the opposite order. The detector is on the leader of the first region, and
-/// each wait may be the one that closes the circle: on that store, or on the other one.
+/// each wait may be the one that closes the cycle: on that store, or on the other one.
 #[test]
 fn a_deadlock_across_two_stores_is_found() {
     let c = Cluster::start(LONG);

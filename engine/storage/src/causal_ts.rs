@@ -99,7 +99,7 @@ impl TsoBatchList {
 
     /// Adds `count` timestamps that end with `last`.
     fn push(&mut self, count: u32, last: TimeStamp, capacity: usize) -> Result<()> {
-        let end = last.into_inner() + 1;
+        let end = last.into_inner().saturating_add(1);
         let next = end.saturating_sub(u64::from(count));
         if self.batches.back().is_some_and(|newest| next < newest.end) {
             return Err(Error::other("timestamp fall back"));

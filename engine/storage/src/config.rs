@@ -14,7 +14,7 @@ pub struct Config {
     pub scheduler_worker_pool_size: usize,
     /// `storage.scheduler-pending-write-threshold`, in bytes: the scheduler rejects commands above it.
     pub scheduler_pending_write_threshold: usize,
-    /// `storage.max-key-size`, in bytes of the encoded key.
+    /// `storage.max-key-size`, in bytes: of the encoded key of a transaction, or of the raw key of a request.
     pub max_key_size: usize,
     /// `storage.api-version` and `storage.enable-ttl`.
     pub api_version: KvFormat,

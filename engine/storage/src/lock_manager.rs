@@ -78,7 +78,7 @@ pub struct WaitFor {
     pub start_ts: TimeStamp,
     /// The lock.
     pub wait_info: KeyLockWaitInfo,
-    /// Whether the transaction has no lock yet. No transaction waits for it then, so it closes no circle.
+    /// Whether the transaction has no lock yet. No transaction waits for it then, so it closes no cycle.
     pub is_first_lock: bool,
     /// Time to wait.
     pub timeout: WaitTimeout,
@@ -88,7 +88,7 @@ pub struct WaitFor {
     pub diag_ctx: DiagnosticContext,
 }
 
-/// Watches waiting requests: ends waits at their timeouts, and finds circles of waiting transactions.
+/// Watches waiting requests: ends waits at their timeouts, and finds cycles of waiting transactions.
 ///
 /// TiKV: `src/storage/lock_manager/mod.rs` `LockManager`.
 pub trait LockManager: Send + Sync + 'static {

@@ -272,7 +272,7 @@ pub enum ProcessResult {
         /// The records.
         mvcc: kvrpcpb::MvccInfo,
     },
-    /// All records of the first key that a transaction committed.
+    /// All records of the first key that has a record of a transaction.
     MvccStartTs {
         /// The key and its records.
         mvcc: Option<(Key, kvrpcpb::MvccInfo)>,

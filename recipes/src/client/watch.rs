@@ -35,7 +35,7 @@ enum LogLine {
     Other,
 }
 
-/// Region errors by their fields in the client's log lines; the others have no own name there.
+/// Region errors by their fields in the client's log lines.
 const REGION_ERRORS: [(&str, &str); 6] = [
     ("not_leader: Some", "not leader"),
     ("epoch_not_match: Some", "epoch not match"),
@@ -46,7 +46,8 @@ const REGION_ERRORS: [(&str, &str); 6] = [
 ];
 
 fn error_name(line: &str) -> &'static str {
-    REGION_ERRORS.iter().find(|(field, _)| line.contains(field)).map_or("no answer", |(_, name)| name)
+    let other = if line.starts_with("handle_region_error") { "another region error" } else { "no answer" };
+    REGION_ERRORS.iter().find(|(field, _)| line.contains(field)).map_or(other, |(_, name)| name)
 }
 
 fn parse(target: &str, line: &str) -> LogLine {
@@ -150,6 +151,8 @@ mod tests {
         assert_eq!(parse(plan, "single_shard_handler"), LogLine::Shard);
         let moved = "handle_region_error: Error { message: \"\", not_leader: Some(NotLeader { .. }) }";
         assert_eq!(parse(plan, moved), LogLine::Retry("not leader"));
+        let other = "handle_region_error: Error { message: \"\", not_leader: None }";
+        assert_eq!(parse(plan, other), LogLine::Retry("another region error"));
         assert_eq!(parse(plan, "handle_other_error: Grpc(..)"), LogLine::Retry("no answer"));
         assert_eq!(parse("tikv_client::transaction::lock", "resolving locks"), LogLine::ResolveLock);
         assert_eq!(parse("tikv_client::raw::client", "invoking raw get request"), LogLine::Other);

@@ -9,17 +9,16 @@ use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
 
+use mvcc_filter::MvccFilter;
+
 use crate::{
     Error, Result,
     cli::Global,
     key::{KeyFormat, KeyUse, parse_key},
-    print::key_text::KeyText,
-    print::line::Line,
-    print::output::Output,
+    print::{key_text::KeyText, line::Line, output::Output},
     source::Source,
     text::message_json,
 };
-use mvcc_filter::MvccFilter;
 
 const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
 const CFS: &str = "default,write,lock";

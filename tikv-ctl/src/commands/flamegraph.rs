@@ -80,7 +80,7 @@ pub struct FlamegraphArgs {
     pub cpu: Option<PathBuf>,
     /// CPU of the server with this status address (its --status-addr), or with --wall, also its CPU profile
     /// during that time; if absent, PD is asked for the one of --host
-    #[arg(long, value_name = "STATUS_ADDR", conflicts_with = "cpu")]
+    #[arg(long, value_name = "STATUS_ADDR", conflicts_with_all = ["cpu", "trace"])]
     pub status: Option<String>,
     /// Write one page with flame graph, timeline and table that needs no network (default if --output ends in
     /// .html)

@@ -1,7 +1,8 @@
 //! Formats the entries of an SST as sst_dump prints them. A dump may have millions of lines with keys in
 //! order, so the text that a line shares with the previous one is reused.
 
-use crate::{lsm::InternalKey, print::key_text::KeyText, print::line::Line};
+use super::{key_text::KeyText, line::Line};
+use crate::lsm::InternalKey;
 
 /// The format of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

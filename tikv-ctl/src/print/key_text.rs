@@ -1,7 +1,7 @@
 //! Formats keys in TiKV's escaped form. Keys in order have most bytes in common with the previous one, so
 //! only the other bytes are escaped again.
 
-use crate::print::line::Line;
+use super::line::Line;
 
 /// Formats keys one after another.
 #[derive(Debug, Default)]

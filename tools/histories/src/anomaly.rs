@@ -62,7 +62,7 @@ impl fmt::Display for Kind {
 }
 
 /// A level of isolation. Cycles through the order of a process or of real time are forbidden where the level is
-/// combined with that order, as TiKV's timestamps do; [`Options`](crate::Options) says which order is looked at.
+/// combined with that order, as TiKV's timestamps do. [`Options`](crate::Options) has the order of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Read committed (PL-2).
@@ -74,7 +74,7 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    /// Whether a history of this level has no such anomaly.
+    /// Whether no history of this level has such an anomaly.
     pub fn forbids(self, kind: Kind) -> bool {
         match kind {
             Kind::GSingle(_) | Kind::GNonadjacent(_) | Kind::Internal | Kind::WrongTotal => {
@@ -95,6 +95,12 @@ pub struct Anomaly {
     pub transactions: Vec<usize>,
     /// A sentence that explains it: `T0 -rw x-> T1 -ww x-> T0`.
     pub text: String,
+}
+
+impl Anomaly {
+    pub(crate) fn new(kind: Kind, transactions: &[u32], text: String) -> Self {
+        Self { kind, transactions: transactions.iter().map(|at| *at as usize).collect(), text }
+    }
 }
 
 impl fmt::Display for Anomaly {

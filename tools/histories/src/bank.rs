@@ -17,8 +17,9 @@ pub fn wrong_totals(history: &History, accounts: &[Key], total: u64) -> Vec<Anom
             })
         };
         let balances: Option<Vec<u64>> = accounts.iter().map(read).collect();
-        let Some(sum) = balances.map(|balances| balances.iter().sum::<u64>()) else { continue };
-        if sum != total {
+        let Some(balances) = balances else { continue };
+        let sum: u128 = balances.into_iter().map(u128::from).sum();
+        if sum != u128::from(total) {
             let text = format!("T{at} reads all accounts: expected a sum of {total}, found {sum}");
             found.push(Anomaly { kind: Kind::WrongTotal, transactions: vec![at], text });
         }

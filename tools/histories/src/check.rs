@@ -1,7 +1,7 @@
 //! Checks a whole history.
 use crate::{Anomaly, History, Isolation, Order, cycle::Cycles, graph::Graph, lists, order, registers};
 
-/// What is checked.
+/// Options of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The strongest order that cycles may use.
@@ -17,8 +17,8 @@ pub fn check(history: &History) -> Vec<Anomaly> {
 
 /// Returns the anomalies, those without a cycle first. Takes time in proportion to the operations.
 ///
-/// Up to 16 cycles of a kind are searched, and of cycles through the same transactions one is returned, with the weakest
-/// order. G2 is searched only in a history without other cycles.
+/// Searches up to 16 cycles of a kind. Returns one of the cycles through the same transactions, with the weakest order.
+/// Searches G2 only in a history without other cycles.
 pub fn check_with(history: &History, options: Options) -> Vec<Anomaly> {
     let mut graph = Graph::new(history.transactions.len());
     let mut found = lists::infer(history, &mut graph);

@@ -1,9 +1,10 @@
 //! Strongly connected components (R. Tarjan, 1972), without recursion.
 use crate::graph::{Frozen, Mask};
 
-const NONE: u32 = u32::MAX;
+/// The component of a node that is alone in its component.
+pub(crate) const NONE: u32 = u32::MAX;
 
-/// Returns for each node the number of its component; `u32::MAX` for a node that is alone in its component.
+/// Returns for each node the number of its component; [`NONE`] for a node that is alone.
 pub(crate) fn components(graph: &Frozen, mask: Mask) -> Vec<u32> {
     let mut search = Search {
         graph,

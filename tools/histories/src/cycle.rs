@@ -3,13 +3,12 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::{
     Anomaly, History, Kind, Order,
-    components::components,
+    components::{NONE, components},
     graph::{Dependency, Edge, Frozen, Mask},
 };
 
 /// Maximum number of cycles that are searched for one kind.
 const MAX_CYCLES: usize = 16;
-const NONE: u32 = u32::MAX;
 
 /// Finds cycles of all kinds, each with the weakest order that it needs.
 pub(crate) struct Cycles<'a> {
@@ -35,8 +34,7 @@ impl Cycles<'_> {
         self.closed_by(Kind::G0(order), Dependency::WriteWrite, ww, None);
         self.closed_by(Kind::G1c(order), Dependency::WriteRead, dep, None);
         self.without_adjacent_reads(order, dep, all);
-        let before = self.found.len();
-        if before == 0 || self.found.iter().all(|anomaly| !is_cycle(anomaly.kind)) {
+        if self.found.iter().all(|anomaly| !is_cycle(anomaly.kind)) {
             self.closed_by(Kind::G2(order), Dependency::ReadWrite, all, Some(1));
         }
     }

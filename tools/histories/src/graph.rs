@@ -1,7 +1,7 @@
 //! The graph of dependencies between transactions.
 use crate::Key;
 
-/// Why one transaction comes before another.
+/// Reason why one transaction comes before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dependency {
     /// The second one wrote the next version of a key.

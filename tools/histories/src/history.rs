@@ -86,7 +86,8 @@ impl fmt::Display for History {
         for transaction in &self.transactions {
             let Transaction { process, invoked, completed, outcome, ops } = transaction;
             let ops: Vec<String> = ops.iter().map(|op| self.op(op)).collect();
-            writeln!(f, "p{process} {invoked}..{completed} {outcome} {}", ops.join("; "))?;
+            let line = format!("p{process} {invoked}..{completed} {outcome} {}", ops.join("; "));
+            writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
     }

@@ -1,16 +1,16 @@
 //! Checks histories of transactions for anomalies of isolation.
 //!
-//! A history says what clients saw: operations, their results, and when each transaction began and ended. The checker
-//! infers in which order the versions of each key were written, draws the dependencies between transactions, and
-//! looks for cycles. The kind of a cycle names the anomaly.
+//! A history has the operations of clients, their results, and the times at which each transaction began and ended. The
+//! checker infers in which order the versions of each key were written, draws the dependencies between transactions,
+//! and looks for cycles. The kind of a cycle names the anomaly.
 //!
-//! Sources: A. Adya, *Weak Consistency* (MIT, 1999) for the names G0 to G2; P. Alvaro and K. Kingsbury, *Elle: Inferring
-//! Isolation Anomalies from Experimental Observations* (VLDB 2020) for the inference.
+//! Sources: A. Adya, *Weak Consistency* (MIT, 1999) for the names G0 to G2; P. Alvaro and K. Kingsbury, *Elle:
+//! Inferring Isolation Anomalies from Experimental Observations* (VLDB 2020) for the inference.
 //!
 //! ```
 //! use histories::{History, Isolation, check};
 //!
-//! // Both transactions read x = 0 and write x: one of the updates is lost.
+//! // Both transactions read the empty list x and append to it: one of the updates is lost.
 //! let history: History = "
 //!     p0 0..9 ok list x []; append x 1
 //!     p1 1..8 ok list x []; append x 2
@@ -32,6 +32,7 @@ mod lists;
 mod order;
 mod parse;
 mod registers;
+mod writers;
 
 pub use anomaly::{Anomaly, Isolation, Kind};
 pub use bank::wrong_totals;

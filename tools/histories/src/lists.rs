@@ -1,18 +1,11 @@
 //! Dependencies of lists: a list that was read says in which order its values were appended.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     Anomaly, History, Key, Kind, Op, Outcome,
     graph::{Dependency, Graph},
+    writers::Writers,
 };
-
-/// The transaction that appended a value.
-#[derive(Clone, Copy)]
-struct Writer {
-    transaction: u32,
-    /// Whether it appended no further value to the same key.
-    is_last: bool,
-}
 
 /// A read of another transaction's values: without those that the reader itself appended before.
 struct Read<'a> {
@@ -23,8 +16,13 @@ struct Read<'a> {
 
 /// Adds the dependencies of all lists to `graph`; returns the anomalies that need no cycle.
 pub(crate) fn infer(history: &History, graph: &mut Graph) -> Vec<Anomaly> {
-    let mut lists = Lists { history, writers: HashMap::new(), orders: HashMap::new(), found: Vec::new() };
-    lists.collect_writers();
+    let appended = |op: &Op| match *op {
+        Op::Append(key, value) => Some((key, value)),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    let writers = Writers::collect(history, appended, "append", &mut found);
+    let mut lists = Lists { history, writers, orders: HashMap::new(), found };
     let reads = lists.collect_reads();
     lists.check_reads(&reads);
     lists.add_edges(&reads, graph);
@@ -33,7 +31,7 @@ pub(crate) fn infer(history: &History, graph: &mut Graph) -> Vec<Anomaly> {
 
 struct Lists<'a> {
     history: &'a History,
-    writers: HashMap<(Key, u64), Writer>,
+    writers: Writers<'a>,
     /// The longest list that was read of each key.
     orders: HashMap<Key, &'a [u64]>,
     found: Vec<Anomaly>,
@@ -41,31 +39,7 @@ struct Lists<'a> {
 
 impl<'a> Lists<'a> {
     fn report(&mut self, kind: Kind, transactions: &[u32], text: String) {
-        let transactions = transactions.iter().map(|at| *at as usize).collect();
-        self.found.push(Anomaly { kind, transactions, text });
-    }
-
-    fn collect_writers(&mut self) {
-        for (at, transaction) in self.history.transactions.iter().enumerate() {
-            let mut last: HashMap<Key, u64> = HashMap::new();
-            for op in &transaction.ops {
-                let Op::Append(key, value) = op else { continue };
-                let writer = Writer { transaction: at as u32, is_last: true };
-                if let Some(first) = self.writers.insert((*key, *value), writer) {
-                    let text = format!(
-                        "T{} and T{at} both append {value} to {}",
-                        first.transaction,
-                        self.history.name(*key)
-                    );
-                    self.report(Kind::DuplicateWrite, &[first.transaction, at as u32], text);
-                }
-                if let Some(before) = last.insert(*key, *value)
-                    && let Some(writer) = self.writers.get_mut(&(*key, before))
-                {
-                    writer.is_last = false;
-                }
-            }
-        }
+        self.found.push(Anomaly::new(kind, transactions, text));
     }
 
     /// Returns the reads of committed transactions, and keeps the longest list of each key.
@@ -121,13 +95,13 @@ impl<'a> Lists<'a> {
                 self.report(Kind::IncompatibleOrder, &[*transaction], text);
             }
             for (at, value) in list.iter().enumerate() {
-                let Some(writer) = self.writers.get(&(*key, *value)).copied() else {
+                let Some(writer) = self.writers.get(*key, *value) else {
                     let text = format!("T{transaction} reads {value} in {name}, which nothing appended");
                     self.report(Kind::Garbage, &[*transaction], text);
                     continue;
                 };
                 let (from, is_end) = (writer.transaction, at + 1 == list.len());
-                if self.history.transactions[from as usize].outcome == Outcome::Fail {
+                if self.writers.outcome(from) == Outcome::Fail {
                     let text = format!(
                         "T{transaction} reads {value} in {name}, and its writer T{from} was rolled back"
                     );
@@ -143,10 +117,7 @@ impl<'a> Lists<'a> {
     }
 
     fn add_edges(&self, reads: &[Read<'a>], graph: &mut Graph) {
-        let writer = |key: Key, value: Option<&u64>| {
-            let writer = self.writers.get(&(key, *value?))?.transaction;
-            (self.history.transactions[writer as usize].outcome != Outcome::Fail).then_some(writer)
-        };
+        let writer = |key: Key, value: Option<&u64>| self.writers.unless_failed(key, *value?);
         for (key, order) in &self.orders {
             for pair in order.windows(2) {
                 if let (Some(a), Some(b)) = (writer(*key, pair.first()), writer(*key, pair.last())) {
@@ -178,22 +149,18 @@ impl<'a> Lists<'a> {
 
     /// An acknowledged value that no read has comes after all values of the longest list, since lists only grow.
     fn add_unobserved(&self, last_readers: &HashMap<Key, u32>, graph: &mut Graph) {
-        let mut observed: HashMap<Key, std::collections::HashSet<u64>> = HashMap::new();
+        let mut observed: HashSet<(Key, u64)> = HashSet::new();
         for (key, order) in &self.orders {
-            observed.insert(*key, order.iter().copied().collect());
+            observed.extend(order.iter().map(|value| (*key, *value)));
         }
-        for ((key, value), writer) in &self.writers {
-            let is_committed = self.history.transactions[writer.transaction as usize].outcome == Outcome::Ok;
-            let is_observed = observed.get(key).is_some_and(|observed| observed.contains(value));
-            if !is_committed || is_observed {
-                continue;
+        let acknowledged = self.writers.acknowledged();
+        for (key, _, writer) in acknowledged.filter(|(key, value, _)| !observed.contains(&(*key, *value))) {
+            let last = self.orders.get(&key).and_then(|order| order.last());
+            if let Some(before) = last.and_then(|value| self.writers.get(key, *value)) {
+                graph.add(before.transaction, writer, Dependency::WriteWrite, key);
             }
-            let last = self.orders.get(key).and_then(|order| order.last());
-            if let Some(before) = last.and_then(|value| self.writers.get(&(*key, *value))) {
-                graph.add(before.transaction, writer.transaction, Dependency::WriteWrite, *key);
-            }
-            if let Some(reader) = last_readers.get(key) {
-                graph.add(*reader, writer.transaction, Dependency::ReadWrite, *key);
+            if let Some(reader) = last_readers.get(&key) {
+                graph.add(*reader, writer, Dependency::ReadWrite, key);
             }
         }
     }

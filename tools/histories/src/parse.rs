@@ -9,9 +9,9 @@ use crate::{History, Op, Outcome, Transaction};
 pub struct ParseError {
     /// Number of the line, from 1.
     pub line: usize,
-    /// What stands there in a history.
+    /// The expected text.
     pub expected: &'static str,
-    /// What was found.
+    /// The text that was found.
     pub found: String,
 }
 
@@ -41,7 +41,9 @@ fn transaction(line: &str, history: &mut History) -> Result<Transaction, Unexpec
     const FORM: &str = "a transaction such as `p0 3..7 ok append x 1; list y [1 2]`";
     let mut words = line.splitn(4, ' ');
     let mut word = || words.next().ok_or_else(|| Unexpected(FORM, line.to_owned()));
-    let (process, times, outcome, ops) = (word()?, word()?, word()?, word()?);
+    let (process, times, outcome) = (word()?, word()?, word()?);
+    // A transaction that failed at once has no operations.
+    let ops = words.next().unwrap_or_default().split(';').map(str::trim).filter(|op| !op.is_empty());
     let wrong = |expected, found: &str| Unexpected(expected, found.to_owned());
     let process = process.strip_prefix('p').and_then(|n| n.parse().ok());
     let (invoked, completed) = times
@@ -59,7 +61,7 @@ fn transaction(line: &str, history: &mut History) -> Result<Transaction, Unexpec
             "unknown" => Outcome::Unknown,
             other => return Err(wrong("ok, fail or unknown", other)),
         },
-        ops: ops.split(';').map(|text| op(text.trim(), history)).collect::<Result<_, _>>()?,
+        ops: ops.map(|text| op(text, history)).collect::<Result<_, _>>()?,
     })
 }
 
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn text_comes_back_as_it_was() {
-        let text = "p0 3..7 ok append x 1; list x [1]; write y 2; read y nil\np1 4..9 unknown read y 2\n";
+        let text = "p0 3..7 ok append x 1; list x [1]; write y 2; read y nil\np1 4..9 unknown read y 2\np2 5..6 fail\n";
         assert_eq!(text.parse::<History>().unwrap().to_string(), text);
     }
 

@@ -5,20 +5,18 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     Anomaly, History, Key, Kind, Op, Outcome,
     graph::{Dependency, Graph},
+    writers::Writers,
 };
-
-/// The transaction that wrote a value.
-#[derive(Clone, Copy)]
-struct Writer {
-    transaction: u32,
-    is_last: bool,
-}
 
 /// Adds the dependencies of all registers to `graph`; returns the anomalies that need no cycle.
 pub(crate) fn infer(history: &History, graph: &mut Graph) -> Vec<Anomaly> {
-    let mut registers =
-        Registers { history, writers: HashMap::new(), next: HashMap::new(), found: Vec::new() };
-    registers.collect_writers();
+    let written = |op: &Op| match *op {
+        Op::Write(key, value) => Some((key, value)),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    let writers = Writers::collect(history, written, "write", &mut found);
+    let mut registers = Registers { history, writers, next: HashMap::new(), found };
     let reads = registers.collect_reads();
     registers.check_reads(&reads);
     registers.add_edges(&reads, graph);
@@ -34,7 +32,7 @@ struct Read {
 
 struct Registers<'a> {
     history: &'a History,
-    writers: HashMap<(Key, u64), Writer>,
+    writers: Writers<'a>,
     /// Versions that follow a version of a key; `None` is the key before its first write.
     next: HashMap<(Key, Option<u64>), Vec<u64>>,
     found: Vec<Anomaly>,
@@ -42,28 +40,7 @@ struct Registers<'a> {
 
 impl Registers<'_> {
     fn report(&mut self, kind: Kind, transactions: &[u32], text: String) {
-        let transactions = transactions.iter().map(|at| *at as usize).collect();
-        self.found.push(Anomaly { kind, transactions, text });
-    }
-
-    fn collect_writers(&mut self) {
-        for (at, transaction) in self.history.transactions.iter().enumerate() {
-            let mut last: HashMap<Key, u64> = HashMap::new();
-            for op in &transaction.ops {
-                let Op::Write(key, value) = op else { continue };
-                let writer = Writer { transaction: at as u32, is_last: true };
-                if let Some(first) = self.writers.insert((*key, *value), writer) {
-                    let name = self.history.name(*key);
-                    let text = format!("T{} and T{at} both write {value} to {name}", first.transaction);
-                    self.report(Kind::DuplicateWrite, &[first.transaction, at as u32], text);
-                }
-                if let Some(before) = last.insert(*key, *value)
-                    && let Some(writer) = self.writers.get_mut(&(*key, before))
-                {
-                    writer.is_last = false;
-                }
-            }
-        }
+        self.found.push(Anomaly::new(kind, transactions, text));
     }
 
     /// Returns the reads of committed transactions, and keeps which version follows which.
@@ -108,10 +85,8 @@ impl Registers<'_> {
     fn add_first_versions(&mut self) {
         let known: HashSet<(Key, u64)> =
             self.next.iter().flat_map(|((key, _), next)| next.iter().map(|value| (*key, *value))).collect();
-        let committed =
-            |writer: &Writer| self.history.transactions[writer.transaction as usize].outcome == Outcome::Ok;
-        let first = self.writers.iter().filter(|(place, writer)| !known.contains(place) && committed(writer));
-        for (key, value) in first.map(|(place, _)| *place).collect::<Vec<_>>() {
+        let acknowledged = self.writers.acknowledged();
+        for (key, value, _) in acknowledged.filter(|(key, value, _)| !known.contains(&(*key, *value))) {
             self.next.entry((key, None)).or_default().push(value);
         }
     }
@@ -120,13 +95,13 @@ impl Registers<'_> {
         for Read { transaction, key, value } in reads {
             let Some(value) = value else { continue };
             let name = self.history.name(*key);
-            let Some(writer) = self.writers.get(&(*key, *value)).copied() else {
+            let Some(writer) = self.writers.get(*key, *value) else {
                 let text = format!("T{transaction} reads {value} from {name}, which nothing wrote");
                 self.report(Kind::Garbage, &[*transaction], text);
                 continue;
             };
             let from = writer.transaction;
-            if self.history.transactions[from as usize].outcome == Outcome::Fail {
+            if self.writers.outcome(from) == Outcome::Fail {
                 let text = format!(
                     "T{transaction} reads {value} from {name}, and its writer T{from} was rolled back"
                 );
@@ -140,10 +115,7 @@ impl Registers<'_> {
     }
 
     fn add_edges(&self, reads: &[Read], graph: &mut Graph) {
-        let writer = |key: Key, value: u64| {
-            let writer = self.writers.get(&(key, value))?.transaction;
-            (self.history.transactions[writer as usize].outcome != Outcome::Fail).then_some(writer)
-        };
+        let writer = |key: Key, value: u64| self.writers.unless_failed(key, value);
         for ((key, before), next) in &self.next {
             let Some(from) = before.and_then(|value| writer(*key, value)) else { continue };
             for to in next.iter().filter_map(|value| writer(*key, *value)) {

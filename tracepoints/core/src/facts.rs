@@ -1,14 +1,14 @@
-//! Facts of one step: what was asked, answered or decided there, with the values that were compared.
+//! Facts of one step: its request, answer or decision, with the values that were compared.
 use serde::{Deserialize, Serialize};
 
 use crate::printable::{escape_readable, head};
 
 /// Maximum number of bytes of a key or value shown.
 const MAX_BYTES: usize = 64;
-/// Maximum number of rows; a longer list says how many it leaves out.
+/// Maximum number of rows; the others are counted in [`Facts::more`].
 const MAX_ROWS: usize = 24;
 
-/// What a step asked, answered or decided. It belongs to this step only.
+/// A request, an answer or a decision. It belongs to one step only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Title of the facts: `Request kv_get`, `Answer`, `Lease check`.
@@ -27,7 +27,7 @@ pub struct Facts {
 }
 
 /// One value, and what follows from it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     /// Name of the value.
     pub name: String,
@@ -48,12 +48,6 @@ pub enum FactValue {
     Number(u64),
     /// A timestamp of PD.
     Ts(u64),
-}
-
-impl Default for FactValue {
-    fn default() -> Self {
-        Self::Text(String::new())
-    }
 }
 
 fn is_zero(n: &usize) -> bool {

@@ -44,15 +44,15 @@ macro_rules! step_thread {
     }};
 }
 
-/// Steps like [`step!`], and publishes between the stamp and the gate what was asked, answered or decided.
-/// Evaluates the facts only for a stepped request.
+/// Steps like [`step!`], and publishes facts after the stamp and before the gate. Evaluates the facts only for a
+/// stepped request.
 #[macro_export]
 macro_rules! step_facts {
     ($stage:ident, $req:expr, $facts:expr $(, $name:ident = $value:expr)* $(,)?) => {{
         let __req: $crate::Req = $req;
         $crate::stamp!($stage, __req $(, $name = $value)*);
         if __req.stepped() {
-            $crate::facts!(__req, $facts);
+            $crate::session::publish(__req, || $crate::Probe::Facts($facts));
             $crate::gate::hold($crate::stage::$stage, __req).await;
         }
     }};
@@ -72,8 +72,8 @@ macro_rules! step_inside {
     }};
 }
 
-/// Publishes what a stepped request asked, answered or decided at its last stamp on this thread:
-/// `facts!(req, Facts::new("Answer"))`. Evaluates the facts only for a stepped request.
+/// Publishes facts of a stepped request, for its last stamp on this thread: `facts!(req, Facts::new("Answer"))`.
+/// Evaluates the facts only for a stepped request.
 #[macro_export]
 macro_rules! facts {
     ($req:expr, $facts:expr) => {

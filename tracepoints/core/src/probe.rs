@@ -17,7 +17,7 @@ pub enum Probe {
     LockWaits(LockWaitsProbe),
     /// RocksDB's counters of a read.
     Perf(PerfProbe),
-    /// What the request asked, answered or decided at this step.
+    /// Facts of this step: a request, an answer or a decision.
     Facts(Facts),
     /// A text.
     Note(String),
@@ -202,14 +202,14 @@ pub struct LatchSlot {
     pub keys: Vec<String>,
 }
 
-/// Who waits for the locks of whom, as a store's queues or the deadlock detector have it.
+/// Waits of transactions for each other's locks, from a store's queues or the deadlock detector.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LockWaitsProbe {
     /// The store of the waiting requests.
     pub store: u64,
     /// The queues of the keys that requests wait for.
     pub queues: Vec<LockQueue>,
-    /// The circle of transactions that the detector found; its last wait is refused.
+    /// The cycle of transactions that the detector found; its last wait is refused.
     #[serde(default)]
     pub chain: Vec<LockWaitEdge>,
 }

@@ -35,7 +35,7 @@ pub struct StateView {
     /// RocksDB's counters of its last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perf: Option<PerfProbe>,
-    /// What was asked, answered or decided at this step; later steps do not have it.
+    /// Facts of this step; later steps do not have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Facts>,
     /// Notes, oldest first.
@@ -98,7 +98,7 @@ fn is_zero(n: &u64) -> bool {
 impl Step {
     /// Returns its end in ns since the trace began; while it runs, its begin.
     pub fn end_ns(&self) -> u64 {
-        self.at_ns + self.held_ns + self.dur_ns
+        self.at_ns.saturating_add(self.held_ns).saturating_add(self.dur_ns)
     }
 }
 

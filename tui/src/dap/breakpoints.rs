@@ -57,7 +57,7 @@ impl Hits {
             }
         }
         if let Some(rest) = text.strip_prefix('>') {
-            return number(rest).map(|n| Hits::From(n + 1));
+            return number(rest).map(|n| Hits::From(n.saturating_add(1)));
         }
         if let Some(rest) = text.strip_prefix('%') {
             return number(rest).map(Hits::Every);

@@ -1,12 +1,14 @@
-//! Evaluates what a person types or hovers: fields, `key(..)`, `ts(..)`, `row(..)`, and paths of variables.
+//! Evaluates the expressions that a person types or points at: fields, `key(..)`, `ts(..)`, `row(..)`, and paths of variables.
 use tracepoints::{catalogue::STAGES, trace::Step};
 
 use super::{
-    timestamps::named,
     tree::{Node, Scope, field, key_forms, rows, timestamp},
     variables::marked,
 };
-use crate::{arguments::parse_key, state::timeline::Timeline};
+use crate::{
+    arguments::parse_key,
+    state::{timeline::Timeline, timestamps::Timestamps},
+};
 
 /// The functions that an expression may use: name, description.
 pub const FUNCTIONS: &[(&str, &str)] = &[
@@ -36,7 +38,7 @@ pub fn evaluate(expression: &str, timeline: &Timeline, at: usize) -> Result<Node
     if let Some(found) = field(step, text) {
         return Ok(Node::leaf(text, found));
     }
-    if let Some(found) = named(text, &timeline.steps()[..=at]) {
+    if let Some(found) = timestamps(timeline, at).find(text) {
         return Ok(Node::timestamp(text, found));
     }
     of_path(text, timeline, at).ok_or_else(|| {
@@ -69,14 +71,20 @@ fn of_key(argument: &str) -> Result<Node, String> {
 fn of_timestamp(argument: &str, timeline: &Timeline, at: usize) -> Result<Node, String> {
     let step = timeline.steps().get(at);
     let of_field = step.and_then(|s| s.fields.get(argument)).copied();
-    let ts = of_field.or_else(|| named(argument, &timeline.steps()[..=at])).or_else(|| {
+    let known = timestamps(timeline, at);
+    let ts = of_field.or_else(|| known.find(argument)).or_else(|| {
         let number: u64 = argument.parse().ok()?;
-        named(&format!("ts{number}"), &timeline.steps()[..=at]).or(Some(number))
+        known.find(&format!("ts{number}")).or(Some(number))
     });
     let ts =
         ts.ok_or_else(|| format!("expected a number, a field or a name such as ts1, found `{argument}`"))?;
     let parts = vec![Node::leaf("physical_ms", ts >> 18), Node::leaf("logical", ts & ((1 << 18) - 1))];
     Ok(Node::parent("ts", timestamp(ts), parts))
+}
+
+/// The timestamps that the operation has up to the step, with the names that the screen gives them.
+fn timestamps(timeline: &Timeline, at: usize) -> Timestamps {
+    Timestamps::of_steps(timeline.steps().get(..=at).unwrap_or_default())
 }
 
 fn of_row(argument: &str, step: &Step) -> Result<Node, String> {

@@ -1,4 +1,4 @@
-//! Call stacks: the real frames of a step, TiKV's twins, and the logical stack that joins what threads separate.
+//! Call stacks: the real frames of a step, TiKV's twins, and the logical stack over threads and stores.
 use std::collections::HashMap;
 
 use tracepoints::{symbolize::Frame, trace::Step};
@@ -9,9 +9,12 @@ use super::{
     types::StackFrame,
 };
 use crate::{
-    function_name,
     sites::{self, FileSites},
-    state::timeline::Timeline,
+    state::{
+        function_name,
+        stack::{Joined, joined},
+        timeline::Timeline,
+    },
 };
 
 /// The frames that the client may ask about, until the next stop.
@@ -51,7 +54,7 @@ impl Frames {
             .into_iter()
             .map(|frame| self.number(at, frame))
             .collect();
-        let callers = logical(at, timeline);
+        let callers = joined(timeline, at);
         if !callers.is_empty() {
             let label = "logical stack, over threads and stores".to_owned();
             out.push(
@@ -61,10 +64,10 @@ impl Frames {
                 ),
             );
         }
-        for (name, caller) in callers {
+        for Joined { step: caller, label } in callers {
             let by = &timeline.steps()[caller];
             let frame = StackFrame {
-                name,
+                name: label,
                 source: sources.source_of(&by.file),
                 line: by.line,
                 column: 1,
@@ -149,42 +152,4 @@ fn of_twin(twin: Twin) -> StackFrame {
         presentation_hint: "normal",
         ..StackFrame::default()
     }
-}
-
-/// The callers of a step over threads and stores: apply batch, Raft entry, scheduler command, RPC, client operation.
-fn logical(at: usize, timeline: &Timeline) -> Vec<(String, usize)> {
-    let steps = timeline.steps();
-    let (step, before) = (&steps[at], &steps[..at]);
-    let last =
-        |stage: &str, of: &dyn Fn(&Step) -> bool| before.iter().rposition(|s| s.stage == stage && of(s));
-    let mut out = Vec::new();
-    if step.stage.starts_with("apply_") {
-        let same = |s: &Step| s.store == step.store;
-        out.extend(last("raft_commit", &same).map(|i| (format!("apply batch of store {}", step.store), i)));
-    }
-    if step.lane != "main" || step.layer == "raftstore" && step.stage != "raft_propose" {
-        let same = |s: &Step| s.request == step.request;
-        let entry = last("raft_propose", &same);
-        out.extend(entry.map(|i| (format!("Raft entry{}", entry_of(&steps[i])), i)));
-    }
-    let same = |s: &Step| s.request == step.request;
-    if step.stage != "sched_receive"
-        && let Some(i) = last("sched_receive", &same)
-    {
-        let cid = steps[i].fields.get("cid").map_or(String::new(), |cid| format!(" cid {cid}"));
-        out.push((format!("scheduler command {}{cid}", step.kind), i));
-    }
-    let is_rpc = step.kind != "client" && !step.kind.is_empty();
-    if is_rpc && let Some(i) = before.iter().position(same) {
-        out.push((format!("RPC {} to store {}, request {}", step.kind, steps[i].store, step.request), i));
-    }
-    if let Some(i) = before.iter().rposition(|s| s.kind == "client") {
-        out.push((format!("client operation {}", timeline.operation()), i));
-    }
-    out
-}
-
-fn entry_of(step: &Step) -> String {
-    let field = |name: &str| step.fields.get(name).map_or(String::new(), |v| format!(", {name} {v}"));
-    ["region", "term", "index"].map(field).concat().replacen(',', ":", 1)
 }

@@ -8,7 +8,7 @@ const MAX_LINE: u64 = 1 << 10;
 /// Maximum number of lines of a header.
 const MAX_LINES: usize = 16;
 
-/// Why no frame could be read. The bytes after it have no known meaning, so the connection ends.
+/// The reason for which no frame could be read. The bytes after it have no known meaning, so the connection ends.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The connection failed.

@@ -142,7 +142,8 @@ impl Plan {
             *name = gate(name)?;
         }
         let named = [
-            config.recipe.clone().or_else(|| config.scenario.clone()).map(What::Recipe),
+            config.recipe.clone().map(What::Recipe),
+            config.scenario.clone().map(What::Recipe),
             config.operation.clone().map(What::Operation),
             config.replay.clone().map(What::Replay),
             config.address.as_ref().or(config.pd.as_ref()).map(|_| What::Attach),
@@ -291,6 +292,7 @@ mod tests {
         assert!(
             error(json!({ "recipe": "point_get", "operation": "get k1" }), false).contains("exactly one")
         );
+        assert!(error(json!({ "recipe": "a", "scenario": "b" }), false).contains("exactly one"));
         assert!(error(json!({ "recipe": "point_get" }), true).contains("exactly one of `address`"));
         assert!(error(json!({ "address": "a:1", "pd": "b:2" }), true).contains("found both"));
         assert!(error(json!({ "recipe": 7 }), false).contains("tikv-step"));

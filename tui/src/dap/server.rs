@@ -1,7 +1,7 @@
 //! Serves clients: one over standard input and output, or several over a port of this machine.
 use std::{
     io::{self, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, Shutdown, TcpListener},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     time::Duration,
 };
@@ -15,8 +15,9 @@ use super::{
 };
 use crate::terminal::signals::{self, Stopped};
 
-/// Wait for a message before the source is read, while one steps; otherwise only signals are awaited.
+/// Wait for a message before the source is read, while one steps.
 const BUSY: Duration = Duration::from_millis(5);
+/// Wait for a message before signals are read, while no source steps.
 const IDLE: Duration = Duration::from_millis(100);
 /// Maximum number of messages that wait to be handled.
 const MAX_WAITING: usize = 64;
@@ -55,6 +56,8 @@ fn listen(port: u16) -> Result<()> {
                         .and_then(|()| stream.try_clone())
                         .map_err(anyhow::Error::from)
                         .and_then(|input| serve(input, &mut &stream));
+                    // The thread that reads the client ends with the connection; it may be closed already.
+                    let _ = stream.shutdown(Shutdown::Both);
                     if let Err(e) = served {
                         note(format_args!("the client {from}: {e:#}"));
                     }
@@ -64,12 +67,15 @@ fn listen(port: u16) -> Result<()> {
             // Dropping the connection refuses the client.
             Ok((_, from)) => note(format_args!("refused the client {from}: {MAX_CLIENTS} are connected")),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(IDLE),
-            Err(e) => note(format_args!("cannot accept a client: {e}")),
+            Err(e) => {
+                note(format_args!("cannot accept a client: {e}"));
+                std::thread::sleep(IDLE);
+            }
         }
     }
 }
 
-/// Serves one client until it disconnects or goes away; either releases what is held.
+/// Serves one client until it disconnects or closes the connection. The held requests are released then.
 ///
 /// # Errors
 /// If the client cannot be reached, it sends no frames of the protocol, or a signal ends the program.

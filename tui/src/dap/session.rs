@@ -21,7 +21,7 @@ use super::{
     variables::Variables,
 };
 
-/// How far the client has come.
+/// The phase of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Before `initialize`.
@@ -94,6 +94,8 @@ impl Default for Session {
 }
 
 type Answer = Result<Value, String>;
+
+const NO_STEP: &str = "expected a step, found none yet: wait for the first stop";
 
 impl Session {
     /// Answers the message in a body.
@@ -193,11 +195,11 @@ impl Session {
 
     /// The line of the client in this program's counting.
     fn line_in(&self, line: u32) -> u32 {
-        if self.client.lines_start_at1 { line } else { line + 1 }
+        if self.client.lines_start_at1 { line } else { line.saturating_add(1) }
     }
 }
 
-/// What this adapter can do, as the answer to `initialize` announces it.
+/// The capabilities that the answer to `initialize` announces.
 fn capabilities() -> Value {
     let filters: Vec<Value> = super::breakpoints::FILTERS
         .iter()

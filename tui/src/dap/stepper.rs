@@ -13,7 +13,7 @@ pub enum Goal {
     Look,
     /// Any next step.
     Any,
-    /// The next step of the main lane: what replicas do at that time, and steps inside of a stage, are passed.
+    /// The next step of the main lane; the steps of replicas and those inside of a stage are passed.
     Main,
     /// The next step of the main lane that belongs to another request.
     Out(u64),
@@ -21,7 +21,7 @@ pub enum Goal {
     Breakpoint,
 }
 
-/// Why a goal has been reached.
+/// The reason of a stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The wanted step.
@@ -53,7 +53,7 @@ pub trait Watch {
     fn every_stage(&self) -> bool;
 }
 
-/// What a poll brought, besides steps.
+/// The result of a poll, without the steps.
 #[derive(Debug, Default)]
 pub struct Polled {
     /// An operation began.
@@ -62,7 +62,7 @@ pub struct Polled {
     pub log: Vec<String>,
     /// Outputs that a scenario did not expect.
     pub mistakes: Vec<String>,
-    /// Where the client must look now.
+    /// The stop that the client must see.
     pub stop: Option<Stop>,
 }
 
@@ -100,7 +100,7 @@ impl Stepper {
         self.timeline.step().filter(|_| self.next > 0)
     }
 
-    /// Whether the last operation's end is known and the client looks at its last step.
+    /// Whether the source has failed, or no event follows the end of its last operation.
     pub fn is_over(&mut self) -> bool {
         let last = self.timeline.ending().is_some_and(|end| !end.more);
         self.failure.is_some() || last && self.source.over()

@@ -13,18 +13,21 @@ pub struct Threads {
 }
 
 impl Threads {
+    /// Begins an operation: its steps are read from the first one. Known threads keep their numbers.
+    pub fn begin(&mut self) {
+        self.read = 0;
+    }
+
     /// Reads the steps that are new; returns the numbers of new threads.
     pub fn read(&mut self, steps: &[Step]) -> Vec<i64> {
-        // An operation that begins has fewer steps; its threads are mostly those of the one before.
-        let from = if self.read > steps.len() { 0 } else { self.read };
-        self.read = steps.len();
         let mut new = Vec::new();
-        for step in &steps[from..] {
+        for step in steps.iter().skip(self.read) {
             if self.position(step).is_none() {
                 self.known.push((step.store, step.thread.clone()));
                 new.push(self.known.len() as i64 + OPERATION);
             }
         }
+        self.read = steps.len();
         new
     }
 
@@ -49,7 +52,7 @@ impl Threads {
         if thread == OPERATION {
             return up_to.len().checked_sub(1);
         }
-        let (store, name) = self.known.get(usize::try_from(thread - OPERATION - 1).ok()?)?;
+        let (store, name) = self.known.get(usize::try_from(thread.saturating_sub(OPERATION + 1)).ok()?)?;
         up_to.iter().rposition(|s| s.store == *store && s.thread == *name)
     }
 
@@ -69,6 +72,7 @@ mod tests {
         let mut threads = Threads::default();
         assert_eq!(threads.read(&steps[..2]), [2, 3]);
         assert_eq!(threads.read(&steps), [4]);
+        threads.begin();
         assert_eq!(threads.read(&steps[..1]), [0; 0], "the next operation");
         let list = threads.list("get k1");
         assert_eq!(list[0], (1, "operation get k1".into()));

@@ -11,7 +11,7 @@ pub use node::{Node, timestamp};
 pub use rows::{key_forms, rows};
 pub use stage::field;
 
-/// What is known at a step.
+/// A step with its request and the end of its operation.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
     /// The step.

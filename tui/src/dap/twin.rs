@@ -7,9 +7,9 @@ use std::{
 use tracepoints::trace::Step;
 
 use super::types::Source;
-use crate::{
+use crate::state::{
     function_name::last_names,
-    state::tikv::{self, Place},
+    tikv::{self, Place},
 };
 
 /// Maximum number of folders that are searched in a checkout.
@@ -33,7 +33,7 @@ pub struct Twins {
     /// Paths below the root by the file's name.
     files: HashMap<String, Vec<String>>,
     known: HashMap<(String, String), Option<Twin>>,
-    /// Why a stage has no twin; each sentence once.
+    /// Sentences that say why a stage has no twin, each once.
     pub missing: Vec<String>,
 }
 

@@ -77,7 +77,7 @@ pub struct Breakpoint {
     pub id: i64,
     /// Whether it can stop a request.
     pub verified: bool,
-    /// The stage, or why it is not verified.
+    /// The stage, or the reason for which it is not verified.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Its file.

@@ -115,7 +115,7 @@ impl Variables {
     }
 }
 
-/// What is known at a step.
+/// Finds a step with its request and the end of its operation.
 pub fn known(timeline: &Timeline, at: usize) -> Option<Known<'_>> {
     let step = timeline.steps().get(at)?;
     let request = timeline.requests().iter().find(|r| r.id == step.request);

@@ -23,7 +23,7 @@ pub fn stamps(binary: &Path, symbols: &Symbols) -> Result<Vec<Probe>> {
     let mut found: BTreeMap<(&'static str, u64), Probe> = BTreeMap::new();
     for (address, _, location) in ranges {
         let (Some(file), Some(line)) = (location.file, location.line) else { continue };
-        let Some(site) = by_line.get(&line).and_then(|all| all.iter().find(|s| is_of(file, s.file))) else {
+        let Some(site) = by_line.get(&line).and_then(|all| all.iter().find(|s| s.is_in(file))) else {
             continue;
         };
         let Some(symbol) = symbols.around(address) else { continue };
@@ -41,9 +41,4 @@ pub fn stamps(binary: &Path, symbols: &Symbols) -> Result<Vec<Probe>> {
         }
     }
     Ok(found.into_values().collect())
-}
-
-/// Whether a path of the debug information is the file of a site.
-fn is_of(path: &str, file: &str) -> bool {
-    path.strip_suffix(file).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
 }

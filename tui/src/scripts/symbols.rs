@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSymbol as _, SymbolKind};
 use tracepoints::symbolize::demangle;
 
-use crate::function_name;
+use crate::state::function_name;
 
 /// A function of a binary: one instance, if it is generic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ impl Symbols {
             .chain(file.dynamic_symbols())
             .filter(|s| s.kind() == SymbolKind::Text && s.is_definition())
             .filter_map(|s| {
-                Some(Symbol { address: s.address(), size: s.size(), name: s.name().ok()?.to_owned() })
+                let name = s.name().ok().filter(|name| is_linker_name(name))?.to_owned();
+                Some(Symbol { address: s.address(), size: s.size(), name })
             })
             .collect();
         all.sort_by(|a, b| (a.address, &a.name).cmp(&(b.address, &b.name)));
@@ -71,12 +72,30 @@ impl Symbols {
     pub fn around(&self, address: u64) -> Option<&Symbol> {
         let after = self.all.partition_point(|s| s.address <= address);
         let symbol = self.all.get(after.checked_sub(1)?)?;
-        (symbol.size == 0 || address < symbol.address + symbol.size).then_some(symbol)
+        (symbol.size == 0 || address < symbol.address.saturating_add(symbol.size)).then_some(symbol)
     }
 
     /// The first and the last address.
     pub fn range(&self) -> (u64, u64) {
         let first = self.all.first().map_or(0, |s| s.address);
-        (first, self.all.last().map_or(0, |s| s.address + s.size.max(1)))
+        (first, self.all.last().map_or(0, |s| s.address.saturating_add(s.size.max(1))))
+    }
+}
+
+/// Whether a compiler writes such a name. A script contains it in quotes, so that any other one could end the quotes.
+fn is_linker_name(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$@".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_end_the_quotes_of_a_script() {
+        assert!(is_linker_name("_ZN4core3fmt$LT$impl$GT$3fmt17h0E") && is_linker_name("memcpy@@GLIBC_2.14"));
+        for bad in ["a'b", "a\nb", "a\"b", "a b", "a;b", "a\\b"] {
+            assert!(!is_linker_name(bad), "{bad:?}");
+        }
     }
 }

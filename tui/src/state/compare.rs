@@ -141,8 +141,9 @@ fn difference(before: &Step, after: &Step) -> Difference {
     }
     let added = after.fields.iter().filter(|(name, _)| counts(name) && !before.fields.contains_key(*name));
     fields.extend(added.map(|(name, new)| format!("{name} none -> {}", value(name, *new))));
-    if before.thread_pool() != after.thread_pool() {
-        fields.push(format!("thread {} -> {}", before.thread_pool(), after.thread_pool()));
+    let (old_pool, new_pool) = (thread_pool(before), thread_pool(after));
+    if old_pool != new_pool {
+        fields.push(format!("thread {old_pool} -> {new_pool}"));
     }
     let (old, new) = (before.dur_ns, after.dur_ns);
     let notable = old.abs_diff(new) >= MIN_CHANGE_NS && old.max(new) >= old.min(new).saturating_mul(3) / 2;
@@ -161,14 +162,8 @@ fn value(name: &str, value: u64) -> String {
 }
 
 /// The pool of a step's thread.
-trait Pool {
-    fn thread_pool(&self) -> &str;
-}
-
-impl Pool for Step {
-    fn thread_pool(&self) -> &str {
-        self.thread.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
-    }
+fn thread_pool(step: &Step) -> &str {
+    step.thread.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ fn stamp(step: &Step) -> Section {
     section
 }
 
-/// What was asked, answered or decided at this step.
+/// Formats a question, an answer or a decision of this step.
 fn facts(facts: &Facts) -> Section {
     let title = match facts.outcome.as_str() {
         "" => facts.title.clone(),
@@ -225,7 +225,7 @@ fn mvcc(now: &MvccProbe, old: Option<&MvccProbe>, fresh: bool) -> Section {
             let value = format!(
                 "primary {}, ttl {}{}",
                 l.primary,
-                units::duration(l.ttl_ms * 1_000_000),
+                units::duration(l.ttl_ms.saturating_mul(1_000_000)),
                 short(&l.short_value)
             );
             section.row(Kind::Row, row(["lock", "", &l.start_ts.to_string(), &l.kind, &value], isnew(known)));
@@ -255,7 +255,7 @@ fn mvcc(now: &MvccProbe, old: Option<&MvccProbe>, fresh: bool) -> Section {
     section
 }
 
-/// Why a read skips a record, once it has chosen one.
+/// Says why a read skips a record, once the read has chosen one.
 fn verdict(rows: &MvccProbe, write: &WriteRow) -> &'static str {
     let Some(chosen) = rows.chosen else { return "" };
     match write.commit_ts {

@@ -146,7 +146,7 @@ pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<
             match out.last_mut() {
                 Some(bar) if above == Some(path) && !leaf => {
                     // The time of stages that run in parallel counts once.
-                    let end = step.at_ns + step.dur_ns;
+                    let end = step.at_ns.saturating_add(step.dur_ns);
                     bar.dur_ns += end.saturating_sub(step.at_ns.max(bar.to_ns));
                     bar.to_ns = bar.to_ns.max(end);
                 }
@@ -163,7 +163,7 @@ fn bar(path: &[String], step: &Step, leaf: bool) -> Bar {
     Bar {
         depth: path.len() - 1,
         from_ns: step.at_ns,
-        to_ns: step.at_ns + step.dur_ns,
+        to_ns: step.at_ns.saturating_add(step.dur_ns),
         label: path.last().cloned().unwrap_or_default(),
         layer: step.layer.clone(),
         class: find_stage(&step.stage).filter(|_| leaf).map(|s| s.class),

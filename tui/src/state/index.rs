@@ -90,13 +90,14 @@ pub fn prepare() {
     drop(started);
 }
 
-/// The index of the packed files if it is ready, otherwise that of the file at `path` alone.
+/// The index of the packed files if it is ready, otherwise that of the file at `path` alone: empty if it is not packed.
 pub fn index_of(path: &str) -> &'static Index {
+    static EMPTY: OnceLock<Index> = OnceLock::new();
     static ALONE: Mutex<Option<HashMap<&'static str, &'static Index>>> = Mutex::new(None);
     if let Some(all) = INDEX.get() {
         return all;
     }
-    let Some((name, text)) = code::packed(path) else { return index() };
+    let Some((name, text)) = code::packed(path) else { return EMPTY.get_or_init(Index::default) };
     let mut alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let alone = alone.get_or_insert_default();
     alone.entry(name).or_insert_with(|| Box::leak(Box::new(Index::read(outline::of_file(name, text).leak()))))
@@ -183,8 +184,8 @@ impl Index {
     /// The calls that can mean this function, in the order of files.
     pub fn callers(&self, function: &Definition) -> Vec<Call> {
         let fits = |call: &&Call| {
-            let owner = self.enclosing(call.file, call.line).map_or("", |d| d.owner);
-            call.name == function.name && distance(function, call.qualifier, owner).is_some_and(|d| d < FAR)
+            let owner = || self.enclosing(call.file, call.line).map_or("", |d| d.owner);
+            call.name == function.name && distance(function, call.qualifier, owner()).is_some_and(|d| d < FAR)
         };
         self.calls.iter().filter(fits).copied().collect()
     }

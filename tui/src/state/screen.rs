@@ -17,7 +17,7 @@ use super::{
     cursor::Jump,
     document::{self, Document},
     engine, flame,
-    index::index,
+    index::index_of,
     overlay::Overlay,
     panes::{Panes, Positions},
     source::{HeldRequest, SourceEvent, StepSource},
@@ -213,7 +213,7 @@ impl Screen {
     }
 
     /// The stepped operation as a run.
-    pub fn this_run(&self) -> Run {
+    fn this_run(&self) -> Run {
         let outcome = self.timeline.ending().map_or_else(String::new, |e| e.outcome.clone());
         let title = self.timeline.operation().to_owned();
         Run { title, steps: self.timeline.steps().to_vec(), outcome }
@@ -448,10 +448,9 @@ impl Screen {
     }
 
     fn note(&mut self, line: String) {
-        if self.log.len() >= MAX_LOG_LINES {
-            self.log.remove(0);
-        }
         self.log.extend(line.lines().map(str::to_owned));
+        let excess = self.log.len().saturating_sub(MAX_LOG_LINES);
+        self.log.drain(..excess);
     }
 
     /// Moves the cursor, and the panes that follow it.
@@ -465,12 +464,12 @@ impl Screen {
 fn own_key(step: &Step) -> document::Key {
     let own = document::Key { file: step.file.clone(), line: step.line, stamp: true, ..Default::default() };
     let Some((path, _)) = code::packed(&step.file) else { return own };
-    if index().stamp_at(path, step.line).is_none_or(|s| s.statement.is_some()) {
+    if index_of(path).stamp_at(path, step.line).is_none_or(|s| s.statement.is_some()) {
         return own;
     }
-    let Some(stamping) = index().enclosing(path, step.line) else { return own };
+    let Some(stamping) = index_of(path).enclosing(path, step.line) else { return own };
     let calls = |f: &&tracepoints::symbolize::Frame| {
-        index().enclosing(&f.file, f.line).is_some_and(|d| d != stamping)
+        index_of(&f.file).enclosing(&f.file, f.line).is_some_and(|d| d != stamping)
     };
     match step.stack.iter().find(calls) {
         Some(frame) => document::Key {

@@ -1,7 +1,7 @@
-//! The rows of the stack pane: what threads separate, joined again, and the frames of this thread.
+//! The rows of the stack pane: the work that led to a step, over threads and stores, and the frames of its thread.
 use tracepoints::{symbolize::Frame, trace::Step};
 
-use super::{code, function_name, index::index, timeline::Timeline};
+use super::{code, function_name, index::index_of, timeline::Timeline};
 
 /// The row that the user selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +82,15 @@ const RUNTIMES: &str = " tokio std core alloc hyper hyper_util tonic futures fut
 pub fn rows(timeline: &Timeline, unfolded: bool) -> Vec<Row> {
     let Some(step) = timeline.step() else { return Vec::new() };
     let mut out = Vec::new();
-    let joined = joined(timeline, step);
+    let joined = joined(timeline, timeline.cursor());
     if !joined.is_empty() {
         out.push(Row::Title("Logical stack".into()));
-        out.extend(joined);
+        let stage = |step: usize| timeline.steps()[step].stage.clone();
+        out.extend(joined.into_iter().map(|Joined { step, label }| Row::Joined {
+            step,
+            label,
+            stage: stage(step),
+        }));
     }
     if !step.stack.is_empty() {
         out.push(Row::Title(format!("Thread {}", step.thread)));
@@ -121,7 +126,7 @@ pub fn frames(stack: &[Frame], unfolded: bool) -> Vec<Row> {
 /// The name of a frame's function, and whether it is code of this project.
 pub fn name(frame: &Frame) -> (String, bool) {
     let ours = code::packed(&frame.file).is_some();
-    let defined = index().enclosing(&frame.file, frame.line).filter(|_| ours);
+    let defined = index_of(&frame.file).enclosing(&frame.file, frame.line).filter(|_| ours);
     (defined.map_or_else(|| function_name::short(&frame.function), |d| d.title()), ours)
 }
 
@@ -175,16 +180,26 @@ pub fn place(frame: &Frame) -> String {
     format!("{path}:{}", frame.line)
 }
 
-/// Lists the work that led to a step, innermost first: apply batch, Raft entry, scheduler command, RPC, client
+/// Outer work that led to a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The step at which it began, from 0.
+    pub step: usize,
+    /// The work: `RPC kv_get on store 1`.
+    pub label: String,
+}
+
+/// Lists the work that led to the step `at`, innermost first: apply batch, Raft entry, scheduler command, RPC, client
 /// operation.
-fn joined(timeline: &Timeline, step: &Step) -> Vec<Row> {
-    let steps = &timeline.steps()[..=timeline.cursor()];
+pub fn joined(timeline: &Timeline, at: usize) -> Vec<Joined> {
+    let Some(steps) = timeline.steps().get(..=at) else { return Vec::new() };
+    let step = &steps[at];
     let mine = || steps.iter().filter(|s| s.request == step.request);
     let last = |stage: &str| mine().rev().find(|s| s.stage == stage);
     let field = |s: &Step, name: &str| s.fields.get(name).copied().unwrap_or(0);
     let mut out = Vec::new();
     let mut add = |label: String, step: &Step| {
-        out.push(Row::Joined { step: step.step, label, stage: step.stage.clone() });
+        out.push(Joined { step: step.step, label });
     };
     let here = |s: &Step| s.store == step.store;
     if step.layer == "apply"
@@ -240,6 +255,7 @@ fn entries(first: u64, last: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::index::index;
 
     fn frame(function: &str, file: &str, line: u32) -> Frame {
         Frame { function: function.into(), file: file.into(), line, inlined: false }

@@ -8,6 +8,11 @@ use super::{
     units,
 };
 
+/// Whether a field of this name is a timestamp.
+pub fn is_timestamp(field: &str) -> bool {
+    field == "ts" || field.ends_with("_ts")
+}
+
 /// A named timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
@@ -24,7 +29,7 @@ pub struct Timestamps {
 impl Timestamps {
     /// Adds the timestamps of a step: of its fields, and of the rows that it sees.
     pub fn learn(&mut self, step: &Step) {
-        for (name, value) in step.fields.iter().filter(|(name, _)| *name == "ts" || name.ends_with("_ts")) {
+        for (name, value) in step.fields.iter().filter(|(name, _)| is_timestamp(name)) {
             self.add(*value, purpose(step, name));
         }
         if let Some(rows) = &step.state.mvcc {
@@ -57,6 +62,19 @@ impl Timestamps {
             Some(known) => _ = known.purposes.insert(purpose),
             None => self.all.push(Named { ts, purposes: BTreeSet::from([purpose]) }),
         }
+    }
+
+    /// The timestamps of a run's steps.
+    pub fn of_steps(steps: &[Step]) -> Self {
+        let mut all = Self::default();
+        steps.iter().for_each(|step| all.learn(step));
+        all
+    }
+
+    /// The timestamp with this name, such as `ts1`.
+    pub fn find(&self, name: &str) -> Option<u64> {
+        let number: usize = name.strip_prefix("ts")?.parse().ok()?;
+        Some(self.all.get(number.checked_sub(1)?)?.ts)
     }
 
     /// The name of a timestamp; None for any other number.

@@ -15,15 +15,15 @@ use crate::{
 /// Draws the comparison into `area`, with the selected row.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, selected: usize) {
     let Some(before) = screen.other() else { return };
-    let (pairs, after) = (screen.pairs(), screen.this_run());
-    let block = Block::bordered()
-        .border_style(theme.dim())
-        .title(Line::styled(format!(" Compare: {} with {} ", before.title, after.title), theme.strong()));
+    let (pairs, after) = (screen.pairs(), screen.timeline());
+    let title = format!(" Compare: {} with {} ", before.title, after.operation());
+    let block = Block::bordered().border_style(theme.dim()).title(Line::styled(title, theme.strong()));
     let inner = block.inner(area);
     let (width, height) = (usize::from(inner.width), usize::from(inner.height).saturating_sub(2));
     let offset = centre(selected, height, pairs.len());
     let shown = || pairs.iter().enumerate().skip(offset).take(height);
-    let rows: Vec<Vec<String>> = shown().map(|(_, p)| compare::row(p, before, &after)).collect();
+    let rows: Vec<Vec<String>> =
+        shown().map(|(_, p)| compare::row(p, &before.steps, after.steps())).collect();
     let widths = widths(&rows, width);
     let head = ["", "request", "stage", "before", "after", "delta", "difference"].map(String::from).to_vec();
     let mut lines = vec![line(&head, &widths, theme, None, false)];

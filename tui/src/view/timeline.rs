@@ -83,7 +83,7 @@ impl Picture<'_> {
     /// Draws a stage in its lane: its sign at its begin, its name if there is room.
     fn stage(&mut self, step: &Step) {
         let Some(row) = self.row(Lane::of(step)) else { return };
-        let end = (step.at_ns + step.dur_ns).min(self.to);
+        let end = step.at_ns.saturating_add(step.dur_ns).min(self.to);
         if end < self.from || step.at_ns > self.to {
             return;
         }

@@ -19,7 +19,7 @@ use super::{
     error::{Error, Refusal, Result},
     heartbeat_streams::HeartbeatStreams,
     operator::Operator,
-    pairs::Pairs,
+    pairs::{PairError, Pairs},
     regions::{RegionInfo, RegionTable},
     safe_point::{SafePoints, ServiceSafePoint},
     saved::{SavedRegion, SavedState},
@@ -73,13 +73,14 @@ pub struct Inner {
     pairs: Pairs,
 }
 
-/// The answer to a query for several regions; each region is there once.
+/// The answer to a query for several regions.
 #[derive(Default)]
 pub struct RegionsFound {
     /// For each key the id of its region.
     pub of_keys: Vec<u64>,
     /// For each key the id of the region before that of the key.
     pub before_keys: Vec<u64>,
+    /// Each region that was found, once.
     pub by_id: BTreeMap<u64, RegionInfo>,
 }
 
@@ -218,13 +219,13 @@ impl Cluster {
         Ok(self.running()?.regions.get(id).cloned())
     }
 
-    /// Looks up regions by key, by the key of the next region, and by id. A key without a region gets id 0.
+    /// Looks up regions by key, by a key in the next region, and by id. A key without a region gets id 0.
     pub fn query_regions(&self, request: &pdpb::QueryRegionRequest) -> Answer<RegionsFound> {
         let inner = self.running()?;
-        let mut found = RegionsFound::default();
+        let mut by_id = BTreeMap::new();
         let mut keep = |info: Option<&RegionInfo>| {
             info.map_or(0, |info| {
-                found.by_id.insert(info.meta.id, info.clone());
+                by_id.insert(info.meta.id, info.clone());
                 info.meta.id
             })
         };
@@ -233,7 +234,7 @@ impl Cluster {
         for id in &request.ids {
             keep(inner.regions.get(*id));
         }
-        Ok(RegionsFound { of_keys, before_keys, ..found })
+        Ok(RegionsFound { of_keys, before_keys, by_id })
     }
 
     pub fn region_of_key(&self, key: &[u8]) -> Answer<Option<RegionInfo>> {
@@ -353,11 +354,16 @@ impl Cluster {
         read(&self.lock().pairs)
     }
 
-    /// Changes the pairs that clients keep in etcd, and saves them.
-    pub fn change_pairs<T>(&self, change: impl FnOnce(&mut Pairs) -> T) -> Result<T> {
+    /// Changes the pairs that clients keep in etcd, and saves them unless `change` refuses.
+    pub fn change_pairs<T>(
+        &self,
+        change: impl FnOnce(&mut Pairs) -> std::result::Result<T, PairError>,
+    ) -> Result<std::result::Result<T, PairError>> {
         let mut inner = self.lock();
         let changed = change(&mut inner.pairs);
-        self.save(&inner)?;
+        if changed.is_ok() {
+            self.save(&inner)?;
+        }
         Ok(changed)
     }
 }

@@ -23,7 +23,7 @@ pub struct EtcdService {
     member: pdpb::Member,
 }
 
-/// etcd's code for each error (etcd `api/v3rpc/rpctypes`).
+/// Returns etcd's status for an error (etcd `api/v3rpc/rpctypes`).
 fn refuse(error: PairError) -> Status {
     match error {
         PairError::EmptyKey | PairError::TooLarge => Status::invalid_argument(error.to_string()),
@@ -49,7 +49,7 @@ impl EtcdService {
     }
 }
 
-/// Cuts the pairs to a limit, 0: none. Returns whether it cut any.
+/// Cuts the pairs to a limit; 0 means no limit. Returns whether it cut any.
 fn cut(pairs: &mut Vec<KeyValue>, limit: i64) -> bool {
     let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let more = pairs.len() > limit;
@@ -113,11 +113,12 @@ impl Kv for EtcdService {
             ));
         }
         let changed = self.cluster.change_pairs(|pairs| {
-            let old = pairs.put(request.key, request.value);
-            (old, pairs.revision())
+            let old = pairs.put(request.key, request.value)?;
+            Ok((old, pairs.revision()))
         });
-        let (old, revision) = changed.map_err(|error| Status::internal(error.to_string()))?;
-        let prev_kv = old.map_err(refuse)?.filter(|_| request.prev_kv);
+        let changed = changed.map_err(|error| Status::internal(error.to_string()))?;
+        let (old, revision) = changed.map_err(refuse)?;
+        let prev_kv = old.filter(|_| request.prev_kv);
         Ok(Response::new(PutResponse { header: self.header(revision), prev_kv }))
     }
 }

@@ -20,7 +20,7 @@ pub enum PairError {
     FutureRevision,
 }
 
-/// Sorted by key.
+/// All pairs, in the order of their keys.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Pairs {
     /// Number of changes.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use api_version::{KeyMode, KvFormat};
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
-use tracepoints::EngineClock;
 use txn_types::{Key, WriteRef, WriteType};
 
 use super::{
@@ -12,8 +11,9 @@ use super::{
     metrics::GcKeyMode,
     versions::{Version, Versions},
 };
+use crate::ttl::ttl_current_ts;
 
-/// Number of keys after which the worker gets them.
+/// Number of keys in one task of the worker.
 const BATCH: usize = 256;
 
 /// Makes the filters of CF write.
@@ -95,7 +95,7 @@ impl WriteCompactionFilter {
         if end || self.versions.lone_deletes() >= BATCH {
             let keys = self.versions.take_lone_deletes(end);
             if self.is_full && !keys.is_empty() {
-                keys.iter().for_each(|_| self.gc.metrics.lone_delete(GcKeyMode::Txn));
+                self.gc.metrics.lone_deletes(GcKeyMode::Txn, keys.len() as u64);
                 self.gc.schedule(GcTask::GcKeys { keys, safe_point: self.gc.safe_point() });
             }
         }
@@ -122,7 +122,7 @@ impl CompactionFilterFactory for RawCompactionFilterFactory {
         let safe_point = self.0.filter_safe_point()?;
         self.0.metrics.filter_created(GcKeyMode::Raw);
         let (gc, versions) = (self.0.clone(), Versions::new(safe_point));
-        let now = EngineClock::wall_ms() / 1000;
+        let now = ttl_current_ts();
         Some(Box::new(RawCompactionFilter { gc, is_full: context.is_full, versions, now, filtered: 0 }))
     }
 }
@@ -168,7 +168,7 @@ impl RawCompactionFilter {
     fn hand_over(&mut self, end: bool) {
         let keys = self.versions.take_lone_deletes(end);
         if self.is_full && !keys.is_empty() {
-            keys.iter().for_each(|_| self.gc.metrics.lone_delete(GcKeyMode::Raw));
+            self.gc.metrics.lone_deletes(GcKeyMode::Raw, keys.len() as u64);
             self.gc.schedule(GcTask::RawGcKeys { keys, safe_point: self.gc.safe_point() });
         }
     }

@@ -9,7 +9,7 @@ use pd::client::PdClient;
 use super::{GcContext, GcTask};
 
 /// Pause between two questions to PD, as in TiKV.
-pub const POLL_SAFE_POINT_INTERVAL: Duration = Duration::from_secs(10);
+const POLL_SAFE_POINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Polls PD for one store.
 pub struct GcManager {
@@ -47,7 +47,7 @@ impl GcManager {
         }
         log::info!("the GC safe point is {safe_point}, it was {old}");
         self.gc.metrics.safe_point(safe_point);
-        if !self.gc.enable_compaction_filter.load(Ordering::Relaxed) {
+        if !self.gc.enable_compaction_filter {
             self.gc.schedule(GcTask::Gc { safe_point: safe_point.into() });
         }
     }

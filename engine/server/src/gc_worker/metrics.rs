@@ -58,8 +58,8 @@ impl GcMetrics {
         add(&self.0.failures, 1);
     }
 
-    pub(super) fn lone_delete(&self, mode: GcKeyMode) {
-        add(&self.0.lone_deletes[mode as usize], 1);
+    pub(super) fn lone_deletes(&self, mode: GcKeyMode, keys: u64) {
+        add(&self.0.lone_deletes[mode as usize], keys);
     }
 
     pub(super) fn deletions_handled(&self, mode: GcKeyMode, keys: u64) {

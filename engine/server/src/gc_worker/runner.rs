@@ -1,12 +1,7 @@
 //! The GC worker: deletes old versions from RocksDB, past Raft (TiKV `src/server/gc_worker/gc_worker.rs`).
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError},
-    },
+    sync::{Arc, atomic::Ordering, mpsc::Receiver},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use api_version::KvFormat;
@@ -19,12 +14,9 @@ use tikv_kv::{Engine, IterOptions, Iterator, Modify, RocksKv, SnapContext, Snaps
 use txn_types::{Key, TimeStamp};
 
 use super::{GcContext, GcTask, metrics::GcKeyMode};
-use crate::runtime::ThreadsError;
+use crate::{runtime::ThreadsError, ttl::ttl_current_ts};
 
 type Result<T> = std::result::Result<T, storage::Error>;
-
-/// Longest time after which the worker notices the stop of its store.
-const STOP_POLL: Duration = Duration::from_millis(200);
 
 /// The running worker; it keeps RocksDB open until [`GcWorker::stop`].
 pub struct GcWorker {
@@ -62,7 +54,7 @@ impl GcWorker {
     /// Ends the thread after its current batch.
     pub fn stop(self) {
         self.gc.stopped.store(true, Ordering::Release);
-        // A full queue wakes the thread as well.
+        // If the queue is full, the thread has tasks and sees the flag before the next one.
         let _ = self.gc.tasks.try_send(GcTask::Stop);
         if self.thread.join().is_err() {
             log::error!("the GC worker panicked");
@@ -79,13 +71,12 @@ struct Runner {
 impl Runner {
     fn work(&self, tasks: &Receiver<GcTask>) {
         while !self.stopped() {
-            match tasks.recv_timeout(STOP_POLL) {
-                Ok(GcTask::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            match tasks.recv() {
+                Ok(GcTask::Stop) | Err(_) => return,
                 Ok(task) => {
                     self.run(task);
                     self.gc.pending.fetch_sub(1, Ordering::AcqRel);
                 }
-                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
@@ -96,27 +87,26 @@ impl Runner {
 
     fn run(&self, task: GcTask) {
         let gc = &self.gc;
-        let index = match task {
-            GcTask::Gc { .. } => 0,
-            GcTask::GcKeys { .. } => 1,
-            GcTask::RawGcKeys { .. } => 2,
-            GcTask::OrphanVersions { .. } => 3,
-            GcTask::Stop => return,
-        };
-        let result = match task {
-            GcTask::Gc { safe_point } => self.gc_all(safe_point),
-            GcTask::GcKeys { keys, safe_point } => self.gc_keys(&keys, safe_point).map(|deleted| {
-                gc.metrics.deletions_handled(GcKeyMode::Txn, keys.len() as u64);
-                gc.metrics.deleted(deleted);
-            }),
-            GcTask::RawGcKeys { keys, safe_point } => self.raw_gc_keys(&keys, safe_point).map(|()| {
-                gc.metrics.deletions_handled(GcKeyMode::Raw, keys.len() as u64);
-            }),
+        let (index, result) = match task {
+            GcTask::Gc { safe_point } => (0, self.gc_all(safe_point)),
+            GcTask::GcKeys { keys, safe_point } => {
+                let result = self.gc_keys(&keys, safe_point).map(|deleted| {
+                    gc.metrics.deletions_handled(GcKeyMode::Txn, keys.len() as u64);
+                    gc.metrics.deleted(deleted);
+                });
+                (1, result)
+            }
+            GcTask::RawGcKeys { keys, safe_point } => {
+                let result = self.raw_gc_keys(&keys, safe_point).map(|()| {
+                    gc.metrics.deletions_handled(GcKeyMode::Raw, keys.len() as u64);
+                });
+                (2, result)
+            }
             GcTask::OrphanVersions { keys } => {
                 gc.metrics.orphans(keys.len() as u64);
-                self.write(keys.into_iter().map(|key| Modify::Delete(CF_DEFAULT, key)).collect())
+                (3, self.write(keys.into_iter().map(|key| Modify::Delete(CF_DEFAULT, key)).collect()))
             }
-            GcTask::Stop => Ok(()),
+            GcTask::Stop => return,
         };
         gc.metrics.task(index, result.is_err());
         if let Err(e) = result {
@@ -154,7 +144,7 @@ impl Runner {
     /// their older versions.
     fn raw_gc_keys(&self, keys: &[Key], safe_point: TimeStamp) -> Result<()> {
         let snapshot = self.snapshot()?;
-        let (now, mut modifies) = (tracepoints::EngineClock::wall_ms() / 1000, Vec::new());
+        let (now, mut modifies) = (ttl_current_ts(), Vec::new());
         for key in keys {
             let upper_bound = Some(key.clone().append_ts(TimeStamp::zero()).into_encoded());
             let mut iter = snapshot.iter(CF_DEFAULT, IterOptions { upper_bound, ..Default::default() })?;

@@ -29,12 +29,12 @@ impl Client {
         Self { requests }
     }
 
-    /// Queues a request. Returns false if the stream has ended.
+    /// Queues a request, or drops it if the queue is full. Returns false if the stream has ended.
     pub fn detect(&self, request: DeadlockRequest) -> bool {
         match self.requests.try_send(request) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                log::warn!("dropped a request to the deadlock detector: 4096 wait for the stream");
+                log::warn!("dropped a request to the deadlock detector: {QUEUE} wait for the stream");
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,

@@ -43,17 +43,17 @@ pub enum Role {
     Follower,
 }
 
-/// Message to the detector. Their number is bounded by that of waiting requests.
+/// Message to the detector. Messages queue for at most `LEADER_TIMEOUT` at a time, while it asks PD for the leader.
 pub enum Task {
-    /// The waits of this store: added, ended, or all waits of a transaction ended.
-    Detect(DeadlockRequestType, Vec<WaitForEntry>),
+    /// A wait of this store begins, or has ended.
+    Detect(DeadlockRequestType, WaitForEntry),
     /// The leader of the first region has changed, or the region has.
     ChangeRole(Role),
     /// The time to live of edges has changed.
     ChangeTtl(Duration),
 }
 
-/// State that the detector's tasks share; all of them run on its thread.
+/// State that the detector and the streams of other stores share.
 pub struct Inner {
     role: Role,
     detect_table: DetectTable,
@@ -68,10 +68,10 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Creates the channel. `runtime` is the detector's.
-    pub fn new(runtime: &Handle) -> (Self, UnboundedReceiver<Task>) {
+    /// Creates the channel. `runtime` is the detector's, and `ttl` the time to live of edges.
+    pub fn new(runtime: &Handle, ttl: Duration) -> (Self, UnboundedReceiver<Task>) {
         let (tasks, received) = unbounded_channel();
-        let detect_table = DetectTable::new(Duration::ZERO, EngineClock::now());
+        let detect_table = DetectTable::new(ttl, EngineClock::now());
         let inner = Arc::new(Mutex::new(Inner { role: Role::default(), detect_table }));
         (Self { tasks, inner, runtime: runtime.clone() }, received)
     }
@@ -86,20 +86,20 @@ impl Scheduler {
         }
     }
 
-    /// Asks whether the wait closes a circle.
+    /// Asks whether the wait closes a cycle.
     pub(super) fn detect(&self, txn_ts: TimeStamp, wait_info: KeyLockWaitInfo, diag_ctx: DiagnosticContext) {
         let entry = WaitForEntry {
             key: diag_ctx.key,
             resource_group_tag: diag_ctx.resource_group_tag,
             ..entry_of(txn_ts, wait_info.lock_digest)
         };
-        self.notify_scheduler(Task::Detect(DeadlockRequestType::Detect, vec![entry]));
+        self.notify_scheduler(Task::Detect(DeadlockRequestType::Detect, entry));
     }
 
     /// Reports that a wait has ended.
     pub(super) fn clean_up_wait_for(&self, txn_ts: TimeStamp, wait_info: KeyLockWaitInfo) {
         let entry = entry_of(txn_ts, wait_info.lock_digest);
-        self.notify_scheduler(Task::Detect(DeadlockRequestType::CleanUpWaitFor, vec![entry]));
+        self.notify_scheduler(Task::Detect(DeadlockRequestType::CleanUpWaitFor, entry));
     }
 
     pub(super) fn change_role(&self, role: Role) {
@@ -135,7 +135,7 @@ impl Scheduler {
                     answer => {
                         let answer = answer.map(Option::unwrap_or_default);
                         let ends = answer.is_err();
-                        // The other store is gone if nothing receives.
+                        // Fails if the other store is gone, or reads too slowly.
                         if responses.try_send(answer).is_err() || ends {
                             return;
                         }
@@ -218,15 +218,13 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Creates the detector; `ttl` is the time to live of edges.
+    /// Creates the detector.
     pub(super) fn new(
         store_id: u64,
         parts: DetectorParts,
         waiter_mgr_scheduler: WaiterMgrScheduler,
         inner: Arc<Mutex<Inner>>,
-        ttl: Duration,
     ) -> Self {
-        inner.lock().detect_table.reset_ttl(ttl);
         let DetectorParts { pd, resolver, options } = parts;
         let ask_after = EngineClock::now();
         Self { store_id, pd, resolver, options, waiter_mgr_scheduler, inner, leader_client: None, ask_after }
@@ -236,18 +234,15 @@ impl Detector {
     pub async fn run(mut self, mut tasks: UnboundedReceiver<Task>) {
         while let Some(task) = tasks.recv().await {
             match task {
-                Task::Detect(tp, entries) => {
-                    for entry in entries {
-                        self.handle_detect(tp, entry).await;
-                    }
-                }
+                Task::Detect(tp, entry) => self.handle_detect(tp, entry).await,
                 Task::ChangeRole(role) => self.change_role(role),
                 Task::ChangeTtl(ttl) => self.inner.lock().detect_table.reset_ttl(ttl),
             }
         }
     }
 
-    /// Resets the graph and the stream, also if the role stays: a follower learns of a new leader so.
+    /// Resets the graph and the stream, also if the role stays: a follower gets its own role again when the leader
+    /// changes.
     fn change_role(&mut self, role: Role) {
         let mut inner = self.inner.lock();
         if inner.role != role {
@@ -284,7 +279,7 @@ impl Detector {
             }
             self.leader_client = None;
         }
-        // The wait then ends at its timeout; the client waits again, which is detected again.
+        // The wait ends at its timeout. Its client then waits again, and that wait is sent again.
         log::debug!("store {}: dropped a request to the deadlock detector: {tp:?}", self.store_id);
     }
 

@@ -56,14 +56,14 @@ impl DetectTable {
         Self { wait_for_map: HashMap::new(), ttl, last_active_expire: now }
     }
 
-    /// Adds the edge of `entry`, unless it closes a circle. Then returns the hash of the key on which another
-    /// transaction waits for this one, and the other edges of the circle, from the transaction that
+    /// Adds the edge of `entry`, unless it closes a cycle. Then returns the hash of the key on which another
+    /// transaction waits for this one, and the other edges of the cycle, from the transaction that
     /// `entry` waits for.
     pub fn detect(&mut self, entry: &WaitForEntry, now: EngineInstant) -> Option<(u64, Vec<WaitForEntry>)> {
         self.active_expire(now);
         let (txn_ts, lock_ts) = (TimeStamp::new(entry.txn), TimeStamp::new(entry.wait_for_txn));
         if let Some(locks) = self.wait_for_map.get_mut(&txn_ts).and_then(|edges| edges.get_mut(&lock_ts)) {
-            // The edge has closed no circle before.
+            // The edge has closed no cycle before.
             locks.push(entry.key_hash, &entry.key, now);
             locks.resource_group_tag.clone_from(&entry.resource_group_tag);
             return None;

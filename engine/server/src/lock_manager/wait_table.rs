@@ -47,7 +47,7 @@ pub struct WaitTable {
     wait_table: HashMap<(u64, TimeStamp), LockWaitToken>,
     waiter_pool: HashMap<LockWaitToken, Waiter>,
     deadlines: BTreeSet<(EngineInstant, LockWaitToken)>,
-    /// Shared with those who skip messages if nothing waits; counts requests before they are added.
+    /// Number of requests, also of those that are not added yet. Senders skip messages while it is 0.
     waiter_count: Arc<AtomicUsize>,
 }
 

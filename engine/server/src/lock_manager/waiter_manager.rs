@@ -1,7 +1,7 @@
-//! The thread `waiter-manager`: ends waits at their timeouts, after a deadlock, and when a region is elsewhere.
+//! The thread `waiter-manager`: ends waits at their timeouts, after a deadlock, and when a region has moved.
 //!
-//! Mirrors `src/server/lock_manager/waiter_manager.rs`. TiKV lets a request wait that is in a region whose
-//! leader has left; here it ends with the region error that its client would get anyway.
+//! Mirrors `src/server/lock_manager/waiter_manager.rs`. In TiKV a request still waits after the leader of its region
+//! has moved. Here the request ends with the region error that its client would get anyway.
 use std::{
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
@@ -28,7 +28,7 @@ use super::{
 /// A deadlock that the detector found.
 #[derive(Debug)]
 pub struct Deadlock {
-    /// The transaction whose wait closes the circle.
+    /// The transaction whose wait closes the cycle.
     pub start_ts: TimeStamp,
     /// Raw key that it waits for.
     pub key: Vec<u8>,
@@ -36,11 +36,11 @@ pub struct Deadlock {
     pub lock: LockDigest,
     /// Hash of the key on which another transaction waits for it.
     pub deadlock_key_hash: u64,
-    /// The circle.
+    /// The cycle.
     pub wait_chain: Vec<WaitForEntry>,
 }
 
-/// Message to the waiter manager. Their number is bounded by that of waiting requests.
+/// Message to the waiter manager. The number of queued messages is bounded by that of running requests.
 pub enum Task {
     /// A request begins to wait.
     WaitFor(Box<WaitFor>),
@@ -48,9 +48,9 @@ pub enum Task {
     RemoveLockWait(LockWaitToken),
     /// Keys of waiting requests have new locks.
     UpdateWaitFor(Vec<UpdateWaitForEvent>),
-    /// Asks for all waits.
+    /// Answers with all waits.
     Dump(oneshot::Sender<Vec<WaitForEntry>>),
-    /// A wait closes a circle.
+    /// A wait closes a cycle.
     Deadlock(Box<Deadlock>),
     /// The default timeout changes.
     ChangeConfig(Duration),

@@ -33,7 +33,8 @@ pub struct Reply {
 /// A reply, or the status that ends the stream.
 pub type Answer = Result<Reply, Status>;
 
-/// Serves until the client ends the stream or goes away. Commands that are running then still finish.
+/// Serves until the client ends the stream or goes away. Commands that run at that time still finish; only the wait
+/// for a pessimistic lock ends when the client goes away.
 pub fn serve(service: KvService, mut batches: Streaming<BatchCommandsRequest>) -> impl Stream<Item = Answer> {
     let (replies, received) = unbounded_channel();
     runtime::spawn(&Handle::current(), "batch-commands", async move {

@@ -1,7 +1,10 @@
 //! Describes a request and its answer for a person who steps: every field by its name, as the wire has it.
 //!
 //! Runs only for a stepped request. The names come from kvproto's descriptors, so a new RPC needs nothing here.
-use kvproto::reflect::{self, Field, Kind, Message};
+use kvproto::{
+    kvrpcpb::Action,
+    reflect::{self, Field, Kind, Message},
+};
 use prost::encoding::{WireType, decode_key, decode_varint};
 use tracepoints::{
     Facts,
@@ -138,10 +141,8 @@ fn rows(mut facts: Facts, fields: &[&Named], prefix: &str) -> Facts {
 fn fact(named: &Named) -> FactValue {
     match &named.value {
         Value::Number(n) if is_ts(named.field, *n) => FactValue::Ts(*n),
-        Value::Number(n) if matches!(named.field.kind, Kind::Bool | Kind::Enum) => {
-            FactValue::Text(text(named.field, *n))
-        }
-        Value::Number(n) => FactValue::Number(*n),
+        Value::Number(n) if is_plain(named.field, *n) => FactValue::Number(*n),
+        Value::Number(n) => FactValue::Text(text(named.field, *n)),
         Value::Bytes(bytes) => FactValue::Text(shown(bytes)),
         Value::Message(fields) => FactValue::Text(inline(fields)),
     }
@@ -169,14 +170,23 @@ fn text(field: &Field, number: u64) -> String {
     }
 }
 
-/// Whether the number is a timestamp of PD: by the name of the field, and above any number of another kind.
+/// Whether the value is a number without a sign, as [`FactValue::Number`] is. A `wait_timeout` may be -1.
+fn is_plain(field: &Field, number: u64) -> bool {
+    match field.kind {
+        Kind::Bool | Kind::Enum => false,
+        Kind::Int32 | Kind::Int64 => number as i64 >= 0,
+        _ => true,
+    }
+}
+
+/// Whether the number is a timestamp of PD: the field has such a name, and numbers of other kinds are smaller.
 fn is_ts(field: &Field, number: u64) -> bool {
     let named =
         field.name.ends_with("_ts") || field.name.ends_with("version") || field.name.ends_with("_locks");
     named && number >> 40 != 0
 }
 
-/// The error in a reply: of the region, or of the first key with one.
+/// Names the first error in a reply: of the region, or of a key.
 fn failure(fields: &[Named]) -> Option<String> {
     fields.iter().find_map(|named| match (&named.value, named.field.type_name) {
         (Value::Message(error), "errorpb.Error") => Some(region_error(error)),
@@ -213,7 +223,7 @@ fn key_error(error: &[Named]) -> String {
     }
 }
 
-/// The outcome of a reply without an error.
+/// Names the outcome of a reply without an error.
 fn success(name: &str, fields: &[Named]) -> String {
     let count = |wanted: &str| fields.iter().filter(|f| f.field.name == wanted).count();
     let number = |wanted: &str| {
@@ -230,6 +240,10 @@ fn success(name: &str, fields: &[Named]) -> String {
         "RawScanResponse" | "RawBatchScanResponse" => format!("{} pairs", count("kvs")),
         "ScanLockResponse" => format!("{} locks", count("locks")),
         "CheckTxnStatusResponse" if number("lock_ttl") != 0 => "still locked".into(),
+        // Without a lock, a caller may ask not to write a rollback.
+        "CheckTxnStatusResponse" if number("action") == Action::LockNotExistDoNothing as u64 => {
+            "no record".into()
+        }
         "CheckTxnStatusResponse" if number("commit_version") == 0 => "rolled back".into(),
         "CheckSecondaryLocksResponse" if count("locks") != 0 => "still locked".into(),
         "CheckTxnStatusResponse" | "CommitResponse" | "CleanupResponse" if number("commit_version") != 0 => {

@@ -1,5 +1,5 @@
-//! gRPC's health checks. client-go asks for them after a failed request, and sends a store without an answer no more
-//! requests (TiKV `components/health_controller/src/lib.rs`, tikv/client-go `internal/locate/store_cache.go`).
+//! gRPC's health checks. client-go calls them after a failed request, and sends no more requests to a store that does
+//! not answer (TiKV `components/health_controller/src/lib.rs`, tikv/client-go `internal/locate/store_cache.go`).
 use futures::{StreamExt, stream};
 use kvproto::grpc_health::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
@@ -7,14 +7,14 @@ use kvproto::grpc_health::{
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
-/// Says whether the store serves. Clones answer for the same store.
+/// Reports whether the store serves. Clones answer for the same store.
 #[derive(Clone)]
 pub struct HealthController {
     serving: watch::Sender<bool>,
 }
 
 impl Default for HealthController {
-    /// Makes a store that serves.
+    /// Creates the controller of a store that serves.
     fn default() -> Self {
         HealthController { serving: watch::Sender::new(true) }
     }
@@ -35,7 +35,7 @@ fn status(serving: bool) -> ServingStatus {
     if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
-/// The store as a whole is the service without a name. No other one is known.
+/// Whether the request names the store as a whole, by an empty name. No other service is known.
 fn is_known(request: &HealthCheckRequest) -> bool {
     request.service.is_empty()
 }

@@ -21,7 +21,7 @@ pub struct Params {
     sampler: String,
 }
 
-/// Why a profile could not be taken or written.
+/// Reason why a profile cannot be taken or written.
 #[derive(Debug, thiserror::Error)]
 enum CpuError {
     #[error(transparent)]

@@ -45,7 +45,7 @@ impl TtlChecker {
                 return;
             }
             let (checker, alive) = (self.clone(), alive.clone());
-            let round = move || checker.check(|| pause(&alive));
+            let round = move || checker.check(|time| pause(&alive, time));
             match tokio::task::spawn_blocking(round).await {
                 Ok(Ok(())) => {
                     self.metrics.0.finished.fetch_add(1, Ordering::Relaxed);
@@ -59,16 +59,17 @@ impl TtlChecker {
         }
     }
 
-    /// Compacts every range with an expired value; ends early if `go_on` returns false after one of them.
-    fn check(&self, go_on: impl Fn() -> bool) -> engine_rocks::Result<()> {
+    /// Compacts every range with an expired value. After each range, calls `pause` with the time to wait, and ends
+    /// if `pause` returns false.
+    fn check(&self, pause: impl Fn(Duration) -> bool) -> engine_rocks::Result<()> {
         let mut from = keys::DATA_MIN_KEY.to_vec();
         while let Some(range) = self.next_range(&from)? {
             if range.expired {
                 self.kv.compact_range_cf(CF_DEFAULT, Some(&range.start), Some(&range.end))?;
                 self.metrics.0.compacted.fetch_add(1, Ordering::Relaxed);
-                if !go_on() {
-                    return Ok(());
-                }
+            }
+            if !pause(if range.expired { PAUSE } else { Duration::ZERO }) {
+                return Ok(());
             }
             from = range.end;
             from.push(0);
@@ -78,7 +79,8 @@ impl TtlChecker {
 
     fn next_range(&self, from: &[u8]) -> engine_rocks::Result<Option<Range>> {
         let now = ttl_current_ts();
-        let mut iter = self.kv.iterator_cf(CF_DEFAULT, IterOptions::range(from, keys::DATA_MAX_KEY))?;
+        let options = IterOptions { fill_cache: false, ..IterOptions::range(from, keys::DATA_MAX_KEY) };
+        let mut iter = self.kv.iterator_cf(CF_DEFAULT, options)?;
         let mut range: Option<Range> = None;
         let mut found = iter.seek(from)?;
         while found {
@@ -91,21 +93,20 @@ impl TtlChecker {
             });
             range.rows += 1;
             range.expired |= is_expired(iter.value(), now);
-            if range.rows == ROWS_PER_RANGE {
-                range.end = key.to_vec();
-                break;
-            }
             range.end.clear();
             range.end.extend_from_slice(key);
+            if range.rows == ROWS_PER_RANGE {
+                break;
+            }
             found = iter.next()?;
         }
         Ok(range)
     }
 }
 
-/// Waits before the next compaction; returns whether the store still runs.
-fn pause(alive: &Weak<()>) -> bool {
-    let end = Instant::now() + PAUSE;
+/// Waits for `time`, or until the store stops; returns whether the store still runs.
+fn pause(alive: &Weak<()>, time: Duration) -> bool {
+    let end = Instant::now() + time;
     while Instant::now() < end && alive.strong_count() > 0 {
         std::thread::sleep(STOP_POLL);
     }
@@ -131,8 +132,10 @@ mod tests {
     fn expired_rows_leave_the_disk() {
         let (dir, metrics) = (tempfile::tempdir().unwrap(), TtlMetrics::default());
         let mut config = DbConfig::small();
-        config.compaction_filters =
-            vec![(CF_DEFAULT, Arc::new(TtlCompactionFilterFactory::new(metrics.clone())))];
+        config.compaction_filters = vec![(
+            CF_DEFAULT,
+            Arc::new(TtlCompactionFilterFactory::new(metrics.clone(), Arc::new(true.into()))),
+        )];
         let kv = RocksEngine::open(dir.path(), &config).unwrap();
         let put = |key: &str, expire_ts| {
             let value = RawValue { user_value: b"v".to_vec(), expire_ts, is_delete: false };
@@ -142,7 +145,7 @@ mod tests {
         put("zb", None);
         put("zc", Some(u64::MAX));
         put("zd", Some(1));
-        TtlChecker::new(kv.clone(), metrics.clone()).check(|| true).unwrap();
+        TtlChecker::new(kv.clone(), metrics.clone()).check(|_| true).unwrap();
         let left: Vec<bool> = ["za", "zb", "zc", "zd"]
             .iter()
             .map(|k| kv.get_value_cf(CF_DEFAULT, k.as_bytes()).unwrap().is_some())
@@ -150,7 +153,7 @@ mod tests {
         assert_eq!(left, [false, true, true, false]);
         assert_eq!(metrics.0.expired.load(Ordering::Relaxed), 2);
         assert_eq!(metrics.0.compacted.load(Ordering::Relaxed), 1);
-        TtlChecker::new(kv, metrics.clone()).check(|| true).unwrap();
+        TtlChecker::new(kv, metrics.clone()).check(|_| true).unwrap();
         assert_eq!(metrics.0.compacted.load(Ordering::Relaxed), 1, "nothing is left to compact");
     }
 }

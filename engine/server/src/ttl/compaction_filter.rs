@@ -1,25 +1,30 @@
 //! Drops expired raw values in compactions of CF default (TiKV `src/server/ttl/ttl_compaction_filter.rs`).
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use api_version::KvFormat;
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
 
 use super::{TtlMetrics, ttl_current_ts};
 
-/// Encoding of the values. On API V2 an older version of the key would reappear without the expired one: there
-/// GC drops them.
+/// Encoding of the values. A store of API V2 has no such filter: without the expired version, an older version of
+/// the key would reappear. There GC drops expired versions.
 pub(super) const FORMAT: KvFormat = KvFormat::V1ttl;
 
 /// Makes the filters of a store of API V1TTL.
 #[derive(Debug)]
 pub struct TtlCompactionFilterFactory {
     metrics: TtlMetrics,
+    is_checked: Arc<AtomicBool>,
 }
 
 impl TtlCompactionFilterFactory {
-    /// Counts what the filters drop in `metrics`.
-    pub fn new(metrics: TtlMetrics) -> Self {
-        Self { metrics }
+    /// Counts what the filters drop in `metrics`. Filters nothing before `is_checked`: RocksDB compacts as soon as it is
+    /// open, and the values may be of an API version that the start refuses.
+    pub fn new(metrics: TtlMetrics, is_checked: Arc<AtomicBool>) -> Self {
+        Self { metrics, is_checked }
     }
 }
 
@@ -31,6 +36,9 @@ impl CompactionFilterFactory for TtlCompactionFilterFactory {
     /// TiKV omits the filter if the table properties of all input files say that nothing has expired; tables
     /// here have no such properties.
     fn create_compaction_filter(&self, _: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
+        if !self.is_checked.load(Ordering::Acquire) {
+            return None;
+        }
         let metrics = self.metrics.clone();
         Some(Box::new(TtlCompactionFilter { metrics, now: ttl_current_ts(), expired: 0, bytes: 0 }))
     }
@@ -81,8 +89,11 @@ mod tests {
     #[test]
     fn only_expired_raw_values_are_dropped() {
         let metrics = TtlMetrics::default();
-        let factory = TtlCompactionFilterFactory::new(metrics.clone());
+        let is_checked = Arc::<AtomicBool>::default();
+        let factory = TtlCompactionFilterFactory::new(metrics.clone(), is_checked.clone());
         let context = CompactionContext { is_full: true, is_manual: true };
+        assert!(factory.create_compaction_filter(context).is_none(), "the API version is not checked yet");
+        is_checked.store(true, Ordering::Release);
         let mut filter = factory.create_compaction_filter(context).unwrap();
         let value = |expire_ts| {
             FORMAT.encode_raw_value(RawValue { user_value: b"v".to_vec(), expire_ts, is_delete: false })

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -85,7 +85,7 @@ pub struct LockWaitEntry {
     pub should_not_exist: bool,
     /// Identifies the request.
     pub lock_wait_token: LockWaitToken,
-    /// Shared with those who may end the wait.
+    /// Shared with the handle that may end the wait.
     pub req_states: Arc<LockWaitContextSharedState>,
     /// Number of wake-ups of the key before it began to wait.
     pub legacy_wake_up_index: Option<usize>,
@@ -155,12 +155,28 @@ impl LockWaitEntry {
         }));
     }
 
+    /// Returns the report that another transaction has locked the key.
+    pub fn update_event(&self, lock: &LockInfo) -> UpdateWaitForEvent {
+        UpdateWaitForEvent {
+            token: self.lock_wait_token,
+            start_ts: self.parameters.start_ts,
+            is_first_lock: self.parameters.is_first_lock,
+            wait_info: KeyLockWaitInfo {
+                key: self.key.clone(),
+                lock_digest: LockDigest { ts: lock.lock_version.into(), hash: self.lock_hash },
+                lock_info: lock.clone(),
+                allow_lock_with_conflict: self.parameters.allow_lock_with_conflict,
+            },
+        }
+    }
+
     fn position(&self) -> (TimeStamp, LockWaitToken) {
         (self.parameters.start_ts, self.lock_wait_token)
     }
 }
 
-/// Handle to a waiting request, for those who may end its wait. TiKV: `LockWaitContext`.
+/// Handle to a waiting request, with which the lock manager and the caller end its wait.
+/// TiKV: `LockWaitContext`.
 #[derive(Clone)]
 pub struct LockWaitContext {
     key: Key,
@@ -198,7 +214,7 @@ impl LockWaitContext {
     }
 }
 
-/// Returns the lock and the circle of a deadlock.
+/// Returns the lock and the cycle of a deadlock.
 fn deadlock(error: &Error) -> Option<(TimeStamp, &[WaitForEntry])> {
     let crate::errors::ErrorInner::Mvcc(e) = &*error.0 else { return None };
     match &*e.0 {
@@ -247,6 +263,8 @@ struct LockWaitQueueInner {
     queue_map: Mutex<HashMap<Key, KeyLockWaitState>>,
     id_allocated: AtomicU64,
     entries_count: AtomicUsize,
+    /// Whether the store has stopped. Changes under the lock of the map.
+    closed: AtomicBool,
     lock_mgr: SharedLockManager,
 }
 
@@ -263,13 +281,14 @@ impl LockWaitQueues {
             queue_map: Mutex::default(),
             id_allocated: AtomicU64::new(1),
             entries_count: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             lock_mgr,
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// Puts a request into the queue of its key. Returns it if its wait has ended already: with the error that
-    /// ended it, or without one if its client has gone.
+    /// ended it, or without one if its client has gone or the store has stopped.
     pub fn push_lock_wait(
         &self,
         mut entry: LockWaitEntry,
@@ -279,7 +298,7 @@ impl LockWaitQueues {
         if let Some(error) = entry.req_states.take_external_error() {
             return Some((entry, Some(error)));
         }
-        if entry.request.answer.is_closed() {
+        if entry.request.answer.is_closed() || self.inner.closed.load(Ordering::SeqCst) {
             return Some((entry, None));
         }
         let state = map.entry(entry.key.clone()).or_default();
@@ -460,10 +479,13 @@ impl LockWaitQueues {
         }
     }
 
-    /// Drops all requests; their callers get `Closed`.
-    pub fn clear(&self) {
-        let removed = std::mem::take(&mut *self.inner.queue_map.lock());
+    /// Drops all requests, also later ones; their callers get `Closed`.
+    pub fn close(&self) {
+        let mut map = self.inner.queue_map.lock();
+        self.inner.closed.store(true, Ordering::SeqCst);
         self.inner.entries_count.store(0, Ordering::SeqCst);
+        let removed = std::mem::take(&mut *map);
+        drop(map);
         drop(removed);
     }
 
@@ -489,23 +511,6 @@ impl LockWaitQueues {
         let others = map.iter().filter(|(other, _)| *other != key);
         let queues = first.chain(others).take(MAX_PROBED).map(|(key, state)| state.probe(key)).collect();
         LockWaitsProbe { store: u64::from(tracepoints::thread::store()), queues, chain: Vec::new() }
-    }
-}
-
-impl LockWaitEntry {
-    /// Returns the report that another transaction has locked the key.
-    pub fn update_event(&self, lock: &LockInfo) -> UpdateWaitForEvent {
-        UpdateWaitForEvent {
-            token: self.lock_wait_token,
-            start_ts: self.parameters.start_ts,
-            is_first_lock: self.parameters.is_first_lock,
-            wait_info: KeyLockWaitInfo {
-                key: self.key.clone(),
-                lock_digest: LockDigest { ts: lock.lock_version.into(), hash: self.lock_hash },
-                lock_info: lock.clone(),
-                allow_lock_with_conflict: self.parameters.allow_lock_with_conflict,
-            },
-        }
     }
 }
 

@@ -180,7 +180,7 @@ pub enum ErrorInner {
         /// Raw key.
         key: Vec<u8>,
     },
-    /// Waiting for a lock would close a circle of transactions that wait for each other.
+    /// Waiting for a lock would close a cycle of transactions that wait for each other.
     #[error(
         "deadlock occurs between txn:{start_ts} and txn:{lock_ts}, lock_key:{}, \
          deadlock_key_hash:{deadlock_key_hash}",
@@ -193,9 +193,9 @@ pub enum ErrorInner {
         lock_ts: TimeStamp,
         /// Raw key of the lock that it would wait for.
         lock_key: Vec<u8>,
-        /// Hash of the key on which another transaction of the circle waits for this one.
+        /// Hash of the key on which another transaction of the cycle waits for this one.
         deadlock_key_hash: u64,
-        /// The circle; its last entry is the refused wait.
+        /// The cycle; its last entry is the refused wait.
         wait_chain: Vec<WaitForEntry>,
     },
     /// A timestamp of the request cannot come from PD.

@@ -1,4 +1,4 @@
-//! What a person who steps reads at the stages that decide: the records seen, and the values compared.
+//! Facts for a person who steps, at the stages that decide: the records seen, and the values compared.
 //!
 //! Runs only for a stepped request.
 use tracepoints::{
@@ -7,7 +7,7 @@ use tracepoints::{
 };
 use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp, Write, WriteRef, WriteType};
 
-/// The user key, readable.
+/// Returns the user key as readable text.
 pub fn key_text(key: &Key) -> String {
     shown(&key.to_raw().unwrap_or_else(|_| key.as_encoded().clone()))
 }
@@ -20,7 +20,7 @@ pub fn ts(facts: Facts, name: &str, ts: TimeStamp, note: &str) -> Facts {
     }
 }
 
-/// The lock that a transaction found on a key.
+/// Shows the lock that a transaction found on a key.
 pub fn loaded_lock(key: &Key, own: TimeStamp, lock: Option<&LockOrSharedLocks>) -> Facts {
     let facts = Facts::new("Lock").text("key", key_text(key));
     match lock {
@@ -48,7 +48,7 @@ pub fn lock_rows(facts: Facts, lock: &Lock) -> Facts {
     facts
 }
 
-/// Whether a lock blocks a read at `read_ts`.
+/// Shows whether a lock blocks a read at `read_ts`.
 pub fn read_lock(key: &Key, lock: Option<&Lock>, read_ts: TimeStamp, blocks: bool) -> Facts {
     let facts = ts(Facts::new("Lock").text("key", key_text(key)), "read at", read_ts, "");
     let Some(lock) = lock else { return facts.outcome("no lock") };
@@ -61,7 +61,7 @@ pub fn read_lock(key: &Key, lock: Option<&Lock>, read_ts: TimeStamp, blocks: boo
     if blocks { facts.failed("locked") } else { facts.outcome("does not block") }
 }
 
-/// A record of CF write that a read passes.
+/// Shows a record of CF write that a read passes.
 pub fn version(key: &Key, read_ts: TimeStamp, commit_ts: TimeStamp, write: &WriteRef<'_>) -> Facts {
     let facts = Facts::new("Version").text("key", key_text(key));
     let facts = ts(facts, "read at", read_ts, "");
@@ -87,7 +87,7 @@ fn write_rows(facts: Facts, write: &WriteRef<'_>) -> Facts {
     }
 }
 
-/// The newest record at or before a timestamp, as a command sees it.
+/// Shows the newest record at or before a timestamp, as a command sees it.
 pub fn sought(key: &Key, at: TimeStamp, found: Option<&(TimeStamp, Write)>) -> Facts {
     let facts = ts(Facts::new("Record").text("key", key_text(key)), "at or before", at, "");
     match found {
@@ -99,7 +99,7 @@ pub fn sought(key: &Key, at: TimeStamp, found: Option<&(TimeStamp, Write)>) -> F
     }
 }
 
-/// The check of a prewrite for a newer version.
+/// Shows the check of a prewrite for a newer version.
 pub fn conflict(
     key: &Key,
     start_ts: TimeStamp,
@@ -119,7 +119,7 @@ pub fn conflict(
     }
 }
 
-/// The check of a commit against the lock.
+/// Shows the check of a commit against the lock.
 pub fn commit_check(key: &Key, lock: &Lock, commit_ts: TimeStamp) -> Facts {
     let facts = ts(Facts::new("Commit check").text("key", key_text(key)), "commit_ts", commit_ts, "");
     let fits = commit_ts >= lock.min_commit_ts;
@@ -129,7 +129,7 @@ pub fn commit_check(key: &Key, lock: &Lock, commit_ts: TimeStamp) -> Facts {
     if fits { facts.outcome("may commit") } else { facts.failed("commit_ts expired") }
 }
 
-/// Whether the time to live of a lock has ended at `current_ts`.
+/// Shows whether the time to live of a lock has ended at `current_ts`.
 pub fn ttl_check(key: &Key, lock: &Lock, current_ts: TimeStamp, expired: bool) -> Facts {
     let facts = lock_rows(Facts::new("Lock's time to live").text("key", key_text(key)), lock);
     let ends = lock.ts.physical().saturating_add(lock.ttl);
@@ -145,12 +145,12 @@ pub fn ttl_check(key: &Key, lock: &Lock, current_ts: TimeStamp, expired: bool) -
     facts.outcome(if expired { "expired" } else { "alive" })
 }
 
-/// A record that a command writes or removes.
+/// Shows the key of a record that a command writes or removes.
 pub fn change(title: &str, key: &Key) -> Facts {
     Facts::new(title).text("key", key_text(key))
 }
 
-/// A commit or rollback record that a command writes.
+/// Shows a commit or rollback record that a command writes.
 pub fn put_write(key: &Key, commit_ts: TimeStamp, write: &Write) -> Facts {
     write_rows(ts(change("Write a record", key), "commit_ts", commit_ts, ""), &write.as_ref())
         .flag("protected rollback", write.write_type == WriteType::Rollback && write.as_ref().is_protected())

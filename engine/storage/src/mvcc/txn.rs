@@ -95,7 +95,7 @@ impl MvccTxn {
     }
 
     /// Removes the lock; `commit_ts` is zero for a rollback.
-    pub fn unlock_key(&mut self, key: Key, pessimistic: bool, commit_ts: TimeStamp) -> ReleasedLock {
+    pub fn unlock_key(&mut self, key: Key, pessimistic: bool, commit_ts: TimeStamp) {
         tracepoints::step_inside!(
             MVCC_UNLOCK_KEY,
             self.req,
@@ -104,9 +104,8 @@ impl MvccTxn {
             commit_ts = commit_ts.into_inner(),
         );
         let released = ReleasedLock { start_ts: self.start_ts, commit_ts, key: key.clone(), pessimistic };
-        self.released_locks.push(released.clone());
+        self.released_locks.push(released);
         self.push(Modify::Delete(CF_LOCK, key));
-        released
     }
 
     /// Writes a value that is too long for the records, for the transaction of `ts`.

@@ -19,7 +19,7 @@ pub struct Swap {
     pub cf: String,
     /// Raw key.
     pub key: Vec<u8>,
-    /// None: the key must be absent.
+    /// `None`: the key must be absent.
     pub previous_value: Option<Value>,
     /// New value.
     pub value: Value,
@@ -39,14 +39,9 @@ impl<E: Engine> Storage<E> {
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
-        let format = self.config.api_version;
-        let keys = pairs.iter().map(|(key, _)| key.as_slice());
-        self.check_api_version(&ctx, CommandKind::raw_atomic_store, keys)?;
-        let cf = rawkv_cf(&cf, format)?;
-        let ttls = ttls_of_pairs(format, ttls, pairs.len())?;
-        self.check_key_size(pairs.iter().map(|(key, _)| key.as_slice()))?;
+        let (cf, ttls) = self.check_puts(&ctx, CommandKind::raw_atomic_store, &cf, &pairs, ttls)?;
         // The command appends the timestamp: the latches are those of the key without it.
-        let mutations = write::puts(format, cf, pairs, ttls, None);
+        let mutations = write::puts(self.config.api_version, cf, pairs, ttls, None);
         self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
     }
 
@@ -58,10 +53,8 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<()> {
+        let cf = self.check_deletes(&ctx, CommandKind::raw_atomic_store, &cf, &keys)?;
         let format = self.config.api_version;
-        self.check_api_version(&ctx, CommandKind::raw_atomic_store, keys.iter().map(Vec::as_slice))?;
-        let cf = rawkv_cf(&cf, format)?;
-        self.check_key_size(keys.iter().map(Vec::as_slice))?;
         let mutations = keys.into_iter().map(|key| write::delete(format, cf, key, None)).collect();
         self.sched_txn_command(RawAtomicStore { ctx, mutations }, req).await.0
     }

@@ -2,25 +2,7 @@
 //!
 //! Mirrors `checksum_crc64_xor` of `src/coprocessor/checksum.rs`.
 
-/// Polynomial of CRC-64/XZ with reversed bits.
-const POLYNOMIAL: u64 = 0xc96c_5795_d787_0f42;
-
-const TABLE: [u64; 256] = table();
-
-const fn table() -> [u64; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut crc, mut bit) = (byte as u64, 0);
-        while bit < 8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-}
+use crc64fast::Digest;
 
 /// Sums of a raw checksum request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +26,9 @@ impl Checksum {
 
 /// Returns the CRC-64/XZ of the parts one after another.
 fn crc64(parts: &[&[u8]]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    !bytes.fold(u64::MAX, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+    let mut digest = Digest::new();
+    parts.iter().for_each(|part| digest.write(part));
+    digest.sum64()
 }
 
 #[cfg(test)]

@@ -65,8 +65,8 @@ impl<I: Iterator> RawCursor<I> {
         }
     }
 
-    /// Copies the newest version of the current key. Of an older version, it leaves the iterator where the
-    /// next key of the scan begins or continues.
+    /// Copies the newest version of the current key. On API V2 moves the iterator to the next key of the scan;
+    /// otherwise the iterator stays on the copied entry.
     fn newest_version(&mut self, stats: &mut CfStatistics) -> Result<RawPair> {
         let (mut key, mut value) = (self.iter.key().to_vec(), self.iter.value().to_vec());
         self.stale = true;

@@ -52,11 +52,13 @@ pub(crate) fn delete_encoded(format: KvFormat, cf: CfName, key: Key) -> Modify {
     }
 }
 
-/// A write of `keys` keys, made by `make` from the timestamp, if the API version has one.
+/// A write without latches.
 struct UnlatchedWrite<F> {
+    /// Number of keys.
     keys: usize,
     /// Whether the write makes versions, which API V2 gives a causal timestamp.
     needs_ts: bool,
+    /// Makes the modifications from the timestamp, if there is one.
     make: F,
 }
 
@@ -71,8 +73,7 @@ impl<E: Engine> Storage<E> {
         ttl: u64,
         req: Req,
     ) -> Result<()> {
-        self.check_api_version(&ctx, CommandKind::raw_put, [key.as_slice()])?;
-        self.put_pairs(ctx, cf, vec![(key, value)], vec![ttl], req).await
+        self.put_pairs(ctx, CommandKind::raw_put, cf, vec![(key, value)], vec![ttl], req).await
     }
 
     /// Puts several raw keys atomically. `ttls` has one entry per pair, one for all, or none.
@@ -84,32 +85,27 @@ impl<E: Engine> Storage<E> {
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
-        let keys = pairs.iter().map(|(key, _)| key.as_slice());
-        self.check_api_version(&ctx, CommandKind::raw_batch_put, keys)?;
-        self.put_pairs(ctx, cf, pairs, ttls, req).await
+        self.put_pairs(ctx, CommandKind::raw_batch_put, cf, pairs, ttls, req).await
     }
 
     async fn put_pairs(
         &self,
         ctx: Context,
+        cmd: CommandKind,
         cf: String,
         pairs: Vec<RawPair>,
         ttls: Vec<u64>,
         req: Req,
     ) -> Result<()> {
-        let format = self.config.api_version;
-        let cf = rawkv_cf(&cf, format)?;
-        let ttls = ttls_of_pairs(format, ttls, pairs.len())?;
-        self.check_key_size(pairs.iter().map(|(key, _)| key.as_slice()))?;
-        let keys = pairs.len();
+        let (cf, ttls) = self.check_puts(&ctx, cmd, &cf, &pairs, ttls)?;
+        let (format, keys) = (self.config.api_version, pairs.len());
         let make = move |ts| puts(format, cf, pairs, ttls, ts);
         self.unlatched_write(ctx, UnlatchedWrite { keys, needs_ts: true, make }, req).await
     }
 
     /// Deletes one raw key.
     pub async fn raw_delete(&self, ctx: Context, cf: String, key: Vec<u8>, req: Req) -> Result<()> {
-        self.check_api_version(&ctx, CommandKind::raw_delete, [key.as_slice()])?;
-        self.delete_keys(ctx, cf, vec![key], req).await
+        self.delete_keys(ctx, CommandKind::raw_delete, cf, vec![key], req).await
     }
 
     /// Deletes several raw keys atomically.
@@ -120,15 +116,19 @@ impl<E: Engine> Storage<E> {
         keys: Vec<Vec<u8>>,
         req: Req,
     ) -> Result<()> {
-        self.check_api_version(&ctx, CommandKind::raw_batch_delete, keys.iter().map(Vec::as_slice))?;
-        self.delete_keys(ctx, cf, keys, req).await
+        self.delete_keys(ctx, CommandKind::raw_batch_delete, cf, keys, req).await
     }
 
-    async fn delete_keys(&self, ctx: Context, cf: String, keys: Vec<Vec<u8>>, req: Req) -> Result<()> {
-        let format = self.config.api_version;
-        let cf = rawkv_cf(&cf, format)?;
-        self.check_key_size(keys.iter().map(Vec::as_slice))?;
-        let count = keys.len();
+    async fn delete_keys(
+        &self,
+        ctx: Context,
+        cmd: CommandKind,
+        cf: String,
+        keys: Vec<Vec<u8>>,
+        req: Req,
+    ) -> Result<()> {
+        let cf = self.check_deletes(&ctx, cmd, &cf, &keys)?;
+        let (format, count) = (self.config.api_version, keys.len());
         let make = move |ts| keys.into_iter().map(|key| delete(format, cf, key, ts)).collect();
         self.unlatched_write(ctx, UnlatchedWrite { keys: count, needs_ts: true, make }, req).await
     }
@@ -230,7 +230,38 @@ impl<E: Engine> Storage<E> {
         self.sched.pool().spawn_handle(task)?.await
     }
 
-    /// Checks the keys of the request, before they are encoded.
+    /// Checks puts before they are encoded. Returns their column family, and the TTL of each pair.
+    pub(super) fn check_puts(
+        &self,
+        ctx: &Context,
+        cmd: CommandKind,
+        cf: &str,
+        pairs: &[RawPair],
+        ttls: Vec<u64>,
+    ) -> Result<(CfName, Vec<u64>)> {
+        let format = self.config.api_version;
+        self.check_api_version(ctx, cmd, pairs.iter().map(|(key, _)| key.as_slice()))?;
+        let cf = rawkv_cf(cf, format)?;
+        let ttls = ttls_of_pairs(format, ttls, pairs.len())?;
+        self.check_key_size(pairs.iter().map(|(key, _)| key.as_slice()))?;
+        Ok((cf, ttls))
+    }
+
+    /// Checks deletes before they are encoded. Returns their column family.
+    pub(super) fn check_deletes(
+        &self,
+        ctx: &Context,
+        cmd: CommandKind,
+        cf: &str,
+        keys: &[Vec<u8>],
+    ) -> Result<CfName> {
+        self.check_api_version(ctx, cmd, keys.iter().map(Vec::as_slice))?;
+        let cf = rawkv_cf(cf, self.config.api_version)?;
+        self.check_key_size(keys.iter().map(Vec::as_slice))?;
+        Ok(cf)
+    }
+
+    /// Checks the sizes of keys before they are encoded.
     pub(super) fn check_key_size<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<()> {
         let limit = self.config.max_key_size;
         match keys.into_iter().find(|key| key.len() > limit) {

@@ -196,7 +196,13 @@ impl WriteResult {
 
     /// Creates the result of a command that only reads.
     fn read(pr: ProcessResult) -> Self {
-        Self { modifies: Vec::new(), after: pr.into(), lock_guards: Vec::new(), released_locks: Vec::new() }
+        Self::raw(Vec::new(), pr, None)
+    }
+
+    /// Creates the result of a raw command. The memory lock of its timestamp ends after the write is applied.
+    fn raw(modifies: Vec<Modify>, pr: ProcessResult, ext: Option<RawExt>) -> Self {
+        let lock_guards = ext.into_iter().map(|ext| ext.key_guard).collect();
+        Self { modifies, after: pr.into(), lock_guards, released_locks: Vec::new() }
     }
 }
 

@@ -12,13 +12,12 @@ use std::{
     time::Duration,
 };
 
-use engine_rocks::CF_LOCK;
 use futures::FutureExt;
 use kvproto::kvrpcpb::Context;
 use parking_lot::Mutex;
 use tikv_kv::{Engine, Modify, SnapContext, Snapshot, WriteData};
 use tokio::sync::oneshot;
-use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait};
+use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait, facts::shown};
 use txn_types::{Key, TimeStamp};
 
 use self::lock_wait::{Abandon, WaitSlot};
@@ -66,7 +65,7 @@ struct Task {
     lock: Lock,
     received: EngineInstant,
     caller: Caller,
-    /// Of a request that has waited for a lock.
+    /// Token of a request that has waited for a lock.
     lock_wait_token: Option<LockWaitToken>,
     bytes: RunningBytes,
 }
@@ -188,7 +187,7 @@ impl<E: Engine> TxnScheduler<E> {
         self.inner.stopped.store(true, Ordering::Release);
         self.inner.pool.shutdown();
         self.inner.waiting.lock().clear();
-        self.inner.lock_wait_queues.clear();
+        self.inner.lock_wait_queues.close();
     }
 
     /// Runs a command. The command completes even if the caller stops waiting.
@@ -290,6 +289,10 @@ impl<E: Engine> Inner<E> {
             }
             let deadline = task.caller.deadline;
             let limited = deadline.is_limited().then_some(deadline);
+            // `stop` has cleared the map: the dropped task answers its caller.
+            if self.stopped.load(Ordering::Acquire) {
+                return;
+            }
             waiting.insert(cid, task);
             drop(waiting);
             limited.into_iter().for_each(|deadline| self.clone().watch_deadline(cid, deadline));
@@ -489,7 +492,7 @@ impl<E: Engine> Inner<E> {
     async fn write(
         &self,
         ctx: SnapContext,
-        modifies: Vec<tikv_kv::Modify>,
+        modifies: Vec<Modify>,
         deadline: Deadline,
         details: &mut SchedulerDetails,
     ) -> Result<()> {
@@ -523,19 +526,15 @@ impl<E: Engine> Inner<E> {
 /// Lists what a command writes.
 fn written(modifies: &[Modify]) -> Facts {
     modifies.iter().fold(Facts::new("Writes"), |facts, modify| {
-        let versioned = |key: &Key| match Key::split_on_ts_for(key.as_encoded()) {
-            Ok((user_key, ts)) => format!("{} at {ts}", key_text(&Key::from_encoded_slice(user_key))),
-            Err(_) => key_text(key),
-        };
-        let name = |cf: &str, key: &Key| match cf {
-            CF_LOCK => key_text(key),
-            _ => versioned(key),
+        let name = |key: &Key| match Key::split_readable(key.as_encoded()) {
+            (user_key, Some(ts)) => format!("{} at {ts}", shown(&user_key)),
+            (user_key, None) => shown(&user_key),
         };
         match modify {
             Modify::Put(cf, key, value) => {
-                facts.text(&format!("put {cf}"), name(cf, key)).note(format!("{} bytes", value.len()))
+                facts.text(&format!("put {cf}"), name(key)).note(format!("{} bytes", value.len()))
             }
-            Modify::Delete(cf, key) => facts.text(&format!("delete {cf}"), name(cf, key)),
+            Modify::Delete(cf, key) => facts.text(&format!("delete {cf}"), name(key)),
             Modify::DeleteRange(cf, from, to, _) => {
                 facts.text(&format!("delete range {cf}"), format!("{} to {}", key_text(from), key_text(to)))
             }

@@ -6,7 +6,10 @@ use std::sync::OnceLock;
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 
 use super::mvcc_filter::MvccFilter;
-use crate::{print::key_text::KeyText, print::line::Line, schema::enum_values};
+use crate::{
+    print::{key_text::KeyText, line::Line},
+    schema::enum_values,
+};
 
 /// Adds a row: the key as `keys` formats it, and the parts of `info` that `filter` shows.
 pub fn row(key: &[u8], info: &MvccInfo, filter: &MvccFilter, keys: &mut KeyText, line: &mut Line) {

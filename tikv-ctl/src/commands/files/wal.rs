@@ -18,8 +18,10 @@ use crate::{
         LogReader, Record, ValueType, logs, no_log_here, read_manifest_or_tables, read_whole,
         wal::{WalEntry, read_batch},
     },
-    print::line::Line,
-    print::output::Output,
+    print::{
+        line::Line,
+        output::{JsonList, Output},
+    },
 };
 
 /// Options, names of column families, and counts.
@@ -87,7 +89,7 @@ impl Printer {
         number: u64,
         path: &Path,
         data: &[u8],
-        list: &mut crate::print::output::JsonList,
+        list: &mut JsonList,
         out: &mut Output<'_>,
     ) -> Result<()> {
         if !out.is_json() {
@@ -161,7 +163,7 @@ impl Printer {
         path: &Path,
         offset: u64,
         changes: &[WalEntry<'_>],
-        list: &mut crate::print::output::JsonList,
+        list: &mut JsonList,
         out: &mut Output<'_>,
     ) -> Result<()> {
         let first = changes.first().map_or(0, |change| change.sequence);

@@ -16,9 +16,11 @@ use crate::{
     commands::{load_keys_around, sst},
     encryption::Keyring,
     lsm::{InternalKey, Table, verify},
-    print::entry_lines::{EntryLines, Form},
-    print::line::Line,
-    print::output::{JsonList, Output},
+    print::{
+        entry_lines::{EntryLines, Form},
+        line::Line,
+        output::{JsonList, Output},
+    },
 };
 
 const HELP: &str = "\

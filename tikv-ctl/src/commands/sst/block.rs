@@ -8,9 +8,11 @@ use super::keys::entry_json;
 use crate::{
     Error, Result,
     lsm::Table,
-    print::entry_lines::{EntryLines, Form},
-    print::line::Line,
-    print::output::Output,
+    print::{
+        entry_lines::{EntryLines, Form},
+        line::Line,
+        output::Output,
+    },
 };
 
 pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()> {

@@ -11,9 +11,11 @@ use crate::{
     commands::data::key_json,
     key::{KeyFormat, KeyUse, parse_key},
     lsm::{InternalKey, Table, TableIter},
-    print::entry_lines::{EntryLines, Form},
-    print::line::Line,
-    print::output::Output,
+    print::{
+        entry_lines::{EntryLines, Form},
+        line::Line,
+        output::Output,
+    },
 };
 
 /// Buffered lines are written out at this size, in bytes.

@@ -6,8 +6,12 @@ use keys::hex_upper;
 use serde_json::json;
 
 use crate::{
-    Error, Result, commands::data::key_json, encryption::Keyring, lsm::read_whole, print::line::Line,
-    print::output::Output, snapshot::LockFile,
+    Error, Result,
+    commands::data::key_json,
+    encryption::Keyring,
+    lsm::read_whole,
+    print::{line::Line, output::Output},
+    snapshot::LockFile,
 };
 
 /// Magic numbers at the end of SSTs: a file that has one is an SST under any name.

@@ -1,4 +1,4 @@
-//! The story of an operation: how each of its requests ended, and why the client sent it.
+//! The story of an operation: the outcome of each of its requests, and the reason why the client sent it.
 use super::Step;
 use crate::{
     catalogue::find,
@@ -7,7 +7,7 @@ use crate::{
 
 /// Title of the facts of an answer.
 pub const ANSWER: &str = "Answer";
-/// Begin of the title of the facts of a request; the kind follows.
+/// First word of the title of a request's facts; the kind of the request follows.
 pub const REQUEST: &str = "Request";
 
 /// The reason why a client sent a request.
@@ -80,7 +80,7 @@ fn failure(earlier: &[Step]) -> Option<String> {
     failed.map(|outcome| format!("after: {outcome}")).next()
 }
 
-/// The client's backoff right before: later than the last request of a store.
+/// Time in ns of the client's backoff after the last request that a store handled.
 fn backoff(earlier: &[Step]) -> u64 {
     let since = earlier.iter().rposition(|s| s.store != 0).map_or(0, |at| at + 1);
     earlier[since..].iter().filter(|s| s.stage == "client_backoff").map(|s| s.dur_ns).sum()

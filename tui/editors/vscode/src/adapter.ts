@@ -66,9 +66,13 @@ export class Adapter {
     this.process = child;
     this.received = Buffer.alloc(0);
     child.stdout?.on("data", (data: Buffer) => this.take(data));
-    child.stdin?.on("error", (error) => this.end(error));
-    child.on("error", (error) => this.end(error));
-    child.on("exit", () => this.end(new Error(`${this.program()} dap has ended`)));
+    // An earlier adapter can end after the next one has started.
+    const end = (error: Error): void => {
+      if (this.process === child) this.end(error);
+    };
+    child.stdin?.on("error", end);
+    child.on("error", end);
+    child.on("exit", () => end(new Error(`${this.program()} dap has ended`)));
   }
 
   private send(command: string, args: object): Promise<unknown> {

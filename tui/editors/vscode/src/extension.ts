@@ -1,4 +1,4 @@
-// Registers the debugger `tikv-step` and what surrounds it.
+// Registers the debugger `tikv-step`, its command and its views.
 import * as vscode from "vscode";
 import { Adapter } from "./adapter";
 import { Gutter } from "./gutter";
@@ -9,7 +9,7 @@ function program(): string {
   return vscode.workspace.getConfiguration("tikv-step").get<string>("adapter") || "tikv-tui";
 }
 
-/** Fills in the settings, and what a configuration without a source steps. */
+/** Fills in the settings; an empty configuration steps a point get. */
 const configurations: vscode.DebugConfigurationProvider = {
   resolveDebugConfiguration(_folder, config) {
     if (!config.type) {

@@ -1,7 +1,7 @@
 //! Conditions of breakpoints: comparisons of fields with numbers, timestamps and words, joined by `and` and `or`.
 use tracepoints::{field::named as word_of, trace::Step};
 
-use crate::dap::timestamps;
+use crate::state::timestamps::Timestamps;
 
 /// A condition: one of its groups must hold; of a group, all comparisons.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ fn number(text: &str, steps: &[Step], at: usize) -> Option<u64> {
         "request" => Some(step.request),
         _ => step.fields.get(text).copied(),
     };
-    own.or_else(|| text.parse().ok()).or_else(|| timestamps::named(text, &steps[..=at]))
+    own.or_else(|| text.parse().ok()).or_else(|| Timestamps::of_steps(&steps[..=at]).find(text))
 }
 
 /// The word of a field such as `write_type`, or a text of the step.
@@ -99,25 +99,34 @@ fn word(name: &str, step: &Step) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Timestamps of PD.
+    const T1: u64 = 470_607_130_216_890_369;
+    const T2: u64 = T1 + 1;
+
     fn holds(text: &str) -> bool {
-        let fields = [("commit_ts".to_owned(), 20), ("ts".to_owned(), 10), ("write_type".to_owned(), 80)];
-        let first = Step { fields: [("ts".to_owned(), 10)].into(), ..Step::default() };
+        let fields = [("commit_ts".to_owned(), T2), ("ts".to_owned(), T1), ("write_type".to_owned(), 80)];
+        let first = Step { fields: [("ts".to_owned(), T1)].into(), ..Step::default() };
         let step = Step { store: 2, kind: "kv_get".into(), fields: fields.into(), ..Step::default() };
         Condition::parse(text).unwrap().holds(&[first, step], 1)
     }
 
     #[test]
     fn fields_compare_with_numbers_timestamps_and_words() {
-        for text in
-            ["commit_ts > ts1", "commit_ts == ts2", "store == 2 and ts <= 10", "store == 3 or kind == kv_get"]
-        {
+        for text in [
+            "commit_ts > ts1",
+            "commit_ts == ts2",
+            &format!("store == 2 and ts <= {T1}"),
+            "store == 3 or kind == kv_get",
+        ] {
             assert!(holds(text), "{text}");
         }
         assert!(
-            holds("write_type == Put") && holds("kind != \"kv_commit\"") && holds("commit_ts>=20&&store<3")
+            holds("write_type == Put")
+                && holds("kind != \"kv_commit\"")
+                && holds(&format!("commit_ts>={T2}&&store<3"))
         );
-        for text in ["commit_ts < ts1", "absent == 1", "store == 2 and ts > 10", "kind == kv_put", "ts3 == 1"]
-        {
+        let later = format!("store == 2 and ts > {T1}");
+        for text in ["commit_ts < ts1", "absent == 1", &later, "kind == kv_put", "ts3 == 1"] {
             assert!(!holds(text), "{text}");
         }
     }

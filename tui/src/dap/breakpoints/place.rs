@@ -61,10 +61,7 @@ impl Place {
     /// Whether the step of this number is at this place.
     pub fn accepts(&self, steps: &[Step], at: usize) -> bool {
         let step = &steps[at];
-        let in_line = |site: &Site| {
-            step.line == site.line
-                && (step.file == site.file || step.file.ends_with(&format!("/{}", site.file)))
-        };
+        let in_line = |site: &Site| step.line == site.line && site.is_in(&step.file);
         self.stages.contains(step.stage.as_str())
             && self.site.as_ref().is_none_or(in_line)
             && self.tikv.as_ref().is_none_or(|name| is_end(&tikv::Place::parse(&step.tikv).name(), name))

@@ -1,7 +1,7 @@
 //! Requests that look at the current step.
 use serde_json::{Value, json};
 
-use super::{Answer, Session};
+use super::{Answer, NO_STEP, Session};
 use crate::dap::{
     arguments::{self, Evaluate, InSource, Scopes, StackTrace, Variables},
     evaluate::{completions, evaluate},
@@ -11,8 +11,6 @@ use crate::dap::{
     tree::Scope,
     types::StackFrame,
 };
-
-const NO_STEP: &str = "expected a step, found none yet: wait for the first stop";
 
 impl Session {
     pub(super) fn list_threads(&mut self) -> Answer {

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 use tracepoints::trace::{Step, story::is_inside};
 
-use super::{Answer, Session};
+use super::{Answer, NO_STEP, Session};
 use crate::dap::{
     arguments::{self, InSource, Stepping},
     breakpoints::of_line,
@@ -69,9 +69,12 @@ impl Session {
 
     /// Moves back to the step before at which a breakpoint stops, or to the first step.
     fn reverse(&mut self) -> Answer {
-        let cursor = self.stepper()?.timeline().cursor();
-        let Some(stepper) = &self.stepper else { return Err("nothing is stepped yet".into()) };
-        let steps = stepper.timeline().steps();
+        self.stepper()?;
+        let Some(stepper) = &self.stepper else { return Err(NO_STEP.into()) };
+        let (steps, cursor) = (stepper.timeline().steps(), stepper.timeline().cursor());
+        if steps.is_empty() {
+            return Err(NO_STEP.into());
+        }
         let hit = (0..cursor.min(steps.len())).rev().find(|at| self.breakpoints.stops_at(steps, *at));
         match hit {
             Some(step) => self.look_at(step, "breakpoint"),
@@ -107,8 +110,10 @@ impl Session {
         let (path, line) =
             (given.source.path.or(given.source.name).unwrap_or_default(), self.line_in(given.line));
         let place = of_line(&path, line)?;
-        let steps = self.stepper()?.timeline().steps().to_vec();
-        let passed = (0..steps.len()).filter(|at| place.accepts(&steps, *at));
+        self.stepper()?;
+        let Some(stepper) = &self.stepper else { return Err(NO_STEP.into()) };
+        let steps = stepper.timeline().steps();
+        let passed = (0..steps.len()).filter(|at| place.accepts(steps, *at));
         let targets: Vec<Value> = passed
             .map(|at| {
                 let step = &steps[at];

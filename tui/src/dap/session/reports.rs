@@ -14,6 +14,9 @@ impl Session {
         let mut nothing = Nothing;
         let watch: &mut dyn Watch = if self.skip > 0 { &mut nothing } else { &mut self.breakpoints };
         let polled = stepper.poll(watch);
+        if polled.began.is_some() {
+            self.threads.begin();
+        }
         let new = self.threads.read(stepper.timeline().steps());
         for thread in new {
             self.out.event("thread", json!({ "reason": "started", "threadId": thread }));

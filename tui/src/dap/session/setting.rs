@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Session};
+use super::{Answer, NO_STEP, Session};
 use crate::dap::{
     arguments::{self, InSource, SetBreakpoints, SetExceptions, SetOthers, Variables},
     breakpoints::watched,
@@ -62,7 +62,7 @@ impl Session {
         let given: Variables = arguments::parse(request)?;
         let timeline = match &self.stepper {
             Some(stepper) => stepper.timeline(),
-            None => return Err("expected a step, found none yet: wait for the first stop".into()),
+            None => return Err(NO_STEP.into()),
         };
         let found = match given.variables_reference {
             0 => Ok(given.name.clone()),

@@ -2,7 +2,7 @@
 use tracepoints::{catalogue::find, field::named, probe::PerfProbe, request::RequestInfo, trace::Step};
 
 use super::node::{Node, timestamp};
-use crate::state::{tikv::Place, timeline::OperationEnd, units};
+use crate::state::{tikv::Place, timeline::OperationEnd, timestamps::is_timestamp, units};
 
 /// A field of the stamp by its name, in readable form; also `stage`, `store`, `thread`, `request`, `kind`, `key`.
 pub fn field(step: &Step, name: &str) -> Option<String> {
@@ -29,7 +29,7 @@ pub fn field(step: &Step, name: &str) -> Option<String> {
 fn shown(name: &str, value: u64) -> String {
     match named(name, value) {
         Some(word) => word.to_owned(),
-        None if name == "ts" || name.ends_with("_ts") => timestamp(value),
+        None if is_timestamp(name) => timestamp(value),
         None if name.ends_with("_ns") => units::duration(value),
         None => value.to_string(),
     }
@@ -37,7 +37,7 @@ fn shown(name: &str, value: u64) -> String {
 
 pub(super) fn stage(step: &Step) -> Vec<Node> {
     let mut out = vec![Node::leaf("stage", &step.stage)];
-    out.extend(step.fields.iter().map(|(name, value)| match name == "ts" || name.ends_with("_ts") {
+    out.extend(step.fields.iter().map(|(name, value)| match is_timestamp(name) {
         true => Node::timestamp(name, *value),
         false => Node::leaf(name, shown(name, *value)),
     }));

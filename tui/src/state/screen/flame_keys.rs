@@ -184,8 +184,8 @@ fn in_next_lane(steps: &[Step], step: usize, down: bool) -> usize {
 fn zoom_on(view: &mut FlameView, steps: &[Step]) {
     let Some(step) = steps.get(view.step) else { return };
     let (from, to) = view.zoom.last().copied().unwrap_or((0, wall_ns(steps).max(1)));
-    let half = (step.dur_ns * 2).max((to - from) / 8).max(1);
-    let middle = step.at_ns + step.dur_ns / 2;
+    let half = step.dur_ns.saturating_mul(2).max((to - from) / 8).max(1);
+    let middle = step.at_ns.saturating_add(step.dur_ns / 2);
     let window = (middle.saturating_sub(half), middle.saturating_add(half));
     if view.zoom.last() != Some(&window) && window.1 - window.0 < to - from {
         view.zoom.push(window);

@@ -1,4 +1,4 @@
-//! What a person who steps reads at the stages of Raft that decide, with the values compared.
+//! Facts for a person who steps, at the stages at which Raft decides: each value beside the one it is compared with.
 //!
 //! Runs only for a stepped request.
 use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest};
@@ -9,11 +9,11 @@ use tracepoints::{Facts, facts::shown, field::Vote};
 use super::{Peer, probe::vote};
 use crate::store::run::Run;
 
-/// The count of the stores that have an entry, at the leader.
-pub fn quorum(peer: &Peer, index: u64, title: &str) -> Facts {
+/// Counts the stores that have an entry; only the leader knows them.
+pub fn quorum(peer: &Peer, index: u64) -> Facts {
     let matched = |id| peer.raft_group.raft.prs().get(id).map_or(0, |progress| progress.matched);
     let committed = peer.raft_group.raft.raft_log.committed;
-    let mut facts = Facts::new(title).number("entry", index);
+    let mut facts = Facts::new("Quorum").number("entry", index);
     let (mut have, mut voters) = (0, 0);
     for member in &peer.region().peers {
         let (has, votes) = (matched(member.id) >= index, vote(member) != Vote::Learner);
@@ -49,7 +49,7 @@ pub fn acknowledged(facts: Facts, store: u64, committed_before: u64, committed: 
     facts.note(note)
 }
 
-/// The contents of committed entries, and what is certain now.
+/// Lists the writes of committed entries. No later leader can lose them.
 pub fn committed(run: Run, entries: &[Entry], leader: bool) -> Facts {
     let mut facts = Facts::new("Committed entry").number("index", run.first);
     if run.last > run.first {

@@ -184,10 +184,7 @@ impl<S: Snapshot> MvccReader<S> {
             self.current_key = Some(key.clone());
             self.write_cursor = None;
         }
-        let cursor = match &mut self.write_cursor {
-            Some(cursor) => cursor,
-            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
-        };
+        let cursor = write_cursor(&mut self.write_cursor, &self.snapshot, self.scan_mode, self.fill_cache)?;
         let mut found = None;
         if cursor.near_seek(&key.clone().append_ts(ts), &mut self.statistics.write)? {
             let (user_key, commit_ts) = Key::split_on_ts_for(cursor.key())?;
@@ -296,10 +293,7 @@ impl<S: Snapshot> MvccReader<S> {
     /// Returns the first key of the region with a record of the transaction that started at `ts`. Reads all
     /// records up to that key.
     pub fn seek_ts(&mut self, ts: TimeStamp) -> Result<Option<Key>> {
-        let cursor = match &mut self.write_cursor {
-            Some(cursor) => cursor,
-            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
-        };
+        let cursor = write_cursor(&mut self.write_cursor, &self.snapshot, self.scan_mode, self.fill_cache)?;
         let stats = &mut self.statistics.write;
         let mut found = cursor.seek_to_first(stats)?;
         while found {
@@ -312,13 +306,10 @@ impl<S: Snapshot> MvccReader<S> {
         Ok(None)
     }
 
-    /// Returns up to `limit` keys with a write record, from `start` (included), and the key after which the next
-    /// call must continue; `None` at the end.
+    /// Returns up to `limit` keys with a write record, from `start` (included), and the start of the next call;
+    /// `None` at the end.
     pub fn scan_keys(&mut self, start: Option<Key>, limit: usize) -> Result<(Vec<Key>, Option<Key>)> {
-        let cursor = match &mut self.write_cursor {
-            Some(cursor) => cursor,
-            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
-        };
+        let cursor = write_cursor(&mut self.write_cursor, &self.snapshot, self.scan_mode, self.fill_cache)?;
         let (stats, mut keys) = (&mut self.statistics.write, Vec::new());
         let mut found = match &start {
             Some(key) => cursor.seek(key, stats)?,
@@ -365,10 +356,7 @@ impl<S: Snapshot> MvccReader<S> {
         version: TimeStamp,
         limit: usize,
     ) -> Result<Vec<(Key, TimeStamp)>> {
-        let cursor = match &mut self.write_cursor {
-            Some(cursor) => cursor,
-            none => none.insert(open_write_cursor(&self.snapshot, self.scan_mode, self.fill_cache)?),
-        };
+        let cursor = write_cursor(&mut self.write_cursor, &self.snapshot, self.scan_mode, self.fill_cache)?;
         let stats = &mut self.statistics.write;
         let mut changed = Vec::new();
         let mut found = cursor.seek(start, stats)?;
@@ -435,7 +423,7 @@ impl<S: Snapshot> MvccReader<S> {
     }
 }
 
-/// The outcome of a transaction on a key.
+/// Shows the outcome of a transaction on a key.
 fn commit_record_facts(key: &Key, start_ts: TimeStamp, record: &TxnCommitRecord) -> Facts {
     let out = facts::ts(facts::change("Outcome of the transaction", key), "start_ts", start_ts, "");
     match record {
@@ -455,11 +443,19 @@ fn commit_record_facts(key: &Key, start_ts: TimeStamp, record: &TxnCommitRecord)
     }
 }
 
-fn open_write_cursor<S: Snapshot>(
+/// Returns the cursor of CF write in `slot`, and opens it first if there is none.
+fn write_cursor<'a, S: Snapshot>(
+    slot: &'a mut Option<Cursor<S::Iter>>,
     snapshot: &S,
     scan_mode: Option<ScanMode>,
     fill_cache: bool,
-) -> Result<Cursor<S::Iter>> {
-    let opts = IterOptions { fill_cache, prefix_same_as_start: scan_mode.is_none(), ..Default::default() };
-    Ok(Cursor::open(snapshot, CF_WRITE, opts)?)
+) -> Result<&'a mut Cursor<S::Iter>> {
+    match slot {
+        Some(cursor) => Ok(cursor),
+        none => {
+            let prefix_same_as_start = scan_mode.is_none();
+            let opts = IterOptions { fill_cache, prefix_same_as_start, ..Default::default() };
+            Ok(none.insert(Cursor::open(snapshot, CF_WRITE, opts)?))
+        }
+    }
 }

@@ -5,9 +5,7 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockType, TimeStamp, Write, WriteType};
 
 use crate::{
-    mvcc::{
-        ErrorInner, MvccTxn, OverlappedWrite, ReleasedLock, Result, SnapshotReader, TxnCommitRecord, facts,
-    },
+    mvcc::{ErrorInner, MvccTxn, OverlappedWrite, Result, SnapshotReader, TxnCommitRecord, facts},
     types::TxnStatus,
 };
 
@@ -40,7 +38,7 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
     primary_key: Key,
     mut lock: Lock,
     query: StatusQuery,
-) -> Result<(TxnStatus, Option<ReleasedLock>)> {
+) -> Result<TxnStatus> {
     let expired = is_expired(&lock, query.current_ts);
     tracepoints::step_inside!(
         STATUS_CHECK_LOCK,
@@ -57,18 +55,16 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
     }
     if lock.use_async_commit && !query.force_sync_commit {
         // Only the locks of all keys together determine whether the transaction is committed.
-        return Ok((TxnStatus::Uncommitted { lock, min_commit_ts_pushed: false }, None));
+        return Ok(TxnStatus::Uncommitted { lock, min_commit_ts_pushed: false });
     }
     if lock.is_pessimistic_lock() {
-        if let Some((status, released)) =
-            check_pessimistic_primary(txn, reader, primary_key.clone(), &lock, query)?
-        {
-            return Ok((status, Some(released)));
+        if let Some(status) = check_pessimistic_primary(txn, reader, primary_key.clone(), &lock, query)? {
+            return Ok(status);
         }
     } else if expired {
         let is_pessimistic_txn = lock.is_pessimistic_txn();
-        let released = rollback_lock(txn, reader, primary_key, &lock, is_pessimistic_txn, true)?;
-        return Ok((TxnStatus::TtlExpire, Some(released)));
+        rollback_lock(txn, reader, primary_key, &lock, is_pessimistic_txn, true)?;
+        return Ok(TxnStatus::TtlExpire);
     }
     let caller = query.caller_start_ts;
     if !lock.min_commit_ts.is_zero() && !caller.is_max() && caller >= lock.min_commit_ts {
@@ -76,7 +72,7 @@ pub fn check_txn_status_lock_exists<S: Snapshot>(
         txn.put_lock(primary_key, &lock);
     }
     let pushed = caller.is_max() || (!caller.is_zero() && lock.min_commit_ts > caller);
-    Ok((TxnStatus::Uncommitted { lock, min_commit_ts_pushed: pushed }, None))
+    Ok(TxnStatus::Uncommitted { lock, min_commit_ts_pushed: pushed })
 }
 
 /// Handles a key that is not the primary named in its lock.
@@ -86,7 +82,7 @@ fn check_mismatching_primary<S: Snapshot>(
     primary_key: Key,
     lock: Lock,
     query: StatusQuery,
-) -> Result<(TxnStatus, Option<ReleasedLock>)> {
+) -> Result<TxnStatus> {
     if query.resolving_pessimistic_lock || !lock.is_pessimistic_lock() {
         let info = lock.into_lock_info(primary_key.into_raw()?);
         return Err(ErrorInner::PrimaryMismatch(Box::new(info)).into());
@@ -94,32 +90,34 @@ fn check_mismatching_primary<S: Snapshot>(
     // A pessimistic lock of a retried statement, whose primary has changed since: the lock is stale.
     let action = MissingLockAction::rollback(query.rollback_if_not_exist);
     let status = check_txn_status_missing_lock(txn, reader, primary_key.clone(), None, action, false)?;
-    Ok((status, Some(txn.unlock_key(primary_key, true, TimeStamp::zero()))))
+    txn.unlock_key(primary_key, true, TimeStamp::zero());
+    Ok(status)
 }
 
-/// Returns `Some` if the pessimistic lock was removed.
+/// Returns the status of the transaction if the pessimistic lock was removed.
 fn check_pessimistic_primary<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
     primary_key: Key,
     lock: &Lock,
     query: StatusQuery,
-) -> Result<Option<(TxnStatus, ReleasedLock)>> {
+) -> Result<Option<TxnStatus>> {
     if lock.is_pessimistic_lock_with_conflict()
         && let Some(status) = check_determined_txn_status(reader, &primary_key)?
     {
         // A late retry acquired the lock again after the transaction had ended.
-        return Ok(Some((status, txn.unlock_key(primary_key, true, TimeStamp::zero()))));
+        txn.unlock_key(primary_key, true, TimeStamp::zero());
+        return Ok(Some(status));
     }
     if !is_expired(lock, query.current_ts) {
         return Ok(None);
     }
     if query.resolving_pessimistic_lock {
-        let released = txn.unlock_key(primary_key, true, TimeStamp::zero());
-        return Ok(Some((TxnStatus::PessimisticRollBack, released)));
+        txn.unlock_key(primary_key, true, TimeStamp::zero());
+        return Ok(Some(TxnStatus::PessimisticRollBack));
     }
-    let released = rollback_lock(txn, reader, primary_key, lock, true, true)?;
-    Ok(Some((TxnStatus::TtlExpire, released)))
+    rollback_lock(txn, reader, primary_key, lock, true, true)?;
+    Ok(Some(TxnStatus::TtlExpire))
 }
 
 /// Returns the status according to the transaction's record; `None` without a record.
@@ -186,7 +184,7 @@ pub fn rollback_lock<S: Snapshot>(
     lock: &Lock,
     is_pessimistic_txn: bool,
     collapse_rollback: bool,
-) -> Result<ReleasedLock> {
+) -> Result<()> {
     let overlapped_write = match reader.get_txn_commit_record(&key)? {
         TxnCommitRecord::None { overlapped_write } => overlapped_write,
         TxnCommitRecord::SingleRecord { write, commit_ts } if write.write_type != WriteType::Rollback => {
@@ -196,7 +194,10 @@ pub fn rollback_lock<S: Snapshot>(
             ))
             .into());
         }
-        _ => return Ok(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero())),
+        _ => {
+            txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
+            return Ok(());
+        }
     };
     if lock.short_value.is_none() && lock.lock_type == LockType::Put {
         txn.delete_value(key.clone(), lock.ts);
@@ -209,7 +210,8 @@ pub fn rollback_lock<S: Snapshot>(
     if collapse_rollback {
         collapse_prev_rollback(txn, reader, &key)?;
     }
-    Ok(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero()))
+    txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
+    Ok(())
 }
 
 /// Removes the previous rollback record if it is unprotected: the newer record replaces it.

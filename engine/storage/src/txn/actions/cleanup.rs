@@ -7,7 +7,7 @@ use super::{
     common::{LockState, load_lock_state},
 };
 use crate::{
-    mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, facts},
+    mvcc::{ErrorInner, MvccTxn, Result, SnapshotReader, facts},
     types::TxnStatus,
 };
 
@@ -23,7 +23,7 @@ pub fn cleanup<S: Snapshot>(
     key: Key,
     current_ts: TimeStamp,
     protect_rollback: bool,
-) -> Result<Option<ReleasedLock>> {
+) -> Result<()> {
     match load_lock_state(txn, reader, &key)? {
         LockState::Own(lock) => {
             let alive = lock.ts.physical().saturating_add(lock.ttl) >= current_ts.physical();
@@ -42,7 +42,7 @@ pub fn cleanup<S: Snapshot>(
                 return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
             }
             let is_pessimistic_txn = lock.is_pessimistic_txn();
-            rollback_lock(txn, reader, key, &lock, is_pessimistic_txn, !protect_rollback).map(Some)
+            rollback_lock(txn, reader, key, &lock, is_pessimistic_txn, !protect_rollback)
         }
         state => {
             let action = MissingLockAction::rollback_protect(protect_rollback);
@@ -52,7 +52,7 @@ pub fn cleanup<S: Snapshot>(
                     let (start_ts, key) = (reader.start_ts, key.into_raw()?);
                     Err(ErrorInner::Committed { start_ts, commit_ts, key }.into())
                 }
-                _ => Ok(None),
+                _ => Ok(()),
             }
         }
     }

@@ -3,9 +3,9 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp, Write, WriteType};
 
 use super::common::{LockState, load_lock_state};
-use crate::mvcc::{ErrorInner, MvccTxn, ReleasedLock, Result, SnapshotReader, TxnCommitRecord, facts};
+use crate::mvcc::{ErrorInner, MvccTxn, Result, SnapshotReader, TxnCommitRecord, facts};
 
-/// Commits `key` at `commit_ts`. Returns `None` if it is already committed.
+/// Commits `key` at `commit_ts`; does nothing if it is already committed.
 ///
 /// TiKV: `actions/commit.rs`.
 ///
@@ -17,9 +17,9 @@ pub fn commit<S: Snapshot>(
     reader: &mut SnapshotReader<S>,
     key: Key,
     commit_ts: TimeStamp,
-) -> Result<Option<ReleasedLock>> {
+) -> Result<()> {
     let LockState::Own(lock) = load_lock_state(txn, reader, &key)? else {
-        return handle_lock_not_found(reader, key, commit_ts).map(|()| None);
+        return handle_lock_not_found(reader, key, commit_ts);
     };
     let start_ts = reader.start_ts;
     tracepoints::step_inside!(
@@ -38,7 +38,8 @@ pub fn commit<S: Snapshot>(
     let Some(write_type) = WriteType::from_lock_type(lock.lock_type) else {
         // Never prewritten: the client gave up the key, and the rollback of its lock got lost.
         log::warn!("rolling back a pessimistic lock at its commit: key {key}, start_ts {start_ts}");
-        return Ok(Some(txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero())));
+        txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
+        return Ok(());
     };
     let mut write = Write::new(write_type, start_ts, lock.short_value)
         .set_last_change(lock.last_change)
@@ -47,7 +48,8 @@ pub fn commit<S: Snapshot>(
         write = write.set_overlapped_rollback(true, None);
     }
     txn.put_write(key.clone(), commit_ts, &write);
-    Ok(Some(txn.unlock_key(key, is_pessimistic_txn, commit_ts)))
+    txn.unlock_key(key, is_pessimistic_txn, commit_ts);
+    Ok(())
 }
 
 /// Succeeds if the transaction is already committed: the client repeats its request.

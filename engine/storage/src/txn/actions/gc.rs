@@ -7,7 +7,7 @@ use txn_types::{Key, TimeStamp, Write, WriteType};
 
 use crate::mvcc::{MvccReader, Result};
 
-/// Numbers of one garbage collection of a key.
+/// Counts of one garbage collection of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GcInfo {
     /// Number of write records found.
@@ -18,8 +18,8 @@ pub struct GcInfo {
 
 /// Appends to `modifies` the deletion of all versions of `key` that a read at `safe_point` or later ignores.
 ///
-/// At and below the safe point, the newest put stays. A delete goes, after all older versions; in one batch the
-/// order does not matter. Lock and rollback records go.
+/// Of the versions at and below the safe point, only the newest put stays, and only if no delete is newer. The
+/// caller writes all deletions of a key in one batch: a delete must not go before the versions that it hides.
 pub fn gc<S: Snapshot>(
     reader: &mut MvccReader<S>,
     key: &Key,

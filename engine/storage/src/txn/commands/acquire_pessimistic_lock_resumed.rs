@@ -32,7 +32,7 @@ pub struct AcquirePessimisticLockResumed {
     pub parameters: PessimisticLockParameters,
     /// Identifies the request.
     pub lock_wait_token: LockWaitToken,
-    /// Shared with those who may end the wait.
+    /// Shared with the handle that may end the wait.
     pub req_states: Arc<LockWaitContextSharedState>,
 }
 

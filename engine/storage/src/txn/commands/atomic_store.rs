@@ -39,11 +39,6 @@ impl WriteCommand for RawAtomicStore {
                 }
             }
         }
-        Ok(WriteResult {
-            modifies,
-            after: ProcessResult::Res.into(),
-            lock_guards: context.raw_ext.into_iter().map(|ext| ext.key_guard).collect(),
-            released_locks: Vec::new(),
-        })
+        Ok(WriteResult::raw(modifies, ProcessResult::Res, context.raw_ext))
     }
 }

@@ -59,9 +59,7 @@ impl WriteCommand for CheckTxnStatus {
         let mut txn = context.txn(self.lock_ts);
         let txn_status = context.read(self.lock_ts, snapshot, &self.ctx, |reader| {
             match load_lock_state(&txn, reader, &key)? {
-                LockState::Own(lock) => {
-                    Ok(check_txn_status_lock_exists(&mut txn, reader, key, lock, query)?.0)
-                }
+                LockState::Own(lock) => Ok(check_txn_status_lock_exists(&mut txn, reader, key, lock, query)?),
                 LockState::Shared(shared) => {
                     // A shared key is never a primary.
                     let info = shared.into_lock_info(key.to_raw()?);

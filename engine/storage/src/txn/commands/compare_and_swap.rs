@@ -71,11 +71,6 @@ impl WriteCommand for RawCompareAndSwap {
             (true, false) => Some(Modify::Put(cf, version(key), encode_value(api_version, value, ttl))),
         };
         let pr = ProcessResult::RawCompareAndSwapRes { previous_value: found, succeed };
-        Ok(WriteResult {
-            modifies: modify.into_iter().collect(),
-            after: pr.into(),
-            lock_guards: raw_ext.into_iter().map(|ext| ext.key_guard).collect(),
-            released_locks: Vec::new(),
-        })
+        Ok(WriteResult::raw(modify.into_iter().collect(), pr, raw_ext))
     }
 }

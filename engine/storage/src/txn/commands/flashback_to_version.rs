@@ -202,7 +202,7 @@ fn roll_back<S: Snapshot>(
                 rollback_lock(txn, reader, key, &lock, lock.is_pessimistic_txn(), true)?;
             }
             // Shared locks guard no value: their transactions only required the row to exist.
-            LockOrSharedLocks::Shared(_) => drop(txn.unlock_key(key, true, TimeStamp::zero())),
+            LockOrSharedLocks::Shared(_) => txn.unlock_key(key, true, TimeStamp::zero()),
         }
         if txn.write_size() >= MAX_TXN_WRITE_SIZE {
             break;

@@ -1,4 +1,4 @@
-//! Searches the first key that a transaction has committed.
+//! Searches the first key with a record of a transaction.
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
 use txn_types::TimeStamp;

@@ -1,12 +1,9 @@
-//! Requests that wait for locks: how they leave the scheduler, and how released locks bring them back.
+//! Requests that wait for locks: they leave the scheduler, and released locks bring them back.
 //!
 //! No command holds latches while its request waits. Mirrors the functions of these names in
 //! `src/storage/txn/scheduler.rs`.
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -21,7 +18,7 @@ use super::{Caller, Inner, RunningBytes, Task};
 use crate::{
     errors::{Error, ErrorInner},
     lock_manager::{
-        DiagnosticContext, KeyLockWaitInfo, WaitFor,
+        DiagnosticContext, KeyLockWaitInfo, WaitFor, WaitTimeout,
         lock_waiting_queue::{DelayedNotifyAll, LockWaitContext, LockWaitEntry, WaitingRequest, Woken},
     },
     mvcc::ReleasedLock,
@@ -40,23 +37,23 @@ pub(super) type WaitSlot = Arc<OnceLock<LockWaitContext>>;
 /// Ends the wait of a request whose caller is dropped.
 pub(super) struct Abandon {
     slot: WaitSlot,
-    answered: AtomicBool,
+    answered: bool,
 }
 
 impl Abandon {
     pub(super) fn new(slot: WaitSlot) -> Self {
-        Self { slot, answered: AtomicBool::new(false) }
+        Self { slot, answered: false }
     }
 
-    /// The request is answered, so that nothing waits.
-    pub(super) fn disarm(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+    /// Drops the guard of an answered request, which no longer waits.
+    pub(super) fn disarm(mut self) {
+        self.answered = true;
     }
 }
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        if !self.answered.load(Ordering::Relaxed)
+        if !self.answered
             && let Some(context) = self.slot.get()
         {
             context.abandon();
@@ -74,12 +71,15 @@ impl<E: Engine> Inner<E> {
         // Answered before, at its deadline.
         let Some(answer) = answer else { return };
         let (queues, start_ts) = (&self.lock_wait_queues, parameters.start_ts);
+        let lock_mgr = queues.get_lock_mgr();
         if queues.entry_count() >= MAX_LOCK_WAITS {
+            if let Some((token, _)) = resumed {
+                lock_mgr.remove_lock_wait(token);
+            }
             // The client may be gone.
             drop(answer.send((Err(ErrorInner::SchedTooBusy.into()), details)));
             return;
         }
-        let lock_mgr = queues.get_lock_mgr();
         let began = resumed.is_none();
         let (token, req_states) = resumed.unwrap_or_else(|| {
             let token = lock_mgr.allocate_token();
@@ -101,7 +101,7 @@ impl<E: Engine> Inner<E> {
                 allow_lock_with_conflict: parameters.allow_lock_with_conflict,
             },
             is_first_lock: parameters.is_first_lock,
-            timeout: parameters.wait_timeout.unwrap_or(crate::types::WaitTimeout::Default),
+            timeout: parameters.wait_timeout.unwrap_or(WaitTimeout::Default),
             cancel_callback: Box::new({
                 let slot = slot.clone();
                 move |e| {
@@ -210,6 +210,9 @@ impl<E: Engine> Inner<E> {
             let cid = self.next_id.fetch_add(1, Ordering::Relaxed);
             let mut lock = Lock::new([&entry.key]);
             let passed = releasing.is_some_and(|command| self.latches.pass_on(command, &mut lock, cid));
+            if entry.request.req.stepped() {
+                lock.set_names([&entry.key]);
+            }
             let cmd = AcquirePessimisticLockResumed::from_lock_wait_entry(&entry);
             let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.key);
             let WaitingRequest { req, answer, deadline, mut details, slot, since } = entry.request;

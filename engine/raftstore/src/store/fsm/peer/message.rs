@@ -202,9 +202,10 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         for term in terms.into_iter().flatten() {
             let req = tracepoints::session::joined(region, term, first, last);
             tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, last = last, from_count = from);
-            let count = || facts::quorum(&self.fsm.peer, last, "Quorum");
-            let now = log.committed;
-            tracepoints::facts!(req, facts::acknowledged(count(), store, committed_before, now, last));
+            tracepoints::facts!(req, {
+                let quorum = facts::quorum(&self.fsm.peer, last);
+                facts::acknowledged(quorum, store, committed_before, log.committed, last)
+            });
         }
     }
 }

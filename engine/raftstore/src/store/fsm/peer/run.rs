@@ -286,7 +286,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 let leads = self.fsm.peer.is_leader();
                 tracepoints::facts!(req, facts::committed(run, &entries, leads));
                 if leads {
-                    tracepoints::facts!(req, facts::quorum(&self.fsm.peer, run.last, "Quorum"));
+                    tracepoints::facts!(req, facts::quorum(&self.fsm.peer, run.last));
                 }
             }
             if parks {

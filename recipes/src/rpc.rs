@@ -1,0 +1,100 @@
+//! Requests that the runner sends itself: those that the TiKV client has no call for.
+use anyhow::{Result, bail};
+use kvproto::{
+    errorpb,
+    kvrpcpb::{
+        self, CommitRequest, GetRequest, KeyError, Mutation, PessimisticRollbackRequest, PrewriteRequest,
+    },
+    tikvpb::tikv_client::TikvClient,
+};
+use tonic::transport::Channel;
+
+/// A replica of a key's region, and the context of a request to it.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Address of its store.
+    pub addr: String,
+    /// Region, epoch and peer.
+    pub context: kvrpcpb::Context,
+}
+
+impl Replica {
+    /// Connects to the store.
+    ///
+    /// # Errors
+    /// If the store does not answer. All requests fail then, too.
+    pub async fn connect(&self) -> Result<TikvClient<Channel>> {
+        Ok(TikvClient::connect(format!("http://{}", self.addr)).await?)
+    }
+
+    /// Reads a key. A follower answers, too: it asks the leader for the commit index.
+    ///
+    /// # Errors
+    /// If the store refuses the read.
+    pub async fn read(&self, key: &[u8], version: u64) -> Result<Option<Vec<u8>>> {
+        let context = kvrpcpb::Context { replica_read: true, ..self.context.clone() };
+        let request = GetRequest { context: Some(context), key: key.to_vec(), version, ..Default::default() };
+        let reply = self.connect().await?.kv_get(request).await?.into_inner();
+        accepted("read", reply.region_error, reply.error)?;
+        Ok((!reply.not_found).then_some(reply.value))
+    }
+
+    /// Prewrites; fills in the request's context.
+    ///
+    /// # Errors
+    /// If the store refuses the prewrite.
+    pub async fn prewrite(&self, request: PrewriteRequest) -> Result<()> {
+        let request = PrewriteRequest { context: Some(self.context.clone()), ..request };
+        let reply = self.connect().await?.kv_prewrite(request).await?.into_inner();
+        accepted("prewrite", reply.region_error, reply.errors)
+    }
+
+    /// Commits keys of a transaction.
+    ///
+    /// # Errors
+    /// If the store refuses the commit.
+    pub async fn commit(&self, keys: Vec<Vec<u8>>, start_version: u64, commit_version: u64) -> Result<()> {
+        let request = CommitRequest {
+            context: Some(self.context.clone()),
+            keys,
+            start_version,
+            commit_version,
+            ..Default::default()
+        };
+        let reply = self.connect().await?.kv_commit(request).await?.into_inner();
+        accepted("commit", reply.region_error, reply.error)
+    }
+
+    /// Releases pessimistic locks of a transaction.
+    ///
+    /// # Errors
+    /// If the store refuses the rollback.
+    pub async fn pessimistic_rollback(&self, keys: Vec<Vec<u8>>, start_version: u64) -> Result<()> {
+        let request = PessimisticRollbackRequest {
+            context: Some(self.context.clone()),
+            keys,
+            start_version,
+            // Locks up to this for_update_ts: all.
+            for_update_ts: u64::MAX - 1,
+        };
+        let reply = self.connect().await?.kv_pessimistic_rollback(request).await?.into_inner();
+        accepted("rollback", reply.region_error, reply.errors)
+    }
+}
+
+/// Makes a mutation of a prewrite or of a lock request.
+pub(crate) fn mutation(op: kvrpcpb::Op, key: &[u8], value: &[u8]) -> Mutation {
+    Mutation { op: op as i32, key: key.to_vec(), value: value.to_vec(), ..Default::default() }
+}
+
+fn accepted(
+    what: &str,
+    region_error: Option<errorpb::Error>,
+    errors: impl IntoIterator<Item = KeyError>,
+) -> Result<()> {
+    let errors: Vec<KeyError> = errors.into_iter().collect();
+    if region_error.is_some() || !errors.is_empty() {
+        bail!("the store refused the {what}: {region_error:?} {errors:?}");
+    }
+    Ok(())
+}
