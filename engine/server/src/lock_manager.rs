@@ -8,6 +8,7 @@ mod notifier;
 mod service;
 mod wait_table;
 pub mod waiter_manager;
+mod waiter_scheduler;
 
 use std::{
     sync::{
@@ -18,18 +19,19 @@ use std::{
 };
 
 use kvproto::deadlock::WaitForEntry;
-use pd::client::PdClient;
 use storage::lock_manager::{LockManager as LockManagerTrait, LockWaitToken, UpdateWaitForEvent, WaitFor};
 use tokio::{runtime::Runtime, sync::oneshot};
 
+pub use deadlock::DetectorParts;
 pub use notifier::RoleChangeNotifier;
 pub use service::DeadlockService;
 
 use self::{
     deadlock::{Detector, Scheduler as DetectorScheduler},
-    waiter_manager::{Scheduler as WaiterMgrScheduler, WaiterManager},
+    waiter_manager::WaiterManager,
+    waiter_scheduler::Scheduler as WaiterMgrScheduler,
 };
-use crate::{connection::Options, resolve::Resolver, runtime};
+use crate::runtime;
 
 /// The lock manager of a store.
 pub struct LockManager {
@@ -51,16 +53,6 @@ impl Threads {
         runtime::stop(self.waiter_manager, patience);
         runtime::stop(self.deadlock_detector, patience);
     }
-}
-
-/// Parts with which the detector finds its leader and connects to it.
-pub struct DetectorParts {
-    /// Knows the leader of the first region.
-    pub pd: Arc<PdClient>,
-    /// Knows the addresses of stores.
-    pub resolver: Resolver,
-    /// Settings of connections.
-    pub options: Options,
 }
 
 impl LockManager {

@@ -4,20 +4,7 @@ use std::fs;
 use tidy::{files, modules::Modules, root};
 
 /// Cycles that stay: the crate, a module of the cycle, its greatest size, and why.
-const ALLOWED: &[(&str, &str, usize, &str)] = &[
-    (
-        "server",
-        "lock_manager",
-        4,
-        "the waiter manager and the deadlock detector send each other tasks, as in TiKV",
-    ),
-    (
-        "storage",
-        "txn::scheduler::lock_wait",
-        2,
-        "the scheduler's half that waits for locks; TiKV has one file for both",
-    ),
-];
+const ALLOWED: &[(&str, &str, usize, &str)] = &[];
 
 #[test]
 fn modules_do_not_import_each_other() {

@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_millis(100);
 const MAX_WAITING: usize = 64;
 /// Maximum number of clients at a time.
 const MAX_CLIENTS: usize = 16;
+/// Time after which a client that does not read is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves one client over standard input and output; with a port, clients over that port of this machine.
 ///
@@ -53,6 +55,8 @@ fn listen(port: u16) -> Result<()> {
                 let client = std::thread::Builder::new().name("dap-client".into()).spawn(move || {
                     let served = stream
                         .set_nonblocking(false)
+                        // A client that reads nothing must not keep a request held.
+                        .and_then(|()| stream.set_write_timeout(Some(WRITE_TIMEOUT)))
                         .and_then(|()| stream.try_clone())
                         .map_err(anyhow::Error::from)
                         .and_then(|input| serve(input, &mut &stream));

@@ -3,7 +3,7 @@ use kvproto::deadlock::{DeadlockRequest, deadlock_client::DeadlockClient};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{deadlock::deadlock, waiter_manager::Scheduler as WaiterMgrScheduler};
+use super::waiter_scheduler::{Deadlock, Scheduler as WaiterMgrScheduler};
 use crate::{
     connection::{Options, connect},
     runtime,
@@ -53,7 +53,7 @@ async fn stream(
     let mut responses = call.map_err(|status| status.message().to_owned())?.into_inner();
     while let Some(found) = responses.message().await.map_err(|status| status.message().to_owned())? {
         let entry = found.entry.unwrap_or_default();
-        waiter_mgr.deadlock(deadlock(entry, found.deadlock_key_hash, found.wait_chain));
+        waiter_mgr.deadlock(Deadlock::new(entry, found.deadlock_key_hash, found.wait_chain));
     }
     Ok(())
 }

@@ -17,10 +17,9 @@ use tracepoints::{EngineClock, clock::EngineInstant};
 use txn_types::TimeStamp;
 
 use super::{
-    DetectorParts,
     client::Client,
     detect_table::DetectTable,
-    waiter_manager::{Deadlock, Scheduler as WaiterMgrScheduler},
+    waiter_scheduler::{Deadlock, Scheduler as WaiterMgrScheduler},
 };
 use crate::{connection::Options, resolve::Resolver, runtime};
 
@@ -191,16 +190,14 @@ impl Inner {
     }
 }
 
-/// Makes the message for the waiter manager; the refused wait is the last of the chain.
-pub(super) fn deadlock(
-    entry: WaitForEntry,
-    deadlock_key_hash: u64,
-    mut wait_chain: Vec<WaitForEntry>,
-) -> Deadlock {
-    let lock = LockDigest { ts: entry.wait_for_txn.into(), hash: entry.key_hash };
-    let (start_ts, key) = (entry.txn.into(), entry.key.clone());
-    wait_chain.push(entry);
-    Deadlock { start_ts, key, lock, deadlock_key_hash, wait_chain }
+/// Parts with which the detector finds its leader and connects to it.
+pub struct DetectorParts {
+    /// Knows the leader of the first region.
+    pub pd: Arc<PdClient>,
+    /// Knows the addresses of stores.
+    pub resolver: Resolver,
+    /// Settings of connections.
+    pub options: Options,
 }
 
 /// The detector of a store.
@@ -261,7 +258,9 @@ impl Detector {
             (inner.role == Role::Leader).then(|| inner.handle(tp, &entry, EngineClock::now()))
         };
         match found {
-            Some(Some((hash, chain))) => self.waiter_mgr_scheduler.deadlock(deadlock(entry, hash, chain)),
+            Some(Some((hash, chain))) => {
+                self.waiter_mgr_scheduler.deadlock(Deadlock::new(entry, hash, chain))
+            }
             Some(None) => {}
             None => self.send_to_leader(tp, entry).await,
         }

@@ -12,7 +12,7 @@ use raftstore::coprocessor::{RegionChangeEvent, RegionChangeObserver};
 
 use super::{
     deadlock::{LEADER_KEY, Role, Scheduler as DetectorScheduler},
-    waiter_manager::{Scheduler as WaiterMgrScheduler, Task},
+    waiter_scheduler::{Scheduler as WaiterMgrScheduler, Task},
 };
 
 /// Observer of a store's regions.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
-use super::{deadlock::Scheduler as DetectorScheduler, waiter_manager::Scheduler as WaiterMgrScheduler};
+use super::{deadlock::Scheduler as DetectorScheduler, waiter_scheduler::Scheduler as WaiterMgrScheduler};
 
 /// Serves the waits of this store, and the detector if this store is its leader.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 //!
 //! Mirrors `src/storage/txn/scheduler.rs`.
 mod lock_wait;
+mod wait_slot;
 
 use std::{
     collections::HashMap,
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait, facts::shown};
 use txn_types::{Key, TimeStamp};
 
-use self::lock_wait::{Abandon, WaitSlot};
+use self::wait_slot::{Abandon, WaitSlot};
 use super::{
     commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
     latch::{Latches, Lock},

@@ -3,7 +3,7 @@
 //! No command holds latches while its request waits. Mirrors the functions of these names in
 //! `src/storage/txn/scheduler.rs`.
 use std::{
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -30,36 +30,6 @@ use crate::{
 
 /// Maximum number of requests of a store that wait for locks; more are rejected as too busy.
 const MAX_LOCK_WAITS: usize = 100_000;
-
-/// Filled when a request begins to wait.
-pub(super) type WaitSlot = Arc<OnceLock<LockWaitContext>>;
-
-/// Ends the wait of a request whose caller is dropped.
-pub(super) struct Abandon {
-    slot: WaitSlot,
-    answered: bool,
-}
-
-impl Abandon {
-    pub(super) fn new(slot: WaitSlot) -> Self {
-        Self { slot, answered: false }
-    }
-
-    /// Drops the guard of an answered request, which no longer waits.
-    pub(super) fn disarm(mut self) {
-        self.answered = true;
-    }
-}
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        if !self.answered
-            && let Some(context) = self.slot.get()
-        {
-            context.abandon();
-        }
-    }
-}
 
 impl<E: Engine> Inner<E> {
     /// Puts a request into the queue of its key. The caller holds the latch of the key, so that no command
