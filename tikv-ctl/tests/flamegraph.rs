@@ -139,6 +139,7 @@ fn undrawable_input_is_reported() {
         (&["flamegraph", "--wall", "--host", "127.0.0.1:1"], "cannot connect"),
         (&["flamegraph"], "--trace FILE"),
         (&["flamegraph", "--wall"], "--trace FILE"),
+        (&["flamegraph", "--host", "127.0.0.1:1", "--status", "127.0.0.1:2"], "expected one server"),
     ] {
         let (code, out, err) = ctl(args);
         assert!(code == 1 && out.is_empty() && err.contains(says), "{args:?}: {out}{err}");

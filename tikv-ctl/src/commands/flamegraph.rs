@@ -182,6 +182,12 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
                 "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
             ));
         }
+        (None, Some(host)) if args.status.is_some() => {
+            return Err(Error::other(format!(
+                "expected one server, found --host {host} and --status: a CPU profile needs --status only; for the wall \
+                 clock of requests with its CPU profile add --wall"
+            )));
+        }
         (None, _) => cpu_profile(&status_address(args, global)?, args, &global.security()?, out)?,
     };
     write(args, global, &profile, out)?;

@@ -74,6 +74,8 @@ pub struct Config {
     pub max_peer_down_duration: ReadableDuration,
     /// Time without a leader after which a peer asks PD whether it is still a member.
     pub max_leader_missing_duration: ReadableDuration,
+    /// Time without a leader after which the store logs a warning.
+    pub abnormal_leader_missing_duration: ReadableDuration,
     /// Interval of the checks for a missing leader.
     pub peer_stale_state_check_interval: ReadableDuration,
     /// Maximum number of entries a follower may lack to become leader by transfer.
@@ -144,6 +146,7 @@ impl Default for Config {
             notify_capacity: 40960,
             max_peer_down_duration: ReadableDuration::minutes(10),
             max_leader_missing_duration: ReadableDuration::hours(2),
+            abnormal_leader_missing_duration: ReadableDuration::minutes(10),
             peer_stale_state_check_interval: ReadableDuration::minutes(5),
             leader_transfer_max_log_lag: 128,
             raft_store_max_leader_lease: ReadableDuration::secs(9),
@@ -269,7 +272,26 @@ impl Config {
                  a new leader could be elected while the old one still reads by its lease"
             ));
         }
-        Ok(())
+        self.validate_leader_missing()
+    }
+
+    /// The checks of a missing leader must be rarer than elections.
+    fn validate_leader_missing(&self) -> Result<(), String> {
+        let election = self.election_timeout().as_millis() * 2;
+        let check = self.peer_stale_state_check_interval.0.as_millis();
+        let abnormal = self.abnormal_leader_missing_duration.0.as_millis();
+        let max = self.max_leader_missing_duration.0.as_millis();
+        let steps = [
+            ("peer stale state check interval", check, "election timeout x 2", election),
+            ("abnormal leader missing", abnormal, "peer stale state check interval", check),
+            ("max leader missing", max, "abnormal leader missing", abnormal),
+        ];
+        match steps.into_iter().find(|(_, value, _, least)| value < least) {
+            Some((name, value, other, least)) => {
+                Err(format!("{name} {value} ms is less than {other} {least} ms"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Creates the `raft` crate's configuration for one peer.
@@ -320,5 +342,27 @@ mod tests {
         assert!(bad.validate().unwrap_err().contains("region max size"));
         let bad = Config { region_max_keys: Some(6), region_split_keys: Some(7), ..Config::default() };
         assert_eq!(bad.validate().unwrap_err(), "region max keys 6 must >= split keys 7");
+    }
+
+    #[test]
+    fn a_missing_leader_is_looked_for_after_elections_only() {
+        let bad = Config { raft_election_timeout_ticks: 3_600, ..Config::default() };
+        assert_eq!(
+            bad.validate().unwrap_err(),
+            "peer stale state check interval 300000 ms is less than election timeout x 2 7200000 ms"
+        );
+        let bad = Config { max_leader_missing_duration: ReadableDuration::minutes(9), ..Config::default() };
+        assert_eq!(
+            bad.validate().unwrap_err(),
+            "max leader missing 540000 ms is less than abnormal leader missing 600000 ms"
+        );
+        let two = ReadableDuration::hours(2);
+        let good = Config {
+            raft_election_timeout_ticks: 3_600,
+            peer_stale_state_check_interval: two,
+            abnormal_leader_missing_duration: two,
+            ..Config::default()
+        };
+        good.validate().unwrap();
     }
 }

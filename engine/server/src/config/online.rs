@@ -5,7 +5,7 @@ use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 47] = [
+const ONLINE: [&str; 48] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -18,6 +18,7 @@ const ONLINE: [&str; 47] = [
     "coprocessor.region-split-size",
     "pessimistic-txn.wait-for-lock-timeout",
     "pessimistic-txn.wake-up-delay-duration",
+    "raftstore.abnormal-leader-missing-duration",
     "raftstore.allow-remove-leader",
     "raftstore.check-leader-lease-interval",
     "raftstore.leader-transfer-max-log-lag",

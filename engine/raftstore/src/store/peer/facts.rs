@@ -3,23 +3,21 @@
 //! Runs only for a stepped request.
 use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest};
 use prost::Message as _;
-use raft::eraftpb::Entry;
+use raft::eraftpb::{ConfState, Entry};
 use tracepoints::{Facts, facts::shown, field::Vote};
 
 use super::{Peer, probe::vote};
 use crate::store::run::Run;
 
-/// Counts the stores that have an entry; only the leader knows them.
+/// Counts the stores that have an entry; only the leader knows them. During a joint change of the members, a majority
+/// of the old voters and one of the new voters are needed.
 pub fn quorum(peer: &Peer, index: u64) -> Facts {
-    let matched = |id| peer.raft_group.raft.prs().get(id).map_or(0, |progress| progress.matched);
+    let progress = peer.raft_group.raft.prs();
+    let matched = |id| progress.get(id).map_or(0, |progress| progress.matched);
     let committed = peer.raft_group.raft.raft_log.committed;
     let mut facts = Facts::new("Quorum").number("entry", index);
-    let (mut have, mut voters) = (0, 0);
     for member in &peer.region().peers {
-        let (has, votes) = (matched(member.id) >= index, vote(member) != Vote::Learner);
-        voters += u64::from(votes);
-        have += u64::from(has && votes);
-        let what = match (has, votes) {
+        let what = match (matched(member.id) >= index, vote(member) != Vote::Learner) {
             (true, true) => "has the entry",
             (true, false) => "has the entry, but is a learner and does not vote",
             (false, _) => "not yet",
@@ -28,14 +26,33 @@ pub fn quorum(peer: &Peer, index: u64) -> Facts {
         facts = facts.number(&format!("store {} matched", member.store_id), matched(member.id));
         facts = facts.note(format!("{what}{own}"));
     }
-    let needed = voters / 2 + 1;
-    let facts = facts.number("needed", needed).note(format!("of {voters} voters"));
-    let count = format!("{have} of {voters} have it");
-    facts.outcome(if committed >= index {
-        format!("{count}: committed")
-    } else {
-        format!("{count}, {needed} needed")
-    })
+    let state = progress.conf().to_conf_state();
+    let mut counts = Vec::new();
+    for (name, voters) in majorities(&state) {
+        let have = voters.iter().filter(|id| matched(**id) >= index).count();
+        let needed = voters.len() / 2 + 1;
+        facts = facts.number(&format!("needed{name}"), needed as u64);
+        facts = facts.note(format!("of {} voters", voters.len()));
+        counts.push((format!("{have} of {}{name} have it", voters.len()), needed));
+    }
+    facts.outcome(verdict(&counts, committed >= index))
+}
+
+/// Returns the groups of which a majority must have an entry, with the words that follow a count.
+fn majorities(state: &ConfState) -> Vec<(&'static str, &[u64])> {
+    match state.voters_outgoing.is_empty() {
+        true => vec![("", &state.voters)],
+        false => vec![(" new voters", &state.voters), (" old voters", &state.voters_outgoing)],
+    }
+}
+
+fn verdict(counts: &[(String, usize)], committed: bool) -> String {
+    let shown: Vec<String> = counts
+        .iter()
+        .map(|(count, needed)| if committed { count.clone() } else { format!("{count}, {needed} needed") })
+        .collect();
+    let shown = shown.join("; ");
+    if committed { format!("{shown}: committed") } else { shown }
 }
 
 /// Adds to the facts of an acknowledgement whether it completed the quorum.
@@ -116,6 +133,20 @@ mod tests {
         let facts = committed(run, &[entry], true);
         let row = facts.rows.iter().find(|row| row.name == "put write").unwrap();
         assert_eq!((&row.value, row.note.as_str()), (&FactValue::Text("k1 at 7".into()), "9 bytes"));
+    }
+
+    #[test]
+    fn a_joint_change_needs_both_majorities() {
+        let mut state = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+        assert_eq!(majorities(&state), [("", &[1, 2, 3][..])]);
+        state.voters_outgoing = vec![1, 4];
+        assert_eq!(majorities(&state), [(" new voters", &[1, 2, 3][..]), (" old voters", &[1, 4])]);
+        let counts = [("2 of 3 new voters have it".into(), 2), ("1 of 2 old voters have it".into(), 2)];
+        assert_eq!(
+            verdict(&counts, false),
+            "2 of 3 new voters have it, 2 needed; 1 of 2 old voters have it, 2 needed"
+        );
+        assert_eq!(verdict(&counts[..1], true), "2 of 3 new voters have it: committed");
     }
 
     #[test]

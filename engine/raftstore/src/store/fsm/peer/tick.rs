@@ -48,11 +48,17 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Asks PD whether this peer is still a member, after a long time without a leader.
+    /// Asks PD whether this peer is still a member, after a long time without a leader; warns before that.
     fn on_check_peer_stale_state(&mut self) {
-        let limit = self.ctx.config.max_leader_missing_duration.0;
+        let config = &self.ctx.config;
+        let (warn, ask) = (config.abnormal_leader_missing_duration.0, config.max_leader_missing_duration.0);
         let peer = &mut self.fsm.peer;
-        if peer.check_leader_missing() >= limit && peer.is_initialized() {
+        let missing = peer.check_leader_missing();
+        if missing < warn || !peer.is_initialized() {
+            return;
+        }
+        log::warn!("region {}: peer {} has had no leader for {missing:?}", peer.region().id, peer.peer_id());
+        if missing >= ask {
             let region = (**peer.region()).clone();
             self.ctx.pd.validate_peer(region, peer.peer);
         }
