@@ -1,0 +1,103 @@
+//! Sends commands to the region of their keys, and repeats them on region errors as a client does.
+use kvproto::{errorpb, kvrpcpb::*, metapb::Region, tikvpb::tikv_client::TikvClient};
+use tonic::{Response, Status, transport::Channel};
+use txn_types::Key as EncodedKey;
+
+use crate::{
+    harness::{Harness, context},
+    percolator::Key,
+};
+
+pub struct Caller {
+    pub h: Harness,
+}
+
+/// Copies the region error out of a reply; a type of reply per command has the same field.
+pub trait Reply {
+    fn region_error(&self) -> Option<&errorpb::Error>;
+}
+
+macro_rules! replies {
+    ($($name:ident),*) => {
+        $(impl Reply for $name {
+            fn region_error(&self) -> Option<&errorpb::Error> {
+                self.region_error.as_ref()
+            }
+        })*
+    };
+}
+
+replies!(
+    GetResponse,
+    BatchGetResponse,
+    ScanResponse,
+    PrewriteResponse,
+    PessimisticLockResponse,
+    PessimisticRollbackResponse,
+    CommitResponse,
+    BatchRollbackResponse,
+    CheckTxnStatusResponse,
+    CheckSecondaryLocksResponse,
+    ResolveLockResponse,
+    TxnHeartBeatResponse,
+    ScanLockResponse,
+    SplitRegionResponse
+);
+
+impl Caller {
+    pub fn start() -> Self {
+        let h = Harness::start(3);
+        h.region(3);
+        Self { h }
+    }
+
+    /// Returns a new timestamp of PD.
+    pub fn ts(&self) -> u64 {
+        let ts = self.h.block_on(self.h.client.get_tso(1)).unwrap();
+        ((ts.physical << 18) + ts.logical) as u64
+    }
+
+    pub fn region_of(&self, key: &[u8]) -> Region {
+        let key = EncodedKey::from_raw(key).into_encoded();
+        self.h.until("PD knows the region", async || Some(self.h.client.get_region(&key).await.ok()?.region))
+    }
+
+    /// Groups keys by their regions.
+    pub fn groups(&self, keys: &[Key]) -> Vec<Vec<Key>> {
+        let mut groups: Vec<(u64, Vec<Key>)> = Vec::new();
+        for key in keys {
+            let id = self.region_of(key).id;
+            match groups.last_mut() {
+                Some((last, group)) if *last == id => group.push(key),
+                _ => groups.push((id, vec![key])),
+            }
+        }
+        groups.into_iter().map(|(_, keys)| keys).collect()
+    }
+
+    /// Calls the leader of the key's region, or a follower, until the reply has no region error.
+    pub fn call<R: Reply>(
+        &self,
+        key: &[u8],
+        follower: bool,
+        mut send: impl AsyncFnMut(TikvClient<Channel>, Context) -> Result<Response<R>, Status>,
+    ) -> R {
+        let encoded = EncodedKey::from_raw(key).into_encoded();
+        let mut attempts = 0;
+        self.h.until("a command without a region error", async || {
+            let found = self.h.client.get_region(&encoded).await.ok()?;
+            let leader = found.leader?;
+            let others = |p: &&_| *p != &leader;
+            let peer = if follower { *found.region.peers.iter().find(others)? } else { leader };
+            let store = self.h.stores.iter().flatten().find(|s| s.store_id() == peer.store_id)?;
+            let client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
+            attempts += 1;
+            // A lost reply may have been a success.
+            let is_retry_request = attempts > 1;
+            let context =
+                Context { replica_read: follower, is_retry_request, ..context(&found.region, peer) };
+            let reply = send(client, context).await.ok()?.into_inner();
+            reply.region_error().is_none().then_some(reply)
+        })
+    }
+}
