@@ -1,6 +1,7 @@
 //! Runs the commands of the guide, those of each "Try it" section and of each `console` block, and compares their output.
 //!
 //! `docs/src/contribute/documents.md` describes the blocks. All blocks of a page share one folder and run in order.
+//! With `TRY_IT=TEXT` in the environment, only pages whose path contains TEXT run.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -70,7 +71,15 @@ fn every_command_of_the_guide_prints_what_the_guide_shows() {
     let count: usize = pages.iter().map(|(_, commands)| commands.len()).sum();
     assert!(count > 30, "expected the commands of a dozen pages, found {count}");
 
-    let queue = Mutex::new(pages.iter().filter(|(_, commands)| !commands.is_empty()));
+    let chosen = std::env::var("TRY_IT").unwrap_or_default();
+    let runs = |(page, commands): &&(PathBuf, Vec<Command>)| {
+        !commands.is_empty() && page.to_string_lossy().contains(&chosen)
+    };
+    assert!(
+        pages.iter().any(|page| runs(&page)),
+        "expected a page with commands for TRY_IT={chosen}, found none"
+    );
+    let queue = Mutex::new(pages.iter().filter(runs));
     let mistakes = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..WORKERS {
