@@ -113,8 +113,8 @@ impl Clients {
                 let ranges = ranges.iter().map(|(from, to)| from.clone()..to.clone());
                 Ok(pairs_text(self.raw.batch_scan(ranges, *limit).await?.into_iter()))
             }
-            Op::PessimisticLock { txn, .. } => {
-                bail!("expected a lock request of transaction {txn}, found none: the runner makes it")
+            Op::PessimisticLock { txn, .. } | Op::Flush { txn, .. } | Op::BufferGet { txn, .. } => {
+                bail!("expected a request of transaction {txn}, found none: the runner makes it")
             }
             Op::FollowerGet { key } => {
                 let follower = follower.context("expected a running follower, found none")?;

@@ -46,6 +46,11 @@ pub enum Op {
     Rollback { txn: String },
     /// Extends the time to live of the transaction's primary lock.
     HeartBeat { txn: String },
+    /// Flushes changes of the pipelined transaction `txn`: values, or None for deleted keys. `generation`: the number
+    /// of an earlier flush, which is sent again; None for the next one.
+    Flush { txn: String, generation: Option<u64>, changes: Vec<(Vec<u8>, Option<Vec<u8>>)> },
+    /// Reads what the pipelined transaction has flushed of these keys.
+    BufferGet { txn: String, keys: Vec<Vec<u8>> },
     /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
     Scan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
 }
@@ -105,6 +110,8 @@ impl Op {
             Op::Commit { .. } => "commit",
             Op::Rollback { .. } => "rollback",
             Op::HeartBeat { .. } => "heart_beat",
+            Op::Flush { .. } => "flush",
+            Op::BufferGet { .. } => "buffer_get",
             Op::Scan { reverse: false, .. } => "scan",
             Op::Scan { reverse: true, .. } => "scan_reverse",
         }
@@ -113,7 +120,8 @@ impl Op {
     /// The first key of the operation.
     pub fn key(&self) -> &[u8] {
         match self {
-            Op::BatchGet { keys } => keys.first().map_or(&[], Vec::as_slice),
+            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.first().map_or(&[], Vec::as_slice),
+            Op::Flush { changes, .. } => changes.first().map_or(&[], |(key, _)| key.as_slice()),
             Op::RawBatchScan { ranges, .. } => ranges.first().map_or(&[], |(from, _)| from.as_slice()),
             Op::RawBatchPut { pairs } => pairs.first().map_or(&[], |(key, _)| key.as_slice()),
             Op::Scan { from, .. } | Op::RawScan { from, .. } => from,
@@ -191,6 +199,17 @@ impl fmt::Display for Op {
                 let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
                 write!(f, "batch-get {}", keys.join(" "))
             }
+            Op::Flush { txn, generation, changes } => {
+                write!(f, "flush {txn}")?;
+                generation.iter().try_for_each(|n| write!(f, " generation={n}"))?;
+                changes.iter().try_for_each(|(key, v)| {
+                    write!(f, " {} {}", escape(key), v.as_deref().map_or_else(|| ABSENT.to_owned(), value))
+                })
+            }
+            Op::BufferGet { txn, keys } => {
+                let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
+                write!(f, "buffer-get {txn} {}", keys.join(" "))
+            }
             Op::Scan { from, to, limit, reverse } => {
                 let name = if *reverse { "scan-reverse" } else { "scan" };
                 write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
@@ -247,6 +266,10 @@ pub enum Directive {
     PessimisticCommit { txn: String, value: Vec<u8> },
     /// Release all locks of the transaction.
     PessimisticRollback { txn: String },
+    /// Begin a pipelined transaction, whose requests the runner makes.
+    PipelinedBegin { txn: String },
+    /// Commit the primary of the pipelined transaction, then all of its other flushed keys.
+    PipelinedCommit { txn: String },
     /// Prewrite without a commit, which leaves locks; the first key is the primary.
     Lock { pairs: Vec<(Vec<u8>, Vec<u8>)>, ttl_ms: u64 },
     /// Commit the primary of the last `lock`, and leave its other locks.
@@ -299,6 +322,8 @@ const OPS: &[&str] = &[
     "commit NAME",
     "rollback NAME",
     "heart-beat NAME",
+    "flush TXN [generation=N] KEY VALUE|bytes=N|(none) [KEY VALUE|bytes=N|(none)]...",
+    "buffer-get TXN KEY...",
 ];
 
 /// All other directives, as error messages list them.
@@ -322,6 +347,8 @@ const OTHERS: &[&str] = &[
     "lock-waits",
     "pessimistic-commit TXN VALUE|bytes=N",
     "pessimistic-rollback TXN",
+    "pipelined-begin TXN",
+    "pipelined-commit TXN",
     "rows KEY",
     "stop WHO",
     "start WHO",
@@ -425,6 +452,8 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
             Directive::PessimisticCommit { txn: (*txn).into(), value: parse_value(value)? }
         }
         ["pessimistic-rollback", txn] => Directive::PessimisticRollback { txn: (*txn).into() },
+        ["pipelined-begin", txn] => Directive::PipelinedBegin { txn: (*txn).into() },
+        ["pipelined-commit", txn] => Directive::PipelinedCommit { txn: (*txn).into() },
         ["commit-primary"] => Directive::CommitPrimary,
         ["begin", txn, "pessimistic"] => Directive::Begin { txn: (*txn).into(), kind: Begin::Pessimistic },
         ["begin", txn, how @ ..] => {
@@ -514,6 +543,10 @@ fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         ["batch-get", keys @ ..] if !keys.is_empty() => {
             Op::BatchGet { keys: keys.iter().map(|key| (*key).into()).collect() }
         }
+        ["flush", txn, changes @ ..] if changes.len() > 1 => parse_flush(txn, changes)?,
+        ["buffer-get", txn, keys @ ..] if !keys.is_empty() => {
+            Op::BufferGet { txn: (*txn).into(), keys: keys.iter().map(|key| (*key).into()).collect() }
+        }
         ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
             from: (*from).into(),
@@ -558,6 +591,22 @@ fn parse_lock(txn: &str, key: &str, how: &[&str]) -> Result<Op, String> {
         }
     }
     Ok(Op::PessimisticLock { txn: txn.into(), key: key.into(), wait_ms, fair })
+}
+
+fn parse_flush(txn: &str, words: &[&str]) -> Result<Op, String> {
+    let (generation, words) = match words.split_first() {
+        Some((first, rest)) if first.starts_with("generation=") => {
+            (Some(number(option(first, "generation")?, "the number of a flush")?), rest)
+        }
+        _ => (None, words),
+    };
+    let change = |pair: &[&str]| match pair {
+        [key, value] if *value == ABSENT => Ok((key.as_bytes().to_vec(), None)),
+        [key, value] => Ok((key.as_bytes().to_vec(), Some(parse_value(value)?))),
+        other => Err(format!("expected a value or (none) after each key, found `{}`", other.join(" "))),
+    };
+    let changes = words.chunks(2).map(change).collect::<Result<_, String>>()?;
+    Ok(Op::Flush { txn: txn.into(), generation, changes })
 }
 
 fn parse_change(words: &[&str]) -> Result<Change, String> {

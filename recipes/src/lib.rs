@@ -9,6 +9,7 @@ pub mod library;
 pub mod operation;
 pub mod overhead;
 pub mod pessimistic;
+pub mod pipelined;
 pub mod print;
 pub mod rows;
 pub mod rpc;

@@ -172,7 +172,8 @@ fn not_begun(name: &str) -> String {
     format!("no transaction is named {name}; write `pessimistic-begin {name}` before this directive")
 }
 
-fn error_text(e: &KeyError) -> String {
+/// Formats the error of a key in a few words.
+pub(crate) fn error_text(e: &KeyError) -> String {
     if let Some(lock) = &e.locked {
         return format!("{} is locked by {}", escape_readable(&lock.key), lock.lock_version);
     }

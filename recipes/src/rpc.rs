@@ -4,6 +4,7 @@ use kvproto::{
     errorpb,
     kvrpcpb::{
         self, CommitRequest, GetRequest, KeyError, Mutation, PessimisticRollbackRequest, PrewriteRequest,
+        ResolveLockRequest,
     },
     tikvpb::tikv_client::TikvClient,
 };
@@ -63,6 +64,17 @@ impl Replica {
         };
         let reply = self.connect().await?.kv_commit(request).await?.into_inner();
         accepted("commit", reply.region_error, reply.error)
+    }
+
+    /// Commits all keys of a transaction that are locked in the region.
+    ///
+    /// # Errors
+    /// If the store refuses it.
+    pub async fn resolve_lock(&self, start_version: u64, commit_version: u64) -> Result<()> {
+        let context = Some(self.context.clone());
+        let request = ResolveLockRequest { context, start_version, commit_version, ..Default::default() };
+        let reply = self.connect().await?.kv_resolve_lock(request).await?.into_inner();
+        accepted("resolving of locks", reply.region_error, reply.error)
     }
 
     /// Releases pessimistic locks of a transaction.

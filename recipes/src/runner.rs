@@ -18,6 +18,7 @@ use crate::{
     front::{Front, Quiet},
     operation::{self, Operation},
     pessimistic::{LockCall, Txns, wait_text},
+    pipelined::{PipelinedCall, PipelinedTxns},
     print::{self, Symbols},
     rpc::Replica,
     scenario::{Block, Scenario},
@@ -44,6 +45,8 @@ pub struct Runner {
     held: Option<Operation>,
     /// The transactions of `pessimistic-begin`; those of `begin` are in the clients.
     txns: Txns,
+    /// The transactions of `pipelined-begin`.
+    pipelined: PipelinedTxns,
     /// The operation that runs beside the others.
     aside: Option<JoinHandle<Result<String>>>,
     // Dropped before the runtime, which runs the stores' clients.
@@ -78,6 +81,7 @@ impl Runner {
             next: 0,
             held: None,
             txns: Txns::default(),
+            pipelined: PipelinedTxns::default(),
             aside: None,
             cluster: None,
             clients: None,
@@ -143,6 +147,10 @@ impl Runner {
     /// Prepares an operation. A lock request takes its timestamp now, which is not part of the operation.
     fn work(&mut self, op: &Op) -> Result<Work> {
         let clients = self.clients()?;
+        if matches!(op, Op::Flush { .. } | Op::BufferGet { .. }) {
+            let leader = self.started()?.leader_replica(op.key())?;
+            return Ok(Work::Pipelined(self.pipelined.call(op, leader)?));
+        }
         let Op::PessimisticLock { txn, key, wait_ms, fair } = op else {
             let follower = self.follower(op)?;
             return Ok(Work::Client(clients, op.clone(), self.names.clone(), follower));
@@ -199,7 +207,9 @@ impl Runner {
             | Directive::Join
             | Directive::LockWaits
             | Directive::PessimisticCommit { .. }
-            | Directive::PessimisticRollback { .. } => self.execute_txn(directive, front),
+            | Directive::PessimisticRollback { .. }
+            | Directive::PipelinedBegin { .. }
+            | Directive::PipelinedCommit { .. } => self.execute_txn(directive, front),
             Directive::CommitPrimary => {
                 let clients = self.clients()?;
                 let (primary, start_ts) =
@@ -226,7 +236,7 @@ impl Runner {
         }
     }
 
-    /// Executes a directive of pessimistic transactions.
+    /// Executes a directive of transactions whose requests the runner makes.
     fn execute_txn(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
         match directive {
             Directive::PessimisticBegin { txn } => {
@@ -277,7 +287,20 @@ impl Runner {
                 self.runtime.block_on(bounded(txn.rollback(&leader)))?;
                 Ok("ok".into())
             }
-            other => bail!("expected a directive of pessimistic transactions, found {other:?}"),
+            Directive::PipelinedBegin { txn } => {
+                let clients = self.clients()?;
+                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                self.pipelined.begin(&txn, ts);
+                Ok(format!("{txn} began at {}", self.symbols.ts(ts)))
+            }
+            Directive::PipelinedCommit { txn } => {
+                let (txn, clients) = (self.pipelined.end(&txn)?, self.clients()?);
+                let leader = self.started()?.leader_replica(txn.primary()?)?;
+                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                self.runtime.block_on(bounded(txn.commit(&leader, ts)))?;
+                Ok(format!("committed at {}", self.symbols.ts(ts)))
+            }
+            other => bail!("expected a directive of transactions of the runner, found {other:?}"),
         }
     }
 
@@ -369,7 +392,7 @@ impl Runner {
         let work = self.work(&op)?;
         let result = self.runtime.block_on(bounded(work.run(Req::NONE)));
         Ok(match result {
-            Ok(text) if matches!(op, Op::PessimisticLock { .. }) => self.symbols.clean(&text),
+            Ok(text) if matches!(op, Op::PessimisticLock { .. } | Op::Flush { .. }) => self.symbols.clean(&text),
             Ok(text) => text,
             Err(e) => self.symbols.clean(&format!("error: {e:#}")),
         })
@@ -465,6 +488,7 @@ impl Runner {
 enum Work {
     Client(Clients, Op, BTreeMap<String, u64>, Option<Replica>),
     Lock(LockCall),
+    Pipelined(PipelinedCall),
 }
 
 impl Work {
@@ -472,6 +496,7 @@ impl Work {
         match self {
             Work::Client(clients, op, names, follower) => clients.run(&op, req, &names, follower).await,
             Work::Lock(call) => call.run(req).await,
+            Work::Pipelined(call) => call.run(req).await,
         }
     }
 }

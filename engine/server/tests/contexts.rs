@@ -69,8 +69,6 @@ fn unserved_commands_are_refused_in_a_batch_too() {
             Some(Cmd::RawCoprocessor(Default::default())),
             Some(Cmd::Gc(Default::default())),
             Some(Cmd::Import(Default::default())),
-            Some(Cmd::Flush(Default::default())),
-            Some(Cmd::BufferBatchGet(Default::default())),
         ];
         let found = answers(&client, cmds).await;
         let error = |id: u64| match found[&id].as_ref().unwrap() {
@@ -78,12 +76,10 @@ fn unserved_commands_are_refused_in_a_batch_too() {
             Reply::RawCoprocessor(r) => r.error.clone(),
             Reply::Gc(r) => r.error.clone().unwrap().abort,
             Reply::Import(r) => r.error.clone(),
-            Reply::Flush(r) => r.errors[0].abort.clone(),
-            Reply::BufferBatchGet(r) => r.error.clone().unwrap().abort,
             other => panic!("{other:?}"),
         };
         assert_eq!(error(0), alone.message());
-        let rpcs = ["Coprocessor", "RawCoprocessor", "KvGC", "KvImport", "KvFlush", "KvBufferBatchGet"];
+        let rpcs = ["Coprocessor", "RawCoprocessor", "KvGC", "KvImport"];
         for (id, rpc) in rpcs.into_iter().enumerate() {
             assert_eq!(error(id as u64), format!("this store does not serve {rpc}"));
         }

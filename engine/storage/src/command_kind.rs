@@ -7,7 +7,9 @@ pub enum CommandKind {
     get,
     batch_get,
     scan,
+    buffer_batch_get,
     prewrite,
+    flush,
     acquire_pessimistic_lock,
     delete_range,
     raw_get,
@@ -29,6 +31,15 @@ impl CommandKind {
     /// Whether the command is on raw keys. TiKV: `Storage::is_raw_command`.
     pub(crate) fn is_raw(self) -> bool {
         use CommandKind::*;
-        !matches!(self, get | batch_get | scan | prewrite | acquire_pessimistic_lock | delete_range)
+        !matches!(
+            self,
+            get | batch_get
+                | scan
+                | buffer_batch_get
+                | prewrite
+                | flush
+                | acquire_pessimistic_lock
+                | delete_range
+        )
     }
 }

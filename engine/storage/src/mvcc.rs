@@ -11,7 +11,7 @@ mod txn;
 pub use cursor::{Cursor, REVERSE_SEEK_BOUND, SEEK_BOUND, ScanMode};
 pub use error::{Error, ErrorInner, PessimisticLockNotFoundReason, Result};
 pub use reader::{
-    BackwardScanner, EntryScanner, ForwardScanner, MvccReader, OverlappedWrite, PointGetter,
+    BackwardScanner, BufferGetter, EntryScanner, ForwardScanner, MvccReader, OverlappedWrite, PointGetter,
     PointGetterBuilder, Scanner, ScannerConfig, SnapshotReader, TxnCommitRecord, ValueEntry,
 };
 pub use txn::{MAX_TXN_WRITE_SIZE, MvccTxn, ReleasedLock};

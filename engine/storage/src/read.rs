@@ -13,7 +13,7 @@ use crate::{
     concurrency_manager::ConcurrencyManager,
     deadline::Deadline,
     errors::Result,
-    mvcc::{self, MvccReader, ScanMode, ValueEntry, need_check_locks},
+    mvcc::{self, BufferGetter, MvccReader, ScanMode, ValueEntry, need_check_locks},
     perf::with_perf_context,
     statistics::{KvGetStatistics, StageLatencyStats, Statistics},
     storage::Storage,
@@ -199,6 +199,31 @@ impl<E: Engine> Storage<E> {
         let check = LockCheck::Keys(start_ts, keys.clone(), bypass);
         let get =
             move |snapshot, stats: &mut Statistics| store(snapshot).batch_get(&keys, load_commit_ts, stats);
+        self.read(ctx, check, req, get).await
+    }
+
+    /// Reads what the pipelined transaction of `start_ts` has flushed of these keys, in their order: a deleted key
+    /// with an empty value, and nothing for a key that it has not flushed.
+    pub async fn buffer_batch_get(
+        &self,
+        ctx: Context,
+        mut keys: Vec<Key>,
+        start_ts: TimeStamp,
+        req: Req,
+    ) -> Result<(Vec<Result<KvPair>>, KvGetStatistics)> {
+        keys.sort();
+        keys.dedup();
+        let encoded = keys.iter().map(|k| k.as_encoded().as_slice());
+        self.check_api_version(&ctx, CommandKind::buffer_batch_get, encoded)?;
+        let fill_cache = !ctx.not_fill_cache;
+        let check = LockCheck::Keys(start_ts, keys.clone(), TsSet::Empty);
+        let get = move |snapshot, stats: &mut Statistics| {
+            let mut getter = BufferGetter::new(snapshot, start_ts, fill_cache, req);
+            let pairs = keys.iter().filter_map(|key| getter.get(key).transpose());
+            let pairs = pairs.map(|pair| pair.map_err(Into::into)).collect();
+            stats.add(&getter.take_statistics());
+            Ok(pairs)
+        };
         self.read(ctx, check, req, get).await
     }
 

@@ -75,6 +75,7 @@ impl<E: Engine> Storage<E> {
     fn check_version(&self, cmd: &Command) -> Result<()> {
         let kind = match cmd {
             Command::Prewrite(_) | Command::PrewritePessimistic(_) => CommandKind::prewrite,
+            Command::Flush(_) => CommandKind::flush,
             Command::AcquirePessimisticLock(_) => CommandKind::acquire_pessimistic_lock,
             _ => return Ok(()),
         };

@@ -8,6 +8,7 @@ mod max_ts;
 mod model;
 mod percolator;
 mod pessimistic;
+mod pipelined;
 mod raw;
 mod raw_formats;
 mod reads;

@@ -140,7 +140,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 21] = [
+pub const CLIENT_OPERATIONS: [&str; 23] = [
     "",
     "get",
     "put",
@@ -162,6 +162,8 @@ pub const CLIENT_OPERATIONS: [&str; 21] = [
     "commit",
     "rollback",
     "heart_beat",
+    "flush",
+    "buffer_get",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.

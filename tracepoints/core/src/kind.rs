@@ -62,6 +62,10 @@ request_kinds! {
     MvccGetByKey,
     MvccGetByStartTs,
     RawChecksum,
+    KvFlush,
+    KvBufferBatchGet,
+    GetHealthFeedback,
+    BroadcastTxnStatus,
 }
 
 impl RequestKind {

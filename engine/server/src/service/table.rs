@@ -34,6 +34,10 @@ macro_rules! for_each_rpc {
             |r| first_mutation(&r.mutations), |a| from_key_errors(&a.errors), txn::pessimistic_lock;
         kv_pessimistic_rollback: PessimisticRollbackRequest => PessimisticRollbackResponse, KvPessimisticRollback,
             batch(PessimisticRollback), |r| first(&r.keys), |a| from_key_errors(&a.errors), txn::pessimistic_rollback;
+        kv_flush: FlushRequest => FlushResponse, KvFlush, batch(Flush),
+            |r| first_mutation(&r.mutations), |a| from_key_errors(&a.errors), txn::flush;
+        kv_buffer_batch_get: BufferBatchGetRequest => BufferBatchGetResponse, KvBufferBatchGet, batch(BufferBatchGet),
+            |r| first(&r.keys), |a| from_key_errors(a.error.iter().chain(pair_errors(&a.pairs))), txn::buffer_batch_get;
         kv_delete_range: DeleteRangeRequest => DeleteRangeResponse, KvDeleteRange, batch(DeleteRange),
             |r| &r.start_key, |a| from_error_text(&a.error), txn::delete_range;
         kv_prepare_flashback_to_version: PrepareFlashbackToVersionRequest => PrepareFlashbackToVersionResponse,
@@ -87,11 +91,6 @@ macro_rules! for_each_unserved_rpc {
             |text| GcResponse { error: Some(key_error(text)), ..Default::default() };
         kv_import: ImportRequest => ImportResponse, "KvImport", batch(Import, |_r| None),
             |text| ImportResponse { error: text, ..Default::default() };
-        kv_flush: FlushRequest => FlushResponse, "KvFlush", batch(Flush, |r| r.context.as_ref()),
-            |text| FlushResponse { errors: vec![key_error(text)], ..Default::default() };
-        kv_buffer_batch_get: BufferBatchGetRequest => BufferBatchGetResponse, "KvBufferBatchGet",
-            batch(BufferBatchGet, |r| r.context.as_ref()),
-            |text| BufferBatchGetResponse { error: Some(key_error(text)), ..Default::default() };
         coprocessor: coprocessor::Request => coprocessor::Response, "Coprocessor",
             batch(Coprocessor, |r| r.context.as_ref()),
             |text| coprocessor::Response { other_error: text, ..Default::default() };

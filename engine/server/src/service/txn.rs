@@ -5,8 +5,8 @@ use storage::{
     extract_key_errors, extract_kv_pairs, extract_region_error,
     txn::commands::{
         AcquirePessimisticLock, CheckSecondaryLocks, CheckTxnStatus, Cleanup, Commit, MvccByKey,
-        MvccByStartTs, Rollback, TxnHeartBeat, TypedCommand, typed_pessimistic_rollback, typed_prewrite,
-        typed_resolve_lock,
+        MvccByStartTs, Rollback, TxnHeartBeat, TypedCommand, typed_flush, typed_pessimistic_rollback,
+        typed_prewrite, typed_resolve_lock,
     },
     txn::store::EntryResult,
 };
@@ -143,6 +143,31 @@ pub async fn prewrite(storage: Storage, request: PrewriteRequest, call: Call) ->
         prewritten.locks
     });
     reply.errors = extract_key_errors(result);
+    reply
+}
+
+pub async fn flush(storage: Storage, request: FlushRequest, call: Call) -> FlushResponse {
+    let (result, details) = run_checked(&storage, typed_flush(request), call).await;
+    let mut reply =
+        FlushResponse { exec_details_v2: call.write_details(&details), ..FlushResponse::default() };
+    match extract_region_error(&result) {
+        Some(e) => reply.region_error = Some(e),
+        None => reply.errors = extract_key_errors(result),
+    }
+    reply
+}
+
+pub async fn buffer_batch_get(
+    storage: Storage,
+    request: BufferBatchGetRequest,
+    call: Call,
+) -> BufferBatchGetResponse {
+    let ctx = request.context.unwrap_or_default();
+    let keys = request.keys.iter().map(|k| Key::from_raw(k)).collect();
+    let (result, stats) = split(storage.buffer_batch_get(ctx, keys, request.version.into(), call.req).await);
+    let exec_details_v2 = call.read_details(&stats);
+    let mut reply = BufferBatchGetResponse { exec_details_v2, ..BufferBatchGetResponse::default() };
+    reply!(reply, result, |pairs| reply.pairs = extract_kv_pairs(Ok(pairs)));
     reply
 }
 

@@ -2,7 +2,7 @@
 use kvproto::{
     coprocessor,
     kvrpcpb::{
-        BufferBatchGetResponse, Context, FlushResponse, GcResponse, ImportResponse, KeyError,
+        Context, GcResponse, ImportResponse, KeyError,
         RawCoprocessorResponse,
     },
     tikvpb::{batch_commands_request::request::Cmd as RequestCmd, batch_commands_response::response::Cmd},

@@ -3,6 +3,7 @@
 mod harness;
 
 mod caller;
+mod pipelined;
 mod ranges;
 mod raw;
 mod txn;
@@ -26,6 +27,8 @@ const TABLE: &[(&str, Case)] = &[
     ("KvCommit", txn::commit),
     ("KvPessimisticLock", txn::pessimistic_lock),
     ("KVPessimisticRollback", txn::pessimistic_rollback),
+    ("KvFlush", pipelined::flush),
+    ("KvBufferBatchGet", pipelined::buffer_batch_get),
     ("GetLockWaitInfo", txn::get_lock_wait_info),
     ("KvBatchRollback", txn_end::batch_rollback),
     ("KvCleanup", txn_end::cleanup),

@@ -4,7 +4,7 @@ use kvproto::{
     deadlock::WaitForEntry,
     kvrpcpb::{Assertion, LockInfo, write_conflict::Reason},
 };
-use txn_types::TimeStamp;
+use txn_types::{Key, Lock, TimeStamp};
 
 use crate::concurrency_manager::InvalidMaxTsUpdate;
 
@@ -204,6 +204,16 @@ pub enum ErrorInner {
     /// The lock found belongs to another primary than the client believes.
     #[error("the lock is not the primary's: {0:?}")]
     PrimaryMismatch(Box<LockInfo>),
+    /// A flush of a pipelined transaction arrives after a later one, which has written the key.
+    #[error("generation out of order: flush {generation} of key {key} found the lock of flush {}", .lock.generation)]
+    GenerationOutOfOrder {
+        /// Number of the flush.
+        generation: u64,
+        /// Encoded key.
+        key: Key,
+        /// The transaction's lock.
+        lock: Box<Lock>,
+    },
     /// Contradictory data, or a request that this engine does not support.
     #[error("{0}")]
     Other(String),

@@ -42,10 +42,32 @@ pub fn lock_rows(facts: Facts, lock: &Lock) -> Facts {
         .ts_unless_zero("for_update_ts", lock.for_update_ts.into_inner())
         .ts_unless_zero("min_commit_ts", lock.min_commit_ts.into_inner())
         .flag("async commit", lock.use_async_commit);
+    if lock.generation > 0 {
+        facts = facts.number("generation", lock.generation).note("number of the flush");
+    }
     if let Some(value) = &lock.short_value {
         facts = facts.bytes("value", value);
     }
     facts
+}
+
+/// Shows what a pipelined transaction reads of its own flushes.
+pub fn buffered(key: &Key, own: TimeStamp, lock: Option<&Lock>) -> Facts {
+    let facts = ts(Facts::new("Buffer").text("key", key_text(key)), "start_ts", own, "of the reader");
+    match lock {
+        None => facts.outcome("not flushed"),
+        Some(lock) if lock.ts != own => lock_rows(facts, lock).outcome("lock of another transaction"),
+        Some(lock) => lock_rows(facts, lock).outcome("flushed"),
+    }
+}
+
+/// Shows the check of a flush against the transaction's earlier flush of the key.
+pub fn generation(key: &Key, lock: &Lock, generation: u64) -> Facts {
+    let facts = lock_rows(change("Generation of the lock", key), lock).number("generation of this flush", generation);
+    match lock.generation < generation {
+        true => facts.outcome("an earlier flush: overwritten"),
+        false => facts.failed("not an earlier flush: this one is skipped"),
+    }
 }
 
 /// Shows whether a lock blocks a read at `read_ts`.

@@ -1,9 +1,11 @@
 //! Readers of locks, writes and values.
+mod buffer_getter;
 mod point_getter;
 #[allow(clippy::module_inception)] // TiKV's module name
 mod reader;
 mod scanner;
 
+pub use buffer_getter::BufferGetter;
 pub use point_getter::{PointGetter, PointGetterBuilder};
 pub use reader::{MvccReader, OverlappedWrite, SnapshotReader, TxnCommitRecord};
 pub use scanner::{BackwardScanner, EntryScanner, ForwardScanner, Scanner, ScannerConfig};

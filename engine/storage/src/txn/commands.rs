@@ -10,6 +10,7 @@ mod cleanup;
 mod commit;
 mod compare_and_swap;
 mod flashback_to_version;
+mod flush;
 mod mvcc_by_key;
 mod mvcc_by_start_ts;
 mod pessimistic_rollback;
@@ -27,6 +28,7 @@ pub use cleanup::Cleanup;
 pub use commit::Commit;
 pub use compare_and_swap::RawCompareAndSwap;
 pub use flashback_to_version::{Flashback, FlashbackToVersion, FlashbackToVersionReadPhase};
+pub use flush::{Flush, typed_flush};
 pub use mvcc_by_key::MvccByKey;
 pub use mvcc_by_start_ts::MvccByStartTs;
 pub use pessimistic_rollback::{
@@ -255,6 +257,7 @@ macro_rules! commands {
 commands! {
     Prewrite => crate::types::PrewriteResult,
     PrewritePessimistic => crate::types::PrewriteResult,
+    Flush => Vec<Result<()>>,
     AcquirePessimisticLock => crate::types::PessimisticLockResults,
     AcquirePessimisticLockResumed => crate::types::PessimisticLockResults,
     Commit => crate::types::TxnStatus,

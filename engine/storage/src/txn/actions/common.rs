@@ -2,7 +2,7 @@
 use tikv_kv::Snapshot;
 use txn_types::{Key, LastChange, Lock, LockOrSharedLocks, TimeStamp, Write, WriteType};
 
-use crate::mvcc::{ErrorInner, MvccReader, MvccTxn, Result, SnapshotReader};
+use crate::mvcc::{ErrorInner, MvccReader, MvccTxn, Result, SnapshotReader, TxnCommitRecord};
 
 /// Lock of a key, seen from the current transaction.
 pub enum LockState {
@@ -44,6 +44,23 @@ pub fn load_lock_state<S: Snapshot>(
             Err(shared_lock_error(key))
         }
         Some(LockOrSharedLocks::Shared(shared)) => Ok(LockState::Shared(shared)),
+    }
+}
+
+/// Returns the commit_ts if the transaction is already committed on `key`; nothing is left to write then.
+///
+/// TiKV: `check_committed_record_on_err`.
+pub fn check_committed_record_on_err<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: &Key,
+) -> Result<Option<TimeStamp>> {
+    match reader.get_txn_commit_record(key)? {
+        TxnCommitRecord::SingleRecord { commit_ts, write } if write.write_type != WriteType::Rollback => {
+            txn.clear();
+            Ok(Some(commit_ts))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -5,6 +5,7 @@ use kvproto::kvrpcpb::{
     Assertion, AssertionLevel, prewrite_request::PessimisticAction, write_conflict::Reason,
 };
 use tikv_kv::Snapshot;
+use tracepoints::Req;
 use txn_types::{
     Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, TimeStamp, Value, Write, WriteType,
     is_short_value,
@@ -39,6 +40,8 @@ pub struct TransactionProperties<'a> {
     pub assertion_level: AssertionLevel,
     /// Source of the write, for CDC; 0 by default.
     pub txn_source: u64,
+    /// Number of the flush of a pipelined transaction; 0 for others.
+    pub generation: u64,
 }
 
 impl TransactionProperties<'_> {
@@ -79,7 +82,8 @@ pub enum TransactionKind {
 /// `secondary_keys` makes it an async-commit lock; they are empty on all keys except the primary.
 ///
 /// # Errors
-/// `KeyIsLocked`, `WriteConflict`, `AlreadyExist`, `PessimisticLockNotFound`, `AssertionFailed`.
+/// `KeyIsLocked`, `WriteConflict`, `AlreadyExist`, `PessimisticLockNotFound`, `AssertionFailed`,
+/// `GenerationOutOfOrder`.
 pub fn prewrite<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
@@ -96,7 +100,7 @@ pub fn prewrite<S: Snapshot>(
     }
     let mut amended = false;
     let lock_status = match reader.load_lock(&mutation.key)? {
-        Some(LockOrSharedLocks::Lock(lock)) => mutation.check_lock(lock, expected_for_update_ts)?,
+        Some(LockOrSharedLocks::Lock(lock)) => mutation.check_lock(lock, expected_for_update_ts, reader.reader.req)?,
         Some(LockOrSharedLocks::Shared(shared)) => {
             let info = shared.into_lock_info(mutation.key.to_raw()?);
             return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
@@ -108,15 +112,20 @@ pub fn prewrite<S: Snapshot>(
         }
         None => LockStatus::None,
     };
-    // The client repeats its request.
+    let mut flushed_before = false;
     if let LockStatus::Locked(min_commit_ts) = lock_status {
-        return Ok(min_commit_ts);
+        // The client repeats its request. A later flush overwrites an earlier one instead.
+        if txn_props.generation == 0 {
+            return Ok(min_commit_ts);
+        }
+        flushed_before = true;
     }
     let newest = match mutation.skip_constraint_check() {
         true => None,
         false => Some(mutation.check_conflict(reader)?),
     };
-    if !amended {
+    // The assertion of a key's first flush is about the data before the transaction; later ones are not.
+    if !amended && !flushed_before {
         mutation.check_assertion(reader, newest)?;
     }
     if mutation.should_not_write {
@@ -184,7 +193,12 @@ impl<'a> PrewriteMutation<'a> {
     }
 
     /// Handles an existing lock: the transaction's own, or an error.
-    fn check_lock(&mut self, lock: Lock, expected_for_update_ts: Option<TimeStamp>) -> Result<LockStatus> {
+    fn check_lock(
+        &mut self,
+        lock: Lock,
+        expected_for_update_ts: Option<TimeStamp>,
+        req: Req,
+    ) -> Result<LockStatus> {
         if lock.ts != self.props.start_ts {
             if self.pessimistic_action == PessimisticAction::DoPessimisticCheck {
                 return Err(self.pessimistic_lock_not_found(PessimisticLockNotFoundReason::LockTsMismatch)?);
@@ -198,6 +212,7 @@ impl<'a> PrewriteMutation<'a> {
         }
         self.last_change = lock.last_change;
         if !lock.is_pessimistic_lock() {
+            self.check_generation(&lock, req)?;
             let min_commit_ts = if lock.use_async_commit { lock.min_commit_ts } else { TimeStamp::zero() };
             return Ok(LockStatus::Locked(min_commit_ts));
         }
@@ -213,6 +228,33 @@ impl<'a> PrewriteMutation<'a> {
         self.lock_ttl = self.lock_ttl.max(lock.ttl);
         self.min_commit_ts = self.min_commit_ts.max(lock.min_commit_ts);
         Ok(LockStatus::Pessimistic(lock.for_update_ts))
+    }
+
+    /// Checks a flush against the transaction's earlier flush of the key. TiKV: `PrewriteMutation::check_lock`.
+    fn check_generation(&self, lock: &Lock, req: Req) -> Result<()> {
+        let generation = self.props.generation;
+        let late = generation > 0 && lock.generation >= generation;
+        // A key that an earlier flush has put exists, although it is not committed.
+        let exists = lock.generation > 0 && self.should_not_exist && lock.lock_type == LockType::Put;
+        if generation > 0 {
+            tracepoints::step_inside!(
+                FLUSH_CHECK_GENERATION,
+                req,
+                facts::generation(&self.key, lock, generation),
+                generation = generation,
+                lock_generation = lock.generation,
+                failed = late || exists,
+            );
+        }
+        if late {
+            let (key, lock) = (self.key.clone(), Box::new(lock.clone()));
+            return Err(ErrorInner::GenerationOutOfOrder { generation, key, lock }.into());
+        }
+        if exists {
+            let (key, existing_start_ts) = (self.key.to_raw()?, lock.ts);
+            return Err(ErrorInner::AlreadyExist { key, existing_start_ts }.into());
+        }
+        Ok(())
     }
 
     fn pessimistic_lock_not_found(&self, reason: PessimisticLockNotFoundReason) -> Result<Error> {
@@ -329,7 +371,8 @@ impl<'a> PrewriteMutation<'a> {
             self.min_commit_ts,
             false,
         )
-        .set_txn_source(props.txn_source);
+        .set_txn_source(props.txn_source)
+        .with_generation(props.generation);
         if self.lock_type == LockType::Lock {
             lock = lock.set_last_change(self.last_change);
         }

@@ -8,8 +8,11 @@ use txn_types::{Key, Mutation, TimeStamp, Write, WriteType};
 use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext};
 use crate::{
     errors::{Error, ErrorInner, Result},
-    mvcc::{self, MvccTxn, SnapshotReader, TxnCommitRecord},
-    txn::actions::prewrite::{CommitKind, TransactionKind, TransactionProperties, prewrite},
+    mvcc::{self, MvccTxn, SnapshotReader},
+    txn::actions::{
+        common::check_committed_record_on_err,
+        prewrite::{CommitKind, TransactionKind, TransactionProperties, prewrite},
+    },
     types::{PrewriteResult, ProcessResult},
 };
 
@@ -121,7 +124,7 @@ pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<Prew
     Ok(PrewritePessimistic { params, mutations, for_update_ts: req.for_update_ts.into() }.into())
 }
 
-fn write_bytes_of(mutation: &Mutation) -> usize {
+pub(super) fn write_bytes_of(mutation: &Mutation) -> usize {
     match mutation {
         Mutation::Put((key, value), _) | Mutation::Insert((key, value), _) => key.len() + value.len(),
         Mutation::CheckNotExists(..) => 0,
@@ -234,19 +237,19 @@ impl Prewriter {
                 // Prewritten earlier, in two-phase mode.
                 Ok(_) => self.fall_back_to_2pc(txn, &mut progress),
                 Err(mvcc::ErrorInner::CommitTsTooLarge { .. }) => {
-                    if let Some(commit_ts) = committed_before(txn, reader, &key)? {
+                    if let Some(commit_ts) = check_committed_record_on_err(txn, reader, &key)? {
                         return Ok(already_committed(commit_ts));
                     }
                     self.fall_back_to_2pc(txn, &mut progress);
                 }
                 Err(e @ mvcc::ErrorInner::KeyIsLocked(_)) => {
-                    if let Some(commit_ts) = committed_before(txn, reader, &key)? {
+                    if let Some(commit_ts) = check_committed_record_on_err(txn, reader, &key)? {
                         return Ok(already_committed(commit_ts));
                     }
                     progress.locks.push(Err(mvcc::Error::from(e).into()));
                 }
                 Err(e) if may_be_committed(&e) => {
-                    return match committed_before(txn, reader, &key)? {
+                    return match check_committed_record_on_err(txn, reader, &key)? {
                         Some(commit_ts) => Ok(already_committed(commit_ts)),
                         None => Err(mvcc::Error::from(e).into()),
                     };
@@ -284,6 +287,7 @@ impl Prewriter {
             is_retry_request: params.ctx.is_retry_request,
             assertion_level: params.assertion_level,
             txn_source: params.ctx.txn_source,
+            generation: 0,
         };
         let one_pc = params.try_one_pc;
         let secondaries = if one_pc { None } else { secondaries };
@@ -335,23 +339,6 @@ fn may_be_committed(e: &mvcc::ErrorInner) -> bool {
         mvcc::ErrorInner::WriteConflict { start_ts, conflict_commit_ts, .. } => conflict_commit_ts > start_ts,
         mvcc::ErrorInner::PessimisticLockNotFound { .. } => true,
         _ => false,
-    }
-}
-
-/// Returns the commit_ts if the transaction is already committed on `key`; nothing is left to write then.
-///
-/// TiKV: `check_committed_record_on_err`.
-fn committed_before<S: Snapshot>(
-    txn: &mut MvccTxn,
-    reader: &mut SnapshotReader<S>,
-    key: &Key,
-) -> mvcc::Result<Option<TimeStamp>> {
-    match reader.get_txn_commit_record(key)? {
-        TxnCommitRecord::SingleRecord { commit_ts, write } if write.write_type != WriteType::Rollback => {
-            txn.clear();
-            Ok(Some(commit_ts))
-        }
-        _ => Ok(None),
     }
 }
 

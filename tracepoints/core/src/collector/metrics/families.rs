@@ -257,6 +257,9 @@ pub(super) fn command(kind: RequestKind) -> &'static str {
         MvccGetByKey => "key_mvcc",
         MvccGetByStartTs => "start_ts_mvcc",
         RawChecksum => "raw_checksum",
-        Client | Tso | GetRegion | GetLockWaitInfo | Other => "other",
+        KvFlush => "flush",
+        KvBufferBatchGet => "buffer_batch_get",
+        BroadcastTxnStatus => "update_txn_status_cache",
+        Client | Tso | GetRegion | GetLockWaitInfo | GetHealthFeedback | Other => "other",
     }
 }
