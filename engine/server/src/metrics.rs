@@ -11,9 +11,10 @@ use tracepoints::{
     collector::{self, TextWriter},
 };
 
+use storage::txn::txn_status_cache::TxnStatusCache;
+
 use crate::{gc_worker::GcMetrics, ttl::TtlMetrics};
 
-#[derive(Debug)]
 struct Counters {
     started_ns: u64,
     store_id: u64,
@@ -21,15 +22,16 @@ struct Counters {
     raft_batches: AtomicU64,
     ttl: TtlMetrics,
     gc: GcMetrics,
+    txn_status_cache: Arc<TxnStatusCache>,
 }
 
 /// Counters of one store; clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Metrics(Arc<Counters>);
 
 impl Metrics {
     /// Creates the metrics of a store.
-    pub(crate) fn new(store_id: u64, ttl: TtlMetrics, gc: GcMetrics) -> Self {
+    pub(crate) fn new(store_id: u64, ttl: TtlMetrics, gc: GcMetrics, txn_status_cache: Arc<TxnStatusCache>) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),
             store_id,
@@ -37,6 +39,7 @@ impl Metrics {
             raft_batches: AtomicU64::new(0),
             ttl,
             gc,
+            txn_status_cache,
         }))
     }
 
@@ -60,6 +63,11 @@ impl Metrics {
         out.sample(&[], self.0.raft_batches.load(Ordering::Relaxed));
         out.family("tikv_server_uptime_seconds", "Real time since this store started.", "gauge");
         out.sample(&[], clock::now_ns().saturating_sub(self.0.started_ns) as f64 / 1e9);
+        let (used, allocated) = self.0.txn_status_cache.size();
+        let help = "Transactions in the cache of their status, and those for which memory is reserved.";
+        out.family("tikv_scheduler_txn_status_cache_size", help, "gauge");
+        out.sample(&[("type", "used")], used as f64);
+        out.sample(&[("type", "allocated")], allocated as f64);
         self.0.ttl.write(&mut out);
         self.0.gc.write(&mut out);
         out.finish()

@@ -267,7 +267,12 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     }
     let manager = GcManager::new(gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
     runtime::spawn(runtimes.background.handle(), "gc-manager", manager.run(Arc::downgrade(&alive)));
-    let metrics = Metrics::new(store_id, ttl_metrics, gc.metrics().clone());
+    let metrics = Metrics::new(
+        store_id,
+        ttl_metrics,
+        gc.metrics().clone(),
+        storage.get_scheduler().get_txn_status_cache().clone(),
+    );
     let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(
         Arc::new(OtherProcesses { pd: pd_client, endpoints, security: security.clone() }),

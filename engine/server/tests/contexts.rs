@@ -86,8 +86,6 @@ fn unserved_commands_are_refused_in_a_batch_too() {
         let health = client.get_health_feedback(GetHealthFeedbackRequest::default()).await.unwrap_err();
         let ended = end(&client, Cmd::GetHealthFeedback(Default::default())).await;
         assert_eq!((ended.code(), ended.message()), (Code::Unimplemented, health.message()));
-        let ended = end(&client, Cmd::BroadcastTxnStatus(Default::default())).await;
-        assert_eq!(ended.code(), Code::Unimplemented);
     });
 }
 

@@ -16,6 +16,8 @@ pub struct Config {
     pub scheduler_pending_write_threshold: usize,
     /// `storage.max-key-size`, in bytes: of the encoded key of a transaction, or of the raw key of a request.
     pub max_key_size: usize,
+    /// `storage.txn-status-cache-capacity`: number of transactions whose status is kept; 0: none.
+    pub txn_status_cache_capacity: usize,
     /// `storage.api-version` and `storage.enable-ttl`.
     pub api_version: KvFormat,
     /// Whether clients may use async commit or one-phase commit; otherwise all use two phases.
@@ -37,6 +39,7 @@ impl Default for Config {
             scheduler_worker_pool_size: 4,
             scheduler_pending_write_threshold: 100 << 20,
             max_key_size: 8 * 1024,
+            txn_status_cache_capacity: 40_000 * 128,
             api_version: KvFormat::V1,
             enable_async_commit: true,
             enable_one_pc: true,

@@ -2,10 +2,11 @@
 use std::{sync::Arc, time::Duration};
 
 use api_version::KvFormat;
-use kvproto::deadlock::WaitForEntry;
+use kvproto::{deadlock::WaitForEntry, kvrpcpb};
 use tikv_kv::Engine;
 use tokio::sync::oneshot;
-use tracepoints::Req;
+use tracepoints::{EngineClock, Req, clock::EngineInstant};
+use txn_types::TimeStamp;
 
 use crate::{
     causal_ts,
@@ -19,6 +20,7 @@ use crate::{
     txn::{
         commands::{Command, CommandExt, TypedCommand},
         scheduler::TxnScheduler,
+        txn_status_cache::{TxnState, TxnStatusCache},
     },
     types::CommandOutput,
 };
@@ -101,6 +103,24 @@ impl<E: Engine> Storage<E> {
         entries.await.unwrap_or_default()
     }
 
+    /// Adds the status of transactions that a client knows. A status that contradicts itself or a known one is ignored:
+    /// the reply has no field for an error. TiKV: `Storage::update_txn_status_cache`.
+    ///
+    /// # Errors
+    /// `Closed` if the storage is shutting down.
+    pub async fn update_txn_status_cache(&self, statuses: Vec<kvrpcpb::TxnStatus>, req: Req) -> Result<()> {
+        let cache = self.sched.get_txn_status_cache().clone();
+        let task = async move {
+            tracepoints::step!(TXN_STATUS_CACHE_UPDATE, req, txns = statuses.len());
+            let now = EngineClock::now();
+            for status in statuses {
+                upsert_status(&cache, &status, now);
+            }
+            Ok(())
+        };
+        self.sched.pool().spawn_handle(task)?.await
+    }
+
     /// Changes the limit of reads per thread above which reads are rejected.
     pub fn set_max_tasks_per_worker(&self, tasks: usize) {
         self.read_pool.set_tasks_per_thread(tasks);
@@ -140,4 +160,19 @@ impl<E: Engine> Storage<E> {
         self.read_pool.shutdown();
         self.sched.stop();
     }
+}
+
+/// Adds one status. TiKV ends its process if an ongoing transaction is marked as completed.
+fn upsert_status(cache: &TxnStatusCache, status: &kvrpcpb::TxnStatus, now: EngineInstant) {
+    let start_ts = TimeStamp::new(status.start_ts);
+    let state =
+        TxnState::from_ts(start_ts, status.min_commit_ts.into(), status.commit_ts.into(), status.rolled_back);
+    match (status.is_completed, state) {
+        (true, TxnState::Ongoing { .. }) => {
+            return log::warn!("ignored the status of {start_ts}: expected an end of a completed transaction, found none");
+        }
+        (true, _) => cache.remove_large_txn(start_ts),
+        (false, _) => {}
+    }
+    cache.upsert(start_ts, state, now);
 }

@@ -7,3 +7,4 @@ pub mod latch;
 pub mod raw_ext;
 pub mod scheduler;
 pub mod store;
+pub mod txn_status_cache;

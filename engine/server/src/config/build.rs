@@ -69,6 +69,7 @@ impl TikvConfig {
             scheduler_worker_pool_size: storage.scheduler_worker_pool_size,
             scheduler_pending_write_threshold: storage.scheduler_pending_write_threshold.0 as usize,
             max_key_size: storage.max_key_size,
+            txn_status_cache_capacity: storage.txn_status_cache_capacity,
             wake_up_delay_duration: self.pessimistic_txn.wake_up_delay_duration.0,
             api_version: storage.kv_format(),
             read_pool_threads: unified.max_thread_count.max(unified.min_thread_count),

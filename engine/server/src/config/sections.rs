@@ -179,6 +179,8 @@ pub struct StorageConfig {
     pub api_version: u8,
     /// Whether raw values have a TTL; must be true for `api-version` 2. An existing store keeps its setting.
     pub enable_ttl: bool,
+    /// Number of transactions whose status is kept; 0: none.
+    pub txn_status_cache_capacity: usize,
     /// Interval between two searches for expired raw values on disk, which are then compacted.
     pub ttl_check_poll_interval: ReadableDuration,
 }
@@ -195,6 +197,7 @@ impl Default for StorageConfig {
             max_ts: MaxTsConfig::default(),
             api_version: 1,
             enable_ttl: false,
+            txn_status_cache_capacity: 40_000 * 128,
             ttl_check_poll_interval: ReadableDuration::hours(12),
         }
     }

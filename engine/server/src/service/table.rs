@@ -47,6 +47,8 @@ macro_rules! for_each_rpc {
             batch(FlashbackToVersion), |r| &r.start_key, |a| from_error_text(&a.error), flashback::kv_finish;
         get_lock_wait_info: GetLockWaitInfoRequest => GetLockWaitInfoResponse, GetLockWaitInfo, batch(),
             |_r| &[], |a| from_error_text(&a.error), txn::get_lock_wait_info;
+        broadcast_txn_status: BroadcastTxnStatusRequest => BroadcastTxnStatusResponse, BroadcastTxnStatus,
+            batch(BroadcastTxnStatus), |_r| &[], |_a| ReplyOutcome::without_lock(Outcome::Ok), txn::broadcast_txn_status;
         mvcc_get_by_key: MvccGetByKeyRequest => MvccGetByKeyResponse, MvccGetByKey, batch(),
             |r| &r.key, |a| from_error_text(&a.error), txn::mvcc_get_by_key;
         mvcc_get_by_start_ts: MvccGetByStartTsRequest => MvccGetByStartTsResponse, MvccGetByStartTs, batch(),
@@ -99,8 +101,6 @@ macro_rules! for_each_unserved_rpc {
             |text| RawCoprocessorResponse { error: text, ..Default::default() };
         get_health_feedback: GetHealthFeedbackRequest => GetHealthFeedbackResponse, "GetHealthFeedback",
             batch(GetHealthFeedback, |r| r.context.as_ref());
-        broadcast_txn_status: BroadcastTxnStatusRequest => BroadcastTxnStatusResponse, "BroadcastTxnStatus",
-            batch(BroadcastTxnStatus, |r| r.context.as_ref());
     }};
 }
 

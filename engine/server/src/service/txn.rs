@@ -193,6 +193,18 @@ pub async fn pessimistic_lock(
     reply
 }
 
+/// Adds the status of transactions to the store's cache. The reply has no field for an error, as in TiKV.
+pub async fn broadcast_txn_status(
+    storage: Storage,
+    request: BroadcastTxnStatusRequest,
+    call: Call,
+) -> BroadcastTxnStatusResponse {
+    if let Err(e) = storage.update_txn_status_cache(request.txn_status, call.req).await {
+        log::warn!("the status of transactions is not kept: {e}");
+    }
+    BroadcastTxnStatusResponse {}
+}
+
 /// Returns the waits for locks of this store, of all regions. TiKV: `get_lock_wait_info`.
 pub async fn get_lock_wait_info(
     storage: Storage,

@@ -49,3 +49,35 @@ pub fn buffer_batch_get(c: &Caller) {
     assert_eq!(reply.pairs, [], "another transaction");
     stale!(call!(c, kv_buffer_batch_get, BufferBatchGet, build(c.stale_context(), 10)));
 }
+
+/// The reply is empty; the store's cache is visible by what it changes.
+pub fn broadcast_txn_status(c: &Caller) {
+    let prewrite = |start_version| {
+        let request = PrewriteRequest {
+            context: c.context(),
+            mutations: vec![c.mutation(Op::Put, "broadcast")],
+            primary_lock: c.key("broadcast"),
+            start_version,
+            for_update_ts: start_version,
+            lock_ttl: 3000,
+            pessimistic_actions: vec![0],
+            ..Default::default()
+        };
+        call!(c, kv_prewrite, Prewrite, request)
+    };
+    let statuses = [
+        // Both contradict themselves or each other, and are ignored.
+        TxnStatus { start_ts: 60, is_completed: true, ..Default::default() },
+        TxnStatus { start_ts: 50, min_commit_ts: 55, ..Default::default() },
+        TxnStatus { start_ts: 40, commit_ts: 45, is_completed: true, ..Default::default() },
+        TxnStatus { start_ts: 50, rolled_back: true, ..Default::default() },
+    ];
+    let request = BroadcastTxnStatusRequest { context: c.context(), txn_status: statuses.to_vec() };
+    assert_eq!(call!(c, broadcast_txn_status, BroadcastTxnStatus, request), BroadcastTxnStatusResponse {});
+    // A pessimistic prewrite skips the check for newer versions, unless its transaction is known to be committed.
+    crate::txn::written(c, &["broadcast"], 70, 71);
+    let late = prewrite(40);
+    assert_eq!(late.errors.len(), 1, "{late:?}");
+    let other = prewrite(50);
+    assert!(other.errors.is_empty() && other.region_error.is_none(), "{other:?}");
+}

@@ -1,10 +1,15 @@
 //! Pipelined transactions: flushes, reads of the own flushes, and their commit.
-use kvproto::kvrpcpb::{self, Assertion, AssertionLevel, Context, KeyError, Mutation, Op};
+use kvproto::kvrpcpb::{
+    self, Assertion, AssertionLevel, Context, KeyError, Mutation, Op, prewrite_request::PessimisticAction,
+};
 use tracepoints::Req;
 use txn_types::Key;
 
-use super::store::{TestStore, at_ms, key_error, op, put, wait};
-use crate::{TxnStatus, extract_key_error, txn::commands::typed_flush};
+use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put, wait};
+use crate::{
+    Config, TxnStatus, extract_key_error,
+    txn::{commands::typed_flush, txn_status_cache::TxnState},
+};
 
 fn request(mutations: Vec<Mutation>, start_ts: u64, generation: u64) -> kvrpcpb::FlushRequest {
     kvrpcpb::FlushRequest {
@@ -178,4 +183,57 @@ fn readers_push_the_minimum_commit_timestamp() {
     };
     store.resolve(resolve).unwrap();
     store.must_get(b"k", at_ms(40), b"1");
+}
+
+/// Prewrites a key of a pessimistic transaction that needs no pessimistic lock.
+fn unlocked_prewrite(start_ts: u64) -> kvrpcpb::PrewriteRequest {
+    let mut request = prewrite_request(vec![put(b"index", b"1")], start_ts);
+    request.for_update_ts = start_ts;
+    request.pessimistic_actions = vec![PessimisticAction::SkipPessimisticCheck.into()];
+    request
+}
+
+/// A prewrite that arrives after its own repetition and the commit would lock the key again (tikv/tikv issue 11187).
+#[test]
+fn a_late_prewrite_finds_its_commit() {
+    for capacity in [1 << 10, 0] {
+        let config = Config { txn_status_cache_capacity: capacity, ..Config::default() };
+        let store = TestStore::with_config(config);
+        store.prewrite_with(unlocked_prewrite(10)).unwrap();
+        store.commit(&[b"index"], 10, 20).unwrap();
+        let late = store.prewrite_with(unlocked_prewrite(10)).unwrap();
+        assert!(late.locks.is_empty(), "{late:?}");
+        match capacity {
+            0 => assert_eq!(store.must_be_locked(b"index", 30).lock_version, 10, "the cache is off"),
+            _ => store.must_get(b"index", 30, b"1"),
+        }
+    }
+}
+
+/// Every command that sees a commit adds it to the cache.
+#[test]
+fn commits_are_known_from_all_commands() {
+    let store = TestStore::new();
+    let known = |start_ts: u64| store.storage.get_scheduler().get_txn_status_cache().get(start_ts.into());
+    let committed = |commit_ts: u64| Some(TxnState::Committed { commit_ts: commit_ts.into() });
+    store.must_put(b"commit", b"v", 10, 11);
+    assert_eq!(known(10), committed(11));
+    let mut one_pc = prewrite_request(vec![put(b"one-pc", b"v")], 20);
+    one_pc.try_one_pc = true;
+    let commit_ts = store.prewrite_with(one_pc).unwrap().one_pc_commit_ts;
+    assert_eq!(known(20), committed(commit_ts.into_inner()));
+    store.must_prewrite(vec![put(b"lite", b"v")], 30);
+    store.must_prewrite(vec![put(b"scan", b"v")], 40);
+    store.must_prewrite(vec![put(b"back", b"v")], 50);
+    let resolve = |start_version, commit_version, keys: Vec<Vec<u8>>| {
+        let request =
+            kvrpcpb::ResolveLockRequest { start_version, commit_version, keys, ..Default::default() };
+        store.resolve(request).unwrap();
+    };
+    resolve(30, 31, vec![b"lite".to_vec()]);
+    resolve(40, 41, vec![]);
+    resolve(50, 0, vec![]);
+    assert_eq!((known(30), known(40), known(50)), (committed(31), committed(41), None));
+    store.rollback(&[b"p"], 60).unwrap();
+    assert_eq!(known(60), None, "a rollback is not kept");
 }

@@ -54,7 +54,7 @@ use crate::{
     lock_manager::{LockDigest, LockWaitToken, lock_waiting_queue::LockWaitContextSharedState},
     mvcc::{MvccTxn, ReleasedLock, SnapshotReader},
     statistics::Statistics,
-    txn::raw_ext::RawExt,
+    txn::{raw_ext::RawExt, txn_status_cache::TxnStatusCache},
     types::{PessimisticLockParameters, ProcessResult},
 };
 
@@ -102,6 +102,8 @@ pub struct WriteContext<'a> {
     pub enable_async_commit: bool,
     /// Whether commits in one phase are allowed.
     pub enable_one_pc: bool,
+    /// Status of ended transactions.
+    pub txn_status_cache: Arc<TxnStatusCache>,
     /// Timestamp of a raw write on API V2.
     pub raw_ext: Option<RawExt>,
 }
@@ -187,13 +189,22 @@ pub struct WriteResult {
     pub lock_guards: Vec<KeyHandleGuard>,
     /// Locks that the modifications remove.
     pub released_locks: Vec<ReleasedLock>,
+    /// Start and commit timestamps of the transactions that are committed once the write is applied.
+    pub known_txn_status: Vec<(TimeStamp, TimeStamp)>,
 }
 
 impl WriteResult {
     fn new(mut txn: MvccTxn, after: impl Into<AfterWrite>) -> Self {
         let lock_guards = std::mem::take(&mut txn.guards);
         let released_locks = std::mem::take(&mut txn.released_locks);
-        Self { modifies: txn.into_modifies(), after: after.into(), lock_guards, released_locks }
+        let known_txn_status = Vec::new();
+        Self { modifies: txn.into_modifies(), after: after.into(), lock_guards, released_locks, known_txn_status }
+    }
+
+    /// Adds transactions of which the command knows that they are committed.
+    fn with_committed(mut self, txns: impl IntoIterator<Item = (TimeStamp, TimeStamp)>) -> Self {
+        self.known_txn_status.extend(txns);
+        self
     }
 
     /// Creates the result of a command that only reads.
@@ -204,7 +215,8 @@ impl WriteResult {
     /// Creates the result of a raw command. The memory lock of its timestamp ends after the write is applied.
     fn raw(modifies: Vec<Modify>, pr: ProcessResult, ext: Option<RawExt>) -> Self {
         let lock_guards = ext.into_iter().map(|ext| ext.key_guard).collect();
-        Self { modifies, after: pr.into(), lock_guards, released_locks: Vec::new() }
+        let (released_locks, known_txn_status) = (Vec::new(), Vec::new());
+        Self { modifies, after: pr.into(), lock_guards, released_locks, known_txn_status }
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
     commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
     latch::{Latches, Lock},
     raw_ext::{self, RawExt},
+    txn_status_cache::TxnStatusCache,
 };
 use crate::{
     causal_ts,
@@ -103,6 +104,7 @@ struct Inner<E: Engine> {
     /// Bytes of running commands above which the scheduler rejects commands.
     pending_write_threshold: AtomicUsize,
     lock_wait_queues: LockWaitQueues,
+    txn_status_cache: Arc<TxnStatusCache>,
     wake_up_delay_nanos: AtomicU64,
     pool: Pool,
     stopped: AtomicBool,
@@ -140,6 +142,7 @@ impl<E: Engine> TxnScheduler<E> {
             causal_ts_provider,
             pending_write_threshold: AtomicUsize::new(config.scheduler_pending_write_threshold),
             lock_wait_queues: LockWaitQueues::new(lock_mgr),
+            txn_status_cache: Arc::new(TxnStatusCache::new(config.txn_status_cache_capacity)),
             wake_up_delay_nanos: AtomicU64::new(0),
             pool,
             stopped: AtomicBool::new(false),
@@ -164,6 +167,11 @@ impl<E: Engine> TxnScheduler<E> {
     /// Returns the queues of requests that wait for locks.
     pub fn get_lock_wait_queues(&self) -> &LockWaitQueues {
         &self.inner.lock_wait_queues
+    }
+
+    /// Returns the status of ended transactions.
+    pub fn get_txn_status_cache(&self) -> &Arc<TxnStatusCache> {
+        &self.inner.txn_status_cache
     }
 
     /// Returns the source of timestamps for raw writes, on API V2.
@@ -457,7 +465,7 @@ impl<E: Engine> Inner<E> {
         let begin = EngineClock::now();
         let written = self.process_write(cmd, req, raw_ext, snapshot, details);
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
-        let WriteResult { modifies, after, lock_guards, released_locks } = written?;
+        let WriteResult { modifies, after, lock_guards, released_locks, known_txn_status } = written?;
         *woken = self.on_release_locks(released_locks);
         if !modifies.is_empty() {
             let acquired = self.new_acquired_locks(&modifies);
@@ -465,6 +473,9 @@ impl<E: Engine> Inner<E> {
             self.lock_wait_queues.update_lock_wait(acquired);
         }
         drop(lock_guards);
+        for (start_ts, commit_ts) in known_txn_status {
+            self.txn_status_cache.insert_committed(start_ts, commit_ts, EngineClock::now());
+        }
         Ok(after)
     }
 
@@ -482,6 +493,7 @@ impl<E: Engine> Inner<E> {
             req,
             enable_async_commit: self.config.enable_async_commit,
             enable_one_pc: self.config.enable_one_pc,
+            txn_status_cache: self.txn_status_cache.clone(),
             raw_ext,
         };
         let (result, perf) = with_perf_context(req, || cmd.process_write(snapshot, context));

@@ -69,7 +69,11 @@ impl WriteCommand for CheckSecondaryLocks {
             }
             Ok(())
         })?;
-        Ok(WriteResult::new(txn, ProcessResult::SecondaryLocksStatus { status }))
+        let committed = match &status {
+            SecondaryLocksStatus::Committed(commit_ts) => Some((self.start_ts, *commit_ts)),
+            _ => None,
+        };
+        Ok(WriteResult::new(txn, ProcessResult::SecondaryLocksStatus { status }).with_committed(committed))
     }
 }
 

@@ -72,6 +72,10 @@ impl WriteCommand for CheckTxnStatus {
                 }
             }
         })?;
-        Ok(WriteResult::new(txn, ProcessResult::TxnStatus { txn_status }))
+        let committed = match &txn_status {
+            TxnStatus::Committed { commit_ts } => Some((self.lock_ts, *commit_ts)),
+            _ => None,
+        };
+        Ok(WriteResult::new(txn, ProcessResult::TxnStatus { txn_status }).with_committed(committed))
     }
 }

@@ -50,6 +50,7 @@ impl WriteCommand for Commit {
             Ok(())
         })?;
         let txn_status = TxnStatus::Committed { commit_ts };
-        Ok(WriteResult::new(txn, ProcessResult::TxnStatus { txn_status }))
+        let result = WriteResult::new(txn, ProcessResult::TxnStatus { txn_status });
+        Ok(result.with_committed([(start_ts, commit_ts)]))
     }
 }

@@ -3,6 +3,7 @@
 //! Mirrors `src/storage/txn/commands/prewrite.rs`.
 use kvproto::kvrpcpb::{self, AssertionLevel, Context, prewrite_request::PessimisticAction};
 use tikv_kv::Snapshot;
+use tracepoints::Facts;
 use txn_types::{Key, Mutation, TimeStamp, Write, WriteType};
 
 use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext};
@@ -192,6 +193,7 @@ impl Prewriter {
         if !context.enable_async_commit {
             self.params.secondary_keys = None;
         }
+        self.check_txn_status_cache(&context);
         if self.needs_min_commit_ts() {
             self.check_timestamps(&snapshot, &context)?;
         }
@@ -199,6 +201,26 @@ impl Prewriter {
         let (start_ts, ctx) = (self.params.start_ts, self.params.ctx.clone());
         let done = context.read(start_ts, snapshot, &ctx, |reader| self.prewrite(&mut txn, reader))?;
         Ok(self.write_result(txn, done))
+    }
+
+    /// Treats the request of a pessimistic transaction as a repeated one if the transaction is known to be committed: the
+    /// first one may arrive after its repetition. Such a prewrite does not skip the check for newer versions.
+    fn check_txn_status_cache(&mut self, context: &WriteContext<'_>) {
+        let TransactionKind::Pessimistic(_) = self.kind else { return };
+        let start_ts = self.params.start_ts;
+        let Some(commit_ts) = context.txn_status_cache.get_committed_no_promote(start_ts) else { return };
+        log::warn!("prewrite of a transaction that is committed, start_ts: {start_ts}, commit_ts: {commit_ts}");
+        tracepoints::step_inside!(
+            TXN_STATUS_CACHE_HIT,
+            context.req,
+            Facts::new("Transaction status")
+                .ts("start_ts", start_ts.into_inner())
+                .ts("commit_ts", commit_ts.into_inner())
+                .outcome("committed: the prewrite is late"),
+            start_ts = start_ts.into_inner(),
+            commit_ts = commit_ts.into_inner(),
+        );
+        self.params.ctx.is_retry_request = true;
     }
 
     /// Checks that min_commit_ts will be above all reads, also those at earlier leaders, and that its inputs
@@ -321,6 +343,7 @@ impl Prewriter {
     fn write_result(self, mut txn: MvccTxn, done: Progress) -> WriteResult {
         let is_async = self.params.secondary_keys.is_some();
         let min_commit_ts = if is_async { done.final_min_commit_ts } else { TimeStamp::zero() };
+        let start_ts = self.params.start_ts;
         let mut result = PrewriteResult { locks: done.locks, min_commit_ts, ..Default::default() };
         if !result.locks.is_empty() {
             // Some keys are locked: write nothing, the client retries.
@@ -329,7 +352,9 @@ impl Prewriter {
             result.one_pc_commit_ts = done.final_min_commit_ts;
             one_pc_commit(&mut txn, done.final_min_commit_ts);
         }
-        WriteResult::new(txn, ProcessResult::PrewriteResult { result })
+        let one_pc = result.one_pc_commit_ts;
+        let committed = (!one_pc.is_zero()).then_some((start_ts, one_pc));
+        WriteResult::new(txn, ProcessResult::PrewriteResult { result }).with_committed(committed)
     }
 }
 

@@ -1,7 +1,10 @@
 //! ResolveLock: commits or rolls back the locks of transactions with a known outcome.
 //!
 //! Mirrors `commands/resolve_lock.rs`, `resolve_lock_readphase.rs` and `resolve_lock_lite.rs`.
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
@@ -97,7 +100,8 @@ impl WriteCommand for ResolveLockLite {
             }
             Ok(())
         })?;
-        Ok(WriteResult::new(txn, ProcessResult::Res))
+        let committed = (!self.commit_ts.is_zero()).then_some((self.start_ts, self.commit_ts));
+        Ok(WriteResult::new(txn, ProcessResult::Res).with_committed(committed))
     }
 }
 
@@ -180,12 +184,14 @@ impl WriteCommand for ResolveLock {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
         let mut txn = context.txn(TimeStamp::zero());
         let (txn_status, mut scan_key) = (self.txn_status, self.scan_key);
+        let mut committed = BTreeSet::new();
         context.read(TimeStamp::zero(), snapshot, &self.ctx, |reader| {
             for (key, lock) in self.key_locks {
                 let Some(commit_ts) = txn_status.get(&lock.ts).copied() else { continue };
                 match resolve_one(&mut txn, reader, key.clone(), lock.ts, commit_ts) {
                     // The pessimistic lock was removed since it was found.
                     Err(e) if lock.is_pessimistic_lock() && is_lock_not_found(&e) => {}
+                    Ok(()) if !commit_ts.is_zero() => drop(committed.insert((lock.ts, commit_ts))),
                     other => other?,
                 }
                 if txn.write_size() >= MAX_TXN_WRITE_SIZE {
@@ -202,7 +208,7 @@ impl WriteCommand for ResolveLock {
                 AfterWrite::Run(Box::new(Command::ResolveLockReadPhase(next)))
             }
         };
-        Ok(WriteResult::new(txn, after))
+        Ok(WriteResult::new(txn, after).with_committed(committed))
     }
 }
 
