@@ -9,7 +9,7 @@ use crate::{
     batch_system::{Router, SendError},
     debug::RegionMeta,
     store::{
-        Callback, CasualMessage, PeerMsg, RaftCommand, SignificantMsg, StoreMsg,
+        Callback, CasualMessage, LatencyInspector, PeerMsg, RaftCommand, SignificantMsg, StoreMsg,
         fsm::{peer::PeerFsm, store::StoreFsm},
     },
 };
@@ -149,6 +149,11 @@ impl RaftRouter {
     pub fn report_store_unreachable(&self, store_id: u64) {
         // At shutdown no FSM needs this report.
         let _ = self.router.send_control(StoreMsg::StoreUnreachable { store_id });
+    }
+
+    /// Sends an inspection through the store FSM and a store writer. Dropped if the store stops.
+    pub fn inspect_latency(&self, inspector: LatencyInspector) {
+        let _ = self.router.send_control(StoreMsg::LatencyInspect(inspector));
     }
 
     /// Reports the outcome of a snapshot sent to `to_peer_id`.

@@ -8,6 +8,7 @@ mod config_tracker;
 mod engines;
 mod entry_cache;
 pub mod fsm;
+mod latency_inspect;
 mod lease;
 mod msg;
 pub mod peer;
@@ -33,6 +34,7 @@ pub use config::Config;
 pub use config_tracker::ConfigTracker;
 pub use engines::Engines;
 pub use fsm::store::{RaftBatchSystem, StoreMeta, StoreParts};
+pub use latency_inspect::{LatencyInspector, RaftstoreDuration};
 pub use lease::{Lease, LeaseState, RemoteLease};
 pub use msg::{
     CampaignType, CasualMessage, PeerMsg, PeerTick, PersistedMsg, RaftCommand, SignificantMsg,

@@ -13,7 +13,7 @@ use tracepoints::{
 
 use storage::txn::txn_status_cache::TxnStatusCache;
 
-use crate::{gc_worker::GcMetrics, ttl::TtlMetrics};
+use crate::{gc_worker::GcMetrics, service::HealthController, ttl::TtlMetrics};
 
 struct Counters {
     started_ns: u64,
@@ -23,6 +23,7 @@ struct Counters {
     ttl: TtlMetrics,
     gc: GcMetrics,
     txn_status_cache: Arc<TxnStatusCache>,
+    health: HealthController,
 }
 
 /// Counters of one store; clones share them.
@@ -31,7 +32,7 @@ pub struct Metrics(Arc<Counters>);
 
 impl Metrics {
     /// Creates the metrics of a store.
-    pub(crate) fn new(store_id: u64, ttl: TtlMetrics, gc: GcMetrics, txn_status_cache: Arc<TxnStatusCache>) -> Self {
+    pub(crate) fn new(store_id: u64, ttl: TtlMetrics, gc: GcMetrics, txn_status_cache: Arc<TxnStatusCache>, health: HealthController) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),
             store_id,
@@ -40,6 +41,7 @@ impl Metrics {
             ttl,
             gc,
             txn_status_cache,
+            health,
         }))
     }
 
@@ -68,6 +70,8 @@ impl Metrics {
         out.family("tikv_scheduler_txn_status_cache_size", help, "gauge");
         out.sample(&[("type", "used")], used as f64);
         out.sample(&[("type", "allocated")], allocated as f64);
+        out.family("tikv_raftstore_slow_score", "Slow score of the store, from 1 to 100.", "gauge");
+        out.sample(&[("type", "raft")], self.0.health.get_raftstore_slow_score() as u64);
         self.0.ttl.write(&mut out);
         self.0.gc.write(&mut out);
         out.finish()

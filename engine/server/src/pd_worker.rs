@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tracepoints::{EngineClock, Req};
 use txn_types::TimeStamp;
 
-use crate::{runtime, tso};
+use crate::{runtime, service::HealthController, tso};
 
 /// Pause between attempts to get a timestamp.
 const SYNC_PAUSE: Duration = Duration::from_millis(100);
@@ -40,6 +40,7 @@ pub struct PdWorker {
     router: Arc<OnceLock<RaftRouter>>,
     concurrency_manager: ConcurrencyManager,
     causal_ts_provider: causal_ts::Provider,
+    health: HealthController,
 }
 
 impl PdWorker {
@@ -50,6 +51,7 @@ impl PdWorker {
         data_dir: PathBuf,
         concurrency_manager: ConcurrencyManager,
         causal_ts_provider: causal_ts::Provider,
+        health: HealthController,
     ) -> Self {
         let router = Arc::<OnceLock<RaftRouter>>::default();
         let _guard = runtime.enter();
@@ -65,6 +67,7 @@ impl PdWorker {
             router,
             concurrency_manager,
             causal_ts_provider,
+            health,
         }
     }
 
@@ -87,6 +90,7 @@ impl PdWorker {
             applying_snap_count: heartbeat.snap.applying as u32,
             start_time: self.start_secs,
             used_size: heartbeat.used_size,
+            slow_score: self.health.get_raftstore_slow_score() as u64,
             ..StoreStats::default()
         }
     }

@@ -38,6 +38,7 @@ use crate::{
     gc_worker::{GcContext, GcManager, GcWorker, RawCompactionFilterFactory, WriteCompactionFilterFactory},
     grpc::{ArrivalLayer, GrpcServiceManager, Http2Options, RequestGuardLayer, Secured, bind},
     local_stores::{LocalStore, OtherProcesses},
+    health_reporter::RaftstoreReporter,
     lock_manager::{self, DeadlockService, DetectorParts, LockManager},
     metrics::Metrics,
     net_faults::NetFaults,
@@ -49,7 +50,7 @@ use crate::{
     resolve::Resolver,
     runtime,
     service::{
-        DebugService, HealthController, KvService,
+        DebugService, FeedbackSource, HealthController, KvService,
         control::{ControlService, PeerFreezer},
     },
     snap::{SnapReceiver, SnapSender},
@@ -232,12 +233,14 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         KvFormat::V2 => Some(tso::causal_ts_provider(&pd, runtimes.pd.handle(), &config.causal_ts)),
         _ => None,
     };
+    let health = HealthController::default();
     let reporter = PdWorker::new(
         pd.clone(),
         runtimes.pd.handle().clone(),
         data_dir.path().to_owned(),
         concurrency_manager.clone(),
         causal_ts.clone(),
+        health.clone(),
     );
     let mut system = RaftBatchSystem::new(store_id, &config.raft_store, engines.clone());
     let router = system.router();
@@ -265,6 +268,10 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         let round = checker.run(config.storage.ttl_check_poll_interval.0, Arc::downgrade(&alive));
         runtime::spawn(runtimes.background.handle(), "ttl-checker", round);
     }
+    let (interval, alive_store) = (config.raft_store.inspect_interval.0, Arc::downgrade(&alive));
+    let inspections =
+        RaftstoreReporter::new(health.clone(), interval).run(interval, router.clone(), alive_store);
+    runtime::spawn(runtimes.background.handle(), "latency-inspector", inspections);
     let manager = GcManager::new(gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
     runtime::spawn(runtimes.background.handle(), "gc-manager", manager.run(Arc::downgrade(&alive)));
     let metrics = Metrics::new(
@@ -272,6 +279,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         ttl_metrics,
         gc.metrics().clone(),
         storage.get_scheduler().get_txn_status_cache().clone(),
+        health.clone(),
     );
     let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(
@@ -281,8 +289,16 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     );
     let receiver = SnapReceiver::new(snap_mgr, &config.server);
     let recv_snaps = receiver.limit().clone();
-    let kv =
-        KvService::new(pd.cluster_id(), store_id, storage.clone(), router.clone(), receiver, metrics.clone());
+    let feedback = FeedbackSource::new(store_id, health.clone(), config.server.health_feedback_interval.0);
+    let kv = KvService::new(
+        pd.cluster_id(),
+        store_id,
+        storage.clone(),
+        router.clone(),
+        receiver,
+        metrics.clone(),
+        feedback,
+    );
     let targets = OnlineTargets {
         kv: engines.kv.clone(),
         raft_store: system.config(),
@@ -305,7 +321,6 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
         controller.clone(),
     );
     let control = ControlService::new(store_id, router.clone(), freezer);
-    let health = HealthController::default();
     let services = routes(kv, debug, control, deadlock, health.clone(), &config.server);
     let grpc_runtime = runtimes.grpc.handle().clone();
     let tls = security.acceptor(security::Use::Grpc)?.map(Arc::new);

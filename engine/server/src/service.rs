@@ -8,6 +8,7 @@ mod describe;
 mod destroy;
 mod flashback;
 mod health;
+mod health_feedback;
 mod kv;
 mod kv_service;
 mod outcome;
@@ -19,4 +20,5 @@ mod unserved;
 
 pub use debug::DebugService;
 pub use health::HealthController;
+pub use health_feedback::FeedbackSource;
 pub use kv_service::KvService;

@@ -47,6 +47,8 @@ pub struct Config {
     pub pd_heartbeat_tick_interval: ReadableDuration,
     /// Interval of the store's reports to PD.
     pub pd_store_heartbeat_tick_interval: ReadableDuration,
+    /// Interval of the inspections of the store's latency, and the time after which one counts as late; zero: none.
+    pub inspect_interval: ReadableDuration,
     /// Interval of the checks whether to split a region.
     pub split_region_check_tick_interval: ReadableDuration,
     /// Region size that triggers a split; `coprocessor.region-max-size` takes precedence.
@@ -134,6 +136,7 @@ impl Default for Config {
             raft_read_index_retry_interval_ticks: 4,
             pd_heartbeat_tick_interval: ReadableDuration::minutes(1),
             pd_store_heartbeat_tick_interval: ReadableDuration::secs(10),
+            inspect_interval: ReadableDuration::millis(100),
             split_region_check_tick_interval: ReadableDuration::secs(10),
             region_max_size: ReadableSize::mb(384),
             region_split_size: ReadableSize::mb(256),

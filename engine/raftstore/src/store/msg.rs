@@ -4,7 +4,7 @@ use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::{Callback, SnapKey, fsm::apply::ApplyRes};
+use super::{Callback, LatencyInspector, SnapKey, fsm::apply::ApplyRes};
 use crate::debug::RegionMeta;
 
 /// Command and its callback.
@@ -170,6 +170,8 @@ pub enum PeerMsg {
 
 /// Message to the store FSM.
 pub enum StoreMsg {
+    /// Measures the latency of the store FSM and of a store writer.
+    LatencyInspect(LatencyInspector),
     /// Message from a peer on another store.
     RaftMessage(Box<RaftMessage>),
     /// Periodic work.

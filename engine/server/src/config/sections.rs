@@ -87,6 +87,8 @@ pub struct ServerConfig {
     pub concurrent_send_snap_limit: usize,
     /// Maximum number of snapshots received at once.
     pub concurrent_recv_snap_limit: usize,
+    /// Minimum interval between two pieces of health feedback in a BatchCommands stream; 0: only on request.
+    pub health_feedback_interval: ReadableDuration,
     /// Number of threads for background work.
     pub background_thread_count: usize,
     /// Labels of this store in PD, e.g. `{ zone = "z1" }`.
@@ -113,6 +115,7 @@ impl Default for ServerConfig {
             raft_client_max_backoff: ReadableDuration::secs(1),
             concurrent_send_snap_limit: 32,
             concurrent_recv_snap_limit: 32,
+            health_feedback_interval: ReadableDuration::secs(1),
             background_thread_count: 2,
             labels: BTreeMap::new(),
         }

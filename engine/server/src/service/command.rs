@@ -7,7 +7,8 @@ use tracepoints::{Outcome, RequestKind};
 
 use super::{
     call::Call,
-    destroy, flashback,
+    destroy, flashback, health_feedback,
+    health_feedback::FeedbackSource,
     outcome::{HasOutcome, ReplyOutcome, from_error_text, from_key_errors, from_region_error, pair_errors},
     raw, split,
     table::for_each_rpc,
@@ -29,7 +30,12 @@ pub trait Command: Message + Sized + Send + 'static {
     fn first_key(&self) -> &[u8];
 
     /// Executes the command; region and key errors go into the reply.
-    fn execute(self, storage: Storage, call: Call) -> impl Future<Output = Self::Reply> + Send;
+    fn execute(
+        self,
+        storage: Storage,
+        feedback: FeedbackSource,
+        call: Call,
+    ) -> impl Future<Output = Self::Reply> + Send;
 }
 
 fn first(keys: &[Vec<u8>]) -> &[u8] {
@@ -68,13 +74,30 @@ macro_rules! commands {
                 $key
             }
 
-            fn execute(self, storage: Storage, call: Call) -> impl Future<Output = $reply> + Send {
-                $run(storage, self, call)
+            fn execute(
+                self,
+                storage: Storage,
+                feedback: FeedbackSource,
+                call: Call,
+            ) -> impl Future<Output = $reply> + Send {
+                $run(part!($method, storage, feedback), self, call)
             }
         }
 
         has_outcome!($reply, |$a| $outcome);
     )*};
+}
+
+/// The part of the store that answers a command.
+macro_rules! part {
+    (get_health_feedback, $storage:ident, $feedback:ident) => {{
+        drop($storage);
+        $feedback
+    }};
+    ($method:ident, $storage:ident, $feedback:ident) => {{
+        drop($feedback);
+        $storage
+    }};
 }
 
 macro_rules! has_outcome {

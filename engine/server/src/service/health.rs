@@ -1,5 +1,10 @@
 //! gRPC's health checks. client-go calls them after a failed request, and sends no more requests to a store that does
 //! not answer (TiKV `components/health_controller/src/lib.rs`, tikv/client-go `internal/locate/store_cache.go`).
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use futures::{StreamExt, stream};
 use kvproto::grpc_health::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
@@ -7,23 +12,49 @@ use kvproto::grpc_health::{
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
-/// Reports whether the store serves. Clones answer for the same store.
+/// State of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    serving: bool,
+    /// Whether RaftStore has ended an inspection of its latency in the last round.
+    healthy: bool,
+}
+
+/// Reports whether the store serves, and its slow score. Clones answer for the same store.
 #[derive(Clone)]
 pub struct HealthController {
-    serving: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    /// Bits of an `f64`.
+    raftstore_slow_score: Arc<AtomicU64>,
 }
 
 impl Default for HealthController {
     /// Creates the controller of a store that serves.
     fn default() -> Self {
-        HealthController { serving: watch::Sender::new(true) }
+        let state = watch::Sender::new(State { serving: true, healthy: true });
+        HealthController { state, raftstore_slow_score: Arc::new(AtomicU64::new(1_f64.to_bits())) }
     }
 }
 
 impl HealthController {
     /// Changes the answer, before the server stops (TiKV `HealthController.set_is_serving`).
     pub fn set_is_serving(&self, serving: bool) {
-        self.serving.send_replace(serving);
+        self.state.send_if_modified(|state| std::mem::replace(&mut state.serving, serving) != serving);
+    }
+
+    /// Changes whether RaftStore makes progress (TiKV `HealthControllerInner.add_unhealthy_module`).
+    pub fn set_is_healthy(&self, healthy: bool) {
+        self.state.send_if_modified(|state| std::mem::replace(&mut state.healthy, healthy) != healthy);
+    }
+
+    /// Publishes the slow score: from 1 to 100.
+    pub fn update_raftstore_slow_score(&self, score: f64) {
+        self.raftstore_slow_score.store(score.to_bits(), Ordering::Release);
+    }
+
+    /// Returns the slow score.
+    pub fn get_raftstore_slow_score(&self) -> f64 {
+        f64::from_bits(self.raftstore_slow_score.load(Ordering::Acquire))
     }
 }
 
@@ -31,8 +62,12 @@ fn reply(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status as i32 }
 }
 
-fn status(serving: bool) -> ServingStatus {
-    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+fn status(state: State) -> ServingStatus {
+    match (state.serving, state.healthy) {
+        (true, true) => ServingStatus::Serving,
+        (true, false) => ServingStatus::ServiceUnknown,
+        (false, _) => ServingStatus::NotServing,
+    }
 }
 
 /// Whether the request names the store as a whole, by an empty name. No other service is known.
@@ -49,7 +84,7 @@ impl Health for HealthController {
         if !is_known(request.get_ref()) {
             return Err(Status::not_found("unknown service"));
         }
-        Ok(Response::new(reply(status(*self.serving.borrow()))))
+        Ok(Response::new(reply(status(*self.state.borrow()))))
     }
 
     async fn watch(
@@ -60,12 +95,12 @@ impl Health for HealthController {
             let answers = stream::iter([Ok(reply(ServingStatus::ServiceUnknown))]);
             return Ok(Response::new(answers.chain(stream::pending()).boxed()));
         }
-        let mut changes = self.serving.subscribe();
+        let mut changes = self.state.subscribe();
         changes.mark_changed();
         let answers = stream::unfold(changes, async |mut changes| {
             changes.changed().await.ok()?;
-            let serving = *changes.borrow_and_update();
-            Some((Ok(reply(status(serving))), changes))
+            let state = *changes.borrow_and_update();
+            Some((Ok(reply(status(state))), changes))
         });
         Ok(Response::new(answers.boxed()))
     }
@@ -87,6 +122,19 @@ mod tests {
         assert_eq!(health.check(request("")).await.unwrap().into_inner().status(), ServingStatus::NotServing);
         let unknown = health.check(request("tikvpb.Tikv")).await.unwrap_err();
         assert_eq!(unknown.code(), tonic::Code::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_store_without_progress_is_unknown() {
+        let health = HealthController::default();
+        let check = async || health.check(request("")).await.unwrap().into_inner().status();
+        health.set_is_healthy(false);
+        assert_eq!(check().await, ServingStatus::ServiceUnknown);
+        health.set_is_serving(false);
+        assert_eq!(check().await, ServingStatus::NotServing);
+        health.set_is_serving(true);
+        health.set_is_healthy(true);
+        assert_eq!(check().await, ServingStatus::Serving);
     }
 
     #[tokio::test]

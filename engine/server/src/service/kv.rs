@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{
     batch_commands,
+    health_feedback::FeedbackAttacher,
     kv_service::KvService,
     table::{for_each_rpc, for_each_unserved_rpc},
     unserved,
@@ -36,8 +37,8 @@ macro_rules! unary {
 /// The methods of the service that answer with [`unserved::status`].
 macro_rules! unserved {
     ($(
-        $method:ident: $request:ty => $reply:ty, $rpc:literal, batch($variant:ident, |$r:ident| $context:expr)
-        $(, |$text:ident| $error:expr)?;
+        $method:ident: $request:ty => $reply:ty, $rpc:literal, batch($variant:ident, |$r:ident| $context:expr),
+        |$text:ident| $error:expr;
     )*) => {$(
         fn $method<'a, 's>(&'a self, _: Request<$request>) -> Answer<'s, $reply>
         where
@@ -63,7 +64,12 @@ impl Tikv for KvService {
     {
         Box::pin(async move {
             let replies = batch_commands::serve(self.clone(), request.into_inner());
-            let batches = replies.ready_chunks(BATCH_RESPONSES).map(batch_commands::pack);
+            let mut attacher = FeedbackAttacher::new(self.feedback.clone());
+            let batches = replies.ready_chunks(BATCH_RESPONSES).map(move |answers| {
+                let mut packed = batch_commands::pack(answers);
+                packed.iter_mut().flatten().for_each(|message| attacher.attach_if_needed(message));
+                packed
+            });
             Ok(Response::new(batches.flat_map(stream::iter).boxed()))
         })
     }

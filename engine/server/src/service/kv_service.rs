@@ -3,7 +3,9 @@ use kvproto::{kvrpcpb::Context, raft_serverpb};
 use tonic::{Request, Response, Status};
 use tracepoints::{Ending, Outcome, ending::Wait, request, step, step_facts};
 
-use super::{call::Call, command::Command, describe, outcome::HasOutcome};
+use super::{
+    call::Call, command::Command, describe, health_feedback::FeedbackSource, outcome::HasOutcome,
+};
 use crate::{
     Storage,
     grpc::{Arrival, RequestGuard, within},
@@ -20,6 +22,7 @@ pub struct KvService {
     pub(super) router: raftstore::RaftRouter,
     pub(super) snapshots: SnapReceiver,
     pub(super) metrics: Metrics,
+    pub(super) feedback: FeedbackSource,
 }
 
 impl KvService {
@@ -31,8 +34,9 @@ impl KvService {
         router: raftstore::RaftRouter,
         snapshots: SnapReceiver,
         metrics: Metrics,
+        feedback: FeedbackSource,
     ) -> Self {
-        Self { cluster_id, store_id, storage, router, snapshots, metrics }
+        Self { cluster_id, store_id, storage, router, snapshots, metrics, feedback }
     }
 
     /// Runs one command from its arrival to its reply. The request ends when the
@@ -45,7 +49,7 @@ impl KvService {
         let wait_ns = arrival.elapsed_ns();
         step_facts!(GRPC_RECEIVE, req, describe::request(C::RPC, C::NAME, &command), region = region);
         step!(GRPC_DECODE, req, region = region, wait_ns = wait_ns);
-        let reply = command.execute(self.storage.clone(), Call::new(req, arrival)).await;
+        let reply = command.execute(self.storage.clone(), self.feedback.clone(), Call::new(req, arrival)).await;
         let ended = reply.reply_outcome();
         guard.answered(ended.outcome);
         if ended.lock_ts != 0 {

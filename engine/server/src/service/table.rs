@@ -49,6 +49,9 @@ macro_rules! for_each_rpc {
             |_r| &[], |a| from_error_text(&a.error), txn::get_lock_wait_info;
         broadcast_txn_status: BroadcastTxnStatusRequest => BroadcastTxnStatusResponse, BroadcastTxnStatus,
             batch(BroadcastTxnStatus), |_r| &[], |_a| ReplyOutcome::without_lock(Outcome::Ok), txn::broadcast_txn_status;
+        get_health_feedback: GetHealthFeedbackRequest => GetHealthFeedbackResponse, GetHealthFeedback,
+            batch(GetHealthFeedback), |_r| &[], |_a| ReplyOutcome::without_lock(Outcome::Ok),
+            health_feedback::get_health_feedback;
         mvcc_get_by_key: MvccGetByKeyRequest => MvccGetByKeyResponse, MvccGetByKey, batch(),
             |r| &r.key, |a| from_error_text(&a.error), txn::mvcc_get_by_key;
         mvcc_get_by_start_ts: MvccGetByStartTsRequest => MvccGetByStartTsResponse, MvccGetByStartTs, batch(),
@@ -85,8 +88,7 @@ macro_rules! for_each_rpc {
 }
 
 /// Calls the macro `$generate` with the RPCs that TiKV serves and this store does not. A line has:
-/// method: request => reply, name on the wire, batch(variant, |request| context), |text| reply in a batch with that error. Where the
-/// reply has no field for an error, the whole stream ends with a status.
+/// method: request => reply, name on the wire, batch(variant, |request| context), |text| reply in a batch with that error.
 macro_rules! for_each_unserved_rpc {
     ($generate:ident) => { $generate! {
         kv_gc: GcRequest => GcResponse, "KvGC", batch(Gc, |r| r.context.as_ref()),
@@ -99,8 +101,6 @@ macro_rules! for_each_unserved_rpc {
         raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, "RawCoprocessor",
             batch(RawCoprocessor, |r| r.context.as_ref()),
             |text| RawCoprocessorResponse { error: text, ..Default::default() };
-        get_health_feedback: GetHealthFeedbackRequest => GetHealthFeedbackResponse, "GetHealthFeedback",
-            batch(GetHealthFeedback, |r| r.context.as_ref());
     }};
 }
 

@@ -24,29 +24,21 @@ fn key_error(text: String) -> KeyError {
     KeyError { abort: text, ..KeyError::default() }
 }
 
-/// The reply with the error in its own field, or the status where the reply has no such field.
-macro_rules! reply_of {
-    ($variant:ident, $rpc:literal) => {
-        Err(status($rpc))
-    };
-    ($variant:ident, $rpc:literal, |$text:ident| $error:expr) => {{
-        let $text = error_text($rpc);
-        Ok(Cmd::$variant($error))
-    }};
-}
-
 macro_rules! unserved {
     ($(
-        $method:ident: $request:ty => $reply:ty, $rpc:literal, batch($variant:ident, |$r:ident| $context:expr)
-        $(, |$text:ident| $error:expr)?;
+        $method:ident: $request:ty => $reply:ty, $rpc:literal, batch($variant:ident, |$r:ident| $context:expr),
+        |$text:ident| $error:expr;
     )*) => {
         /// Returns the answer in a batch: in the reply's own error field.
         ///
         /// # Errors
-        /// The status that ends the stream, for a command whose reply has no such field, and for one that the store serves.
+        /// A command that the store serves.
         pub fn reply(cmd: &RequestCmd) -> Result<Cmd, Status> {
             match cmd {
-                $(RequestCmd::$variant(_) => reply_of!($variant, $rpc $(, |$text| $error)?),)*
+                $(RequestCmd::$variant(_) => {
+                    let $text = error_text($rpc);
+                    Ok(Cmd::$variant($error))
+                })*
                 _ => Err(Status::internal("expected a command that the store does not serve")),
             }
         }

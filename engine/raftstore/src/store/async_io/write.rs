@@ -9,13 +9,14 @@ use super::WriteTask;
 use crate::{
     RaftRouter, Result,
     store::{
-        Config, Engines, PeerMsg, PersistedMsg,
+        Config, Engines, LatencyInspector, PeerMsg, PersistedMsg,
         run::{runs, stamp_run},
     },
 };
 
 enum WriteMsg {
     Task(Box<WriteTask>),
+    LatencyInspect(LatencyInspector),
     Stop,
 }
 
@@ -31,6 +32,11 @@ impl WriteSenders {
         let writer = (task.region_id % self.senders.len() as u64) as usize;
         // A writer ends only at shutdown.
         let _ = self.senders[writer].send(WriteMsg::Task(Box::new(task)));
+    }
+
+    /// Queues an inspection at the first writer, as in TiKV.
+    pub fn inspect(&self, inspector: LatencyInspector) {
+        let _ = self.senders[0].send(WriteMsg::LatencyInspect(inspector));
     }
 }
 
@@ -55,6 +61,7 @@ impl StoreWriters {
                 router: router.clone(),
                 size_limit: config.raft_write_size_limit.0 as usize,
                 tasks: Vec::new(),
+                inspectors: Vec::new(),
             };
             let name = format!("store-writer-{n}");
             let store = router.store_id();
@@ -91,6 +98,8 @@ struct Worker {
     router: RaftRouter,
     size_limit: usize,
     tasks: Vec<WriteTask>,
+    /// Inspections that end with this batch.
+    inspectors: Vec<LatencyInspector>,
 }
 
 impl Worker {
@@ -99,6 +108,7 @@ impl Worker {
         while running {
             running = self.collect();
             if self.tasks.is_empty() {
+                self.clear_latency_inspect();
                 continue;
             }
             if let Err(err) = self.write_to_db() {
@@ -106,6 +116,7 @@ impl Worker {
                 self.router.stop_store(&format!("cannot write the Raft log: {err}"));
                 return;
             }
+            self.clear_latency_inspect();
             self.notify();
             tracepoints::label::clear();
         }
@@ -118,6 +129,7 @@ impl Worker {
         loop {
             match next {
                 WriteMsg::Stop => return false,
+                WriteMsg::LatencyInspect(inspector) => self.inspectors.push(inspector),
                 WriteMsg::Task(task) => {
                     size += task.entries.iter().map(|e| e.data.len()).sum::<usize>();
                     self.tasks.push(*task);
@@ -159,6 +171,10 @@ impl Worker {
             runs(task.region_id, &task.entries).for_each(|run| stamp_run!(step_thread, RAFT_WRITE_END, run));
         }
         Ok(())
+    }
+
+    fn clear_latency_inspect(&mut self) {
+        self.inspectors.drain(..).for_each(LatencyInspector::finish);
     }
 
     fn notify(&mut self) {

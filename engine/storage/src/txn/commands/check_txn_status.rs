@@ -13,7 +13,7 @@ use crate::{
         },
         common::{LockState, load_lock_state},
     },
-    types::ProcessResult,
+    types::{ProcessResult, TxnStatus},
 };
 
 /// TiKV: `commands/check_txn_status.rs`.

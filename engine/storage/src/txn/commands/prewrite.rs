@@ -4,7 +4,7 @@
 use kvproto::kvrpcpb::{self, AssertionLevel, Context, prewrite_request::PessimisticAction};
 use tikv_kv::Snapshot;
 use tracepoints::Facts;
-use txn_types::{Key, Mutation, TimeStamp, Write, WriteType};
+use txn_types::{Mutation, TimeStamp, Write, WriteType};
 
 use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext};
 use crate::{

@@ -37,6 +37,10 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
                 }
             }
             StoreMsg::Tick(tick) => self.on_tick(tick),
+            StoreMsg::LatencyInspect(mut inspector) => {
+                inspector.record_store_wait();
+                self.ctx.write_senders.inspect(inspector);
+            }
             StoreMsg::StoreUnreachable { store_id } => self
                 .ctx
                 .router
