@@ -160,8 +160,11 @@ impl PipelinedCall {
                 if let Some(e) = reply.region_error {
                     bail!("region error: {}", e.message);
                 }
-                let errors: Vec<KeyError> =
-                    reply.error.into_iter().chain(reply.pairs.iter().filter_map(|p| p.error.clone())).collect();
+                let errors: Vec<KeyError> = reply
+                    .error
+                    .into_iter()
+                    .chain(reply.pairs.iter().filter_map(|p| p.error.clone()))
+                    .collect();
                 if let Some(text) = errors_text(&errors) {
                     return Ok(text);
                 }

@@ -392,7 +392,9 @@ impl Runner {
         let work = self.work(&op)?;
         let result = self.runtime.block_on(bounded(work.run(Req::NONE)));
         Ok(match result {
-            Ok(text) if matches!(op, Op::PessimisticLock { .. } | Op::Flush { .. }) => self.symbols.clean(&text),
+            Ok(text) if matches!(op, Op::PessimisticLock { .. } | Op::Flush { .. }) => {
+                self.symbols.clean(&text)
+            }
             Ok(text) => text,
             Err(e) => self.symbols.clean(&format!("error: {e:#}")),
         })

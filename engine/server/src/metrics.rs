@@ -32,7 +32,13 @@ pub struct Metrics(Arc<Counters>);
 
 impl Metrics {
     /// Creates the metrics of a store.
-    pub(crate) fn new(store_id: u64, ttl: TtlMetrics, gc: GcMetrics, txn_status_cache: Arc<TxnStatusCache>, health: HealthController) -> Self {
+    pub(crate) fn new(
+        store_id: u64,
+        ttl: TtlMetrics,
+        gc: GcMetrics,
+        txn_status_cache: Arc<TxnStatusCache>,
+        health: HealthController,
+    ) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),
             store_id,

@@ -83,9 +83,33 @@ fn unserved_commands_are_refused_in_a_batch_too() {
         for (id, rpc) in rpcs.into_iter().enumerate() {
             assert_eq!(error(id as u64), format!("this store does not serve {rpc}"));
         }
-        let health = client.get_health_feedback(GetHealthFeedbackRequest::default()).await.unwrap_err();
-        let ended = end(&client, Cmd::GetHealthFeedback(Default::default())).await;
-        assert_eq!((ended.code(), ended.message()), (Code::Unimplemented, health.message()));
+    });
+}
+
+/// Each stream gets feedback with its first message, and whenever a command asks for it.
+#[test]
+fn a_batch_has_the_stores_health_feedback() {
+    let h = Harness::start(1);
+    let (ctx, client) = h.leader();
+    h.block_on(async {
+        let (sender, requests) = tokio::sync::mpsc::unbounded_channel();
+        let requests = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
+        let mut replies = client.clone().batch_commands(requests).await.unwrap().into_inner();
+        let mut ask = async |cmd| {
+            let requests = vec![Request { cmd: Some(cmd) }];
+            sender
+                .send(BatchCommandsRequest { requests, request_ids: vec![1], ..Default::default() })
+                .unwrap();
+            replies.message().await.unwrap().unwrap()
+        };
+        let first = ask(Cmd::RawGet(raw_get(&ctx, b"k"))).await.health_feedback.expect("the first message");
+        assert_eq!(first.store_id, h.store(0).store_id());
+        assert!((1..=100).contains(&first.slow_score), "{first:?}");
+        let asked = ask(Cmd::GetHealthFeedback(Default::default())).await;
+        let feedback = asked.health_feedback.expect("on request");
+        assert!(feedback.feedback_seq_no > first.feedback_seq_no);
+        let Some(Reply::GetHealthFeedback(reply)) = &asked.responses[0].cmd else { panic!("{asked:?}") };
+        assert_eq!(reply.health_feedback.as_ref(), Some(&feedback));
     });
 }
 

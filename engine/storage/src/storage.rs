@@ -169,7 +169,9 @@ fn upsert_status(cache: &TxnStatusCache, status: &kvrpcpb::TxnStatus, now: Engin
         TxnState::from_ts(start_ts, status.min_commit_ts.into(), status.commit_ts.into(), status.rolled_back);
     match (status.is_completed, state) {
         (true, TxnState::Ongoing { .. }) => {
-            return log::warn!("ignored the status of {start_ts}: expected an end of a completed transaction, found none");
+            return log::warn!(
+                "ignored the status of {start_ts}: expected an end of a completed transaction, found none"
+            );
         }
         (true, _) => cache.remove_large_txn(start_ts),
         (false, _) => {}

@@ -236,7 +236,9 @@ fn success(name: &str, fields: &[Named]) -> String {
         "GetResponse" | "RawGetResponse" => {
             if number("not_found") != 0 { "not found" } else { "found" }.into()
         }
-        "BatchGetResponse" | "BufferBatchGetResponse" | "ScanResponse" | "RawBatchGetResponse" => format!("{} pairs", count("pairs")),
+        "BatchGetResponse" | "BufferBatchGetResponse" | "ScanResponse" | "RawBatchGetResponse" => {
+            format!("{} pairs", count("pairs"))
+        }
         "RawScanResponse" | "RawBatchScanResponse" => format!("{} pairs", count("kvs")),
         "ScanLockResponse" => format!("{} locks", count("locks")),
         "CheckTxnStatusResponse" if number("lock_ttl") != 0 => "still locked".into(),

@@ -3,9 +3,7 @@ use kvproto::{kvrpcpb::Context, raft_serverpb};
 use tonic::{Request, Response, Status};
 use tracepoints::{Ending, Outcome, ending::Wait, request, step, step_facts};
 
-use super::{
-    call::Call, command::Command, describe, health_feedback::FeedbackSource, outcome::HasOutcome,
-};
+use super::{call::Call, command::Command, describe, health_feedback::FeedbackSource, outcome::HasOutcome};
 use crate::{
     Storage,
     grpc::{Arrival, RequestGuard, within},
@@ -49,7 +47,8 @@ impl KvService {
         let wait_ns = arrival.elapsed_ns();
         step_facts!(GRPC_RECEIVE, req, describe::request(C::RPC, C::NAME, &command), region = region);
         step!(GRPC_DECODE, req, region = region, wait_ns = wait_ns);
-        let reply = command.execute(self.storage.clone(), self.feedback.clone(), Call::new(req, arrival)).await;
+        let reply =
+            command.execute(self.storage.clone(), self.feedback.clone(), Call::new(req, arrival)).await;
         let ended = reply.reply_outcome();
         guard.answered(ended.outcome);
         if ended.lock_ts != 0 {

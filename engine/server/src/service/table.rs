@@ -90,18 +90,20 @@ macro_rules! for_each_rpc {
 /// Calls the macro `$generate` with the RPCs that TiKV serves and this store does not. A line has:
 /// method: request => reply, name on the wire, batch(variant, |request| context), |text| reply in a batch with that error.
 macro_rules! for_each_unserved_rpc {
-    ($generate:ident) => { $generate! {
-        kv_gc: GcRequest => GcResponse, "KvGC", batch(Gc, |r| r.context.as_ref()),
-            |text| GcResponse { error: Some(key_error(text)), ..Default::default() };
-        kv_import: ImportRequest => ImportResponse, "KvImport", batch(Import, |_r| None),
-            |text| ImportResponse { error: text, ..Default::default() };
-        coprocessor: coprocessor::Request => coprocessor::Response, "Coprocessor",
-            batch(Coprocessor, |r| r.context.as_ref()),
-            |text| coprocessor::Response { other_error: text, ..Default::default() };
-        raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, "RawCoprocessor",
-            batch(RawCoprocessor, |r| r.context.as_ref()),
-            |text| RawCoprocessorResponse { error: text, ..Default::default() };
-    }};
+    ($generate:ident) => {
+        $generate! {
+            kv_gc: GcRequest => GcResponse, "KvGC", batch(Gc, |r| r.context.as_ref()),
+                |text| GcResponse { error: Some(key_error(text)), ..Default::default() };
+            kv_import: ImportRequest => ImportResponse, "KvImport", batch(Import, |_r| None),
+                |text| ImportResponse { error: text, ..Default::default() };
+            coprocessor: coprocessor::Request => coprocessor::Response, "Coprocessor",
+                batch(Coprocessor, |r| r.context.as_ref()),
+                |text| coprocessor::Response { other_error: text, ..Default::default() };
+            raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, "RawCoprocessor",
+                batch(RawCoprocessor, |r| r.context.as_ref()),
+                |text| RawCoprocessorResponse { error: text, ..Default::default() };
+        }
+    };
 }
 
 pub(super) use for_each_rpc;

@@ -1,10 +1,7 @@
 //! RPCs that TiKV serves and this store does not: the same error for a unary call and for a command in a batch.
 use kvproto::{
     coprocessor,
-    kvrpcpb::{
-        Context, GcResponse, ImportResponse, KeyError,
-        RawCoprocessorResponse,
-    },
+    kvrpcpb::{Context, GcResponse, ImportResponse, KeyError, RawCoprocessorResponse},
     tikvpb::{batch_commands_request::request::Cmd as RequestCmd, batch_commands_response::response::Cmd},
 };
 use tonic::Status;

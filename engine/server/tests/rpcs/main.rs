@@ -29,6 +29,7 @@ const TABLE: &[(&str, Case)] = &[
     ("KVPessimisticRollback", txn::pessimistic_rollback),
     ("KvFlush", pipelined::flush),
     ("KvBufferBatchGet", pipelined::buffer_batch_get),
+    ("GetHealthFeedback", pipelined::get_health_feedback),
     ("BroadcastTxnStatus", pipelined::broadcast_txn_status),
     ("GetLockWaitInfo", txn::get_lock_wait_info),
     ("KvBatchRollback", txn_end::batch_rollback),

@@ -1,4 +1,4 @@
-//! Pipelined transactions, and the status of transactions that clients broadcast.
+//! Pipelined transactions, the status of transactions that clients broadcast, and the health of the store.
 use kvproto::kvrpcpb::*;
 
 use crate::{
@@ -80,4 +80,16 @@ pub fn broadcast_txn_status(c: &Caller) {
     assert_eq!(late.errors.len(), 1, "{late:?}");
     let other = prewrite(50);
     assert!(other.errors.is_empty() && other.region_error.is_none(), "{other:?}");
+}
+
+/// A store answers for itself, so the context does not matter.
+pub fn get_health_feedback(c: &Caller) {
+    let ask = |context| {
+        let reply = call!(c, get_health_feedback, GetHealthFeedback, GetHealthFeedbackRequest { context });
+        assert!(reply.region_error.is_none(), "{reply:?}");
+        reply.health_feedback.expect("feedback")
+    };
+    let (first, second) = (ask(c.context()), ask(c.stale_context()));
+    assert_eq!(first.store_id, c.h.store(0).store_id());
+    assert!(second.feedback_seq_no > first.feedback_seq_no, "{first:?} {second:?}");
 }

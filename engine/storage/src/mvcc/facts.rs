@@ -63,7 +63,8 @@ pub fn buffered(key: &Key, own: TimeStamp, lock: Option<&Lock>) -> Facts {
 
 /// Shows the check of a flush against the transaction's earlier flush of the key.
 pub fn generation(key: &Key, lock: &Lock, generation: u64) -> Facts {
-    let facts = lock_rows(change("Generation of the lock", key), lock).number("generation of this flush", generation);
+    let facts =
+        lock_rows(change("Generation of the lock", key), lock).number("generation of this flush", generation);
     match lock.generation < generation {
         true => facts.outcome("an earlier flush: overwritten"),
         false => facts.failed("not an earlier flush: this one is skipped"),

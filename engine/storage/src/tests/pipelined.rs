@@ -176,11 +176,8 @@ fn readers_push_the_minimum_commit_timestamp() {
     assert_eq!((lock.min_commit_ts.into_inner(), lock.generation), (at_ms(20) + 1, 1));
     assert!(key_error(&store.commit(&[b"p"], start, at_ms(15)).unwrap_err()).commit_ts_expired.is_some());
     store.commit(&[b"p"], start, at_ms(30)).unwrap();
-    let resolve = kvrpcpb::ResolveLockRequest {
-        start_version: start,
-        commit_version: at_ms(30),
-        ..Default::default()
-    };
+    let resolve =
+        kvrpcpb::ResolveLockRequest { start_version: start, commit_version: at_ms(30), ..Default::default() };
     store.resolve(resolve).unwrap();
     store.must_get(b"k", at_ms(40), b"1");
 }

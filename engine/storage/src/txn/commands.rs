@@ -198,7 +198,13 @@ impl WriteResult {
         let lock_guards = std::mem::take(&mut txn.guards);
         let released_locks = std::mem::take(&mut txn.released_locks);
         let known_txn_status = Vec::new();
-        Self { modifies: txn.into_modifies(), after: after.into(), lock_guards, released_locks, known_txn_status }
+        Self {
+            modifies: txn.into_modifies(),
+            after: after.into(),
+            lock_guards,
+            released_locks,
+            known_txn_status,
+        }
     }
 
     /// Adds transactions of which the command knows that they are committed.

@@ -229,7 +229,9 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_status_become_a_state() {
-        let state = |min, commit, back| TxnState::from_ts(10.into(), TimeStamp::new(min), TimeStamp::new(commit), back);
+        let state = |min, commit, back| {
+            TxnState::from_ts(10.into(), TimeStamp::new(min), TimeStamp::new(commit), back)
+        };
         assert_eq!(state(0, 0, false), ongoing(10));
         assert_eq!(state(15, 0, false), ongoing(15));
         assert_eq!(state(15, 20, false), committed(20));
@@ -278,7 +280,12 @@ mod tests {
         slot.upsert(1.into(), committed(2), now, 10);
         slot.upsert(2.into(), committed(3), now + CACHE_ITEMS_REQUIRED_KEEP_TIME, 10);
         assert_eq!(slot.entries.len(), 2, "not older than the time");
-        slot.upsert(3.into(), committed(4), now + CACHE_ITEMS_REQUIRED_KEEP_TIME + Duration::from_millis(1), 10);
+        slot.upsert(
+            3.into(),
+            committed(4),
+            now + CACHE_ITEMS_REQUIRED_KEEP_TIME + Duration::from_millis(1),
+            10,
+        );
         assert_eq!(slot.entries.len(), 2);
         assert_eq!(slot.get(1.into()), None);
     }

@@ -100,7 +100,9 @@ pub fn prewrite<S: Snapshot>(
     }
     let mut amended = false;
     let lock_status = match reader.load_lock(&mutation.key)? {
-        Some(LockOrSharedLocks::Lock(lock)) => mutation.check_lock(lock, expected_for_update_ts, reader.reader.req)?,
+        Some(LockOrSharedLocks::Lock(lock)) => {
+            mutation.check_lock(lock, expected_for_update_ts, reader.reader.req)?
+        }
         Some(LockOrSharedLocks::Shared(shared)) => {
             let info = shared.into_lock_info(mutation.key.to_raw()?);
             return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());

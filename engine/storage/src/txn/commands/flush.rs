@@ -104,7 +104,9 @@ impl Flush {
                 }
                 // Return it only if nothing else fails: a conflict is the likelier cause.
                 mvcc::ErrorInner::AssertionFailed { .. } => _ = assertion_failure.get_or_insert(e),
-                mvcc::ErrorInner::GenerationOutOfOrder { .. } => log::info!("skipped a key of a late flush: {e}"),
+                mvcc::ErrorInner::GenerationOutOfOrder { .. } => {
+                    log::info!("skipped a key of a late flush: {e}")
+                }
                 _ => return Err(e.into()),
             }
         }

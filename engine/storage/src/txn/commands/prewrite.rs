@@ -209,7 +209,9 @@ impl Prewriter {
         let TransactionKind::Pessimistic(_) = self.kind else { return };
         let start_ts = self.params.start_ts;
         let Some(commit_ts) = context.txn_status_cache.get_committed_no_promote(start_ts) else { return };
-        log::warn!("prewrite of a transaction that is committed, start_ts: {start_ts}, commit_ts: {commit_ts}");
+        log::warn!(
+            "prewrite of a transaction that is committed, start_ts: {start_ts}, commit_ts: {commit_ts}"
+        );
         tracepoints::step_inside!(
             TXN_STATUS_CACHE_HIT,
             context.req,
