@@ -10,7 +10,7 @@ use tracepoints::{EngineClock, clock::EngineInstant};
 const ROUND_TICKS: u64 = 30;
 /// Time in which the score of a store without late inspections falls from 100 to 1.
 const RECOVERY: Duration = Duration::from_secs(5 * 60);
-/// Share of late inspections from which the score doubles.
+/// Share from which late inspections double the score.
 const RATIO_THRESHOLD: f64 = 0.1;
 /// Limit of the score.
 const MAX_SCORE: f64 = 100.0;
