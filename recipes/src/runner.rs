@@ -1,7 +1,7 @@
 //! Runs a scenario, one directive after the other, and collects their outputs. Tests, the screen and the
 //! printed forms all use this runner.
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{runtime::Runtime, task::JoinHandle};
-use tracepoints::{EngineClock, Req, SessionConfig, Stage, session::Mode};
+use tracepoints::{EngineClock, Gate, Req, SessionConfig, Stage, session::Mode};
 
 use crate::{
     client::Clients,
@@ -412,8 +412,7 @@ impl Runner {
     fn hold(&mut self, stage: &'static Stage, nth: usize, op: Op, front: &mut dyn Front) -> Result<String> {
         let config = SessionConfig {
             mode: Mode::ToGate,
-            gates: HashSet::from([stage.id]),
-            skip: nth.saturating_sub(1),
+            gates: vec![Gate::at(stage.id).from_hit(u32::try_from(nth).unwrap_or(u32::MAX))],
             stacks: front.config().stacks,
             ..SessionConfig::default()
         };

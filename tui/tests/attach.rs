@@ -48,7 +48,12 @@ impl Server {
 
     fn send_step(&self, step: &Step, held: bool) {
         let hold_stage = if held { step.stage.clone() } else { String::new() };
-        self.send(StepEvent { json: serde_json::to_vec(step).unwrap(), held, hold_stage, end: false });
+        self.send(StepEvent {
+            json: serde_json::to_vec(step).unwrap(),
+            held,
+            hold_stage,
+            ..StepEvent::default()
+        });
     }
 
     /// Sends the next step, held; or the end.

@@ -74,7 +74,7 @@ impl Stepper {
 
     fn go(&mut self, mode: Mode) -> bool {
         self.h
-            .block_on(self.control.r#continue(ContinueRequest { mode: mode as i32 }))
+            .block_on(self.control.r#continue(ContinueRequest { mode: mode as i32, ..Default::default() }))
             .unwrap()
             .into_inner()
             .released

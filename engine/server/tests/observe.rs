@@ -127,7 +127,7 @@ impl Observed {
 /// Holds the first request of this kind and key at a stage, until the session is dropped.
 fn hold(kind: RequestKind, key: &[u8], stage: &str) -> Session {
     let matcher = Matcher { key: Some(key.to_vec()), kinds: vec![kind], ..Default::default() };
-    let gates = [find_stage(stage).unwrap().id].into();
+    let gates = vec![find_stage(stage).unwrap().id.into()];
     let config = SessionConfig { matcher, mode: Mode::ToGate, gates, max_requests: 1, ..Default::default() };
     Session::start(config).unwrap()
 }

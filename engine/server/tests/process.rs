@@ -433,7 +433,7 @@ async fn a_held_request_stops_the_other_processs_clock() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(frozen_ns(&mut other).await >= before + 300_000_000, "the clock stops as long as the hold lasts");
 
-    control.r#continue(ContinueRequest { mode: Mode::Run as i32 }).await.unwrap();
+    control.r#continue(ContinueRequest { mode: Mode::Run as i32, ..Default::default() }).await.unwrap();
     let got = tokio::time::timeout(BOUND, get).await.unwrap().unwrap();
     assert!(got.region_error.is_none() && got.not_found, "{got:?}");
     loop {

@@ -54,7 +54,7 @@ fn one_pc(ctx: &Context, key: &[u8], value: &[u8], start_ts: u64) -> PrewriteReq
 fn hold(key: &[u8], stage: &str) -> Session {
     let matcher =
         Matcher { key: Some(key.to_vec()), kinds: vec![RequestKind::KvPrewrite], ..Default::default() };
-    let gates = [find_stage(stage).unwrap().id].into();
+    let gates = vec![find_stage(stage).unwrap().id.into()];
     let config = SessionConfig { matcher, mode: Mode::ToGate, gates, max_requests: 1, ..Default::default() };
     Session::start(config).unwrap()
 }

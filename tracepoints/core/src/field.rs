@@ -1,4 +1,5 @@
 //! Field values of a stamp: anything with a natural form as a `u64`.
+use crate::ending::Outcome;
 
 /// A value that a stamp can have.
 pub trait Field {
@@ -69,6 +70,12 @@ pub(crate) const fn split_from_count(packed: u64) -> (u64, Vote, u64) {
     (packed >> 34, Vote::from_bits(packed >> 32), packed & u32::MAX as u64)
 }
 
+/// Names of the parts of [`from_count`], and of [`from`].
+pub(crate) const FROM_COUNT_PARTS: &[&str] = &["first", "from", "joining", "learner", "leaving"];
+pub(crate) const FROM: &[&str] = &["from", "joining", "learner", "leaving"];
+/// Names of the parts of [`voters`].
+pub(crate) const VOTERS: &[&str] = &["joining", "learner", "leaving", "outgoing", "voters"];
+
 /// Packs the number of voters, the number of voters of the old configuration (0: no joint change) and the
 /// leader's vote into one field. A plain number if one configuration is in force.
 pub const fn voters(voters: u64, outgoing: u64, leader: Vote) -> u64 {
@@ -131,6 +138,8 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
         ]),
         // The operation of a client.
         "op" => at(&CLIENT_OPERATIONS),
+        // The outcome of a request.
+        "outcome" => Outcome::ALL.get(usize::try_from(value).ok()?).map(|outcome| outcome.name()),
         "ok" | "short" | "found" | "failed" | "expired" | "desc" | "key_only" | "lock" | "write" => {
             at(&["no", "yes"])
         }
@@ -140,7 +149,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 23] = [
+pub const CLIENT_OPERATIONS: [&str; 25] = [
     "",
     "get",
     "put",
@@ -164,6 +173,8 @@ pub const CLIENT_OPERATIONS: [&str; 23] = [
     "heart_beat",
     "flush",
     "buffer_get",
+    "txn",
+    "two_clients",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.

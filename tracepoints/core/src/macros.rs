@@ -12,6 +12,9 @@ macro_rules! stamp {
         static SITE: $crate::StampSite = $crate::StampSite::new(
             $crate::stage::$stage, file!(), line!(), &[$(stringify!($name)),*], __function,
         );
+        #[$crate::linkme::distributed_slice($crate::sites::SITES)]
+        #[linkme(crate = $crate::linkme)]
+        static LISTED: &$crate::StampSite = &SITE;
         if $crate::recorder::on() {
             $crate::recorder::record(&SITE, $req, $crate::field::pack([$($crate::field::Field::to_u64($value)),*]));
         }

@@ -2,17 +2,18 @@
 //! them at gates.
 //!
 //! A process has at most one session at a time.
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, unbounded};
 
 pub use crate::stepping::{
-    HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent, active,
-    joined, joined_read, publish, watch_region, watches_region,
+    GateState, HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent,
+    active, joined, joined_read, publish, watch_region, watches_region,
 };
 use crate::{
     catalogue::StageId,
     ending::Ending,
+    gates::Gate,
     kind::RequestKind,
     recorder,
     req::{self, Req},
@@ -91,13 +92,38 @@ impl Session {
         self.inner.set_mode(mode);
     }
 
-    /// Adds or removes a gate; returns true if it is set now.
-    pub fn toggle_gate(&self, stage: StageId) -> bool {
-        self.inner.toggle_gate(stage)
+    /// Releases one held request by the id of its hold; the others stay held. Returns false if it is not held.
+    pub fn release(&self, id: u64, mode: Mode) -> bool {
+        self.inner.resume_one(id, mode)
     }
 
-    /// Returns the stages with a gate.
-    pub fn gates(&self) -> HashSet<StageId> {
+    /// Adds or removes the plain gate of a stage; returns true if it is set now.
+    pub fn toggle_gate(&self, stage: StageId) -> bool {
+        self.inner.toggle_gate(Gate::at(stage))
+    }
+
+    /// Sets a gate; one of the same text counts its arrivals from 0 again.
+    pub fn set_gate(&self, gate: Gate) {
+        self.inner.set_gate(gate, false);
+    }
+
+    /// Sets a gate that is removed when it holds a request: runs to a step.
+    pub fn set_gate_once(&self, gate: Gate) {
+        self.inner.set_gate(gate, true);
+    }
+
+    /// Removes a gate by its text; returns whether it was set.
+    pub fn remove_gate(&self, text: &str) -> bool {
+        self.inner.remove_gate(text)
+    }
+
+    /// Switches a gate on or off by its text; returns false if it is not set.
+    pub fn switch_gate(&self, text: &str, on: bool) -> bool {
+        self.inner.switch_gate(text, on)
+    }
+
+    /// Returns the gates in the order in which they were set.
+    pub fn gates(&self) -> Vec<GateState> {
         self.inner.gates()
     }
 

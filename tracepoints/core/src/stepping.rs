@@ -4,13 +4,16 @@
 mod clock;
 mod config;
 mod current;
+mod gate_list;
 mod inner;
 mod joined;
 mod links;
 mod regions;
 mod ticket;
 
-pub use config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent};
+pub use config::{
+    GateState, HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent,
+};
 pub use current::{active, publish};
 pub(crate) use current::{adopt, end, finished, observe, start};
 pub(crate) use inner::Inner;

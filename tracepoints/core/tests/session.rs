@@ -14,7 +14,9 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use tracepoints::{
-    EngineClock, FsmGate, Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, StageId,
+    EngineClock, FsmGate, Gate, Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, StageId,
+    gates::Names,
+    probe::RaftProbe,
     request::{begin, end},
     session::{Matcher, Mode, SessionError, joined, joined_read, watches_region},
     stage,
@@ -426,8 +428,8 @@ fn a_stepper_that_does_not_read_misses_steps_and_gets_a_count() {
 #[test]
 fn a_gate_lets_the_first_visits_pass() {
     let _one = alone();
-    let gates = [stage::MVCC_GET].into();
-    let session = Session::start(SessionConfig { gates, skip: 2, ..any(Mode::ToGate) }).unwrap();
+    let gates = vec![Gate::at(stage::MVCC_GET).from_hit(3)];
+    let session = Session::start(SessionConfig { gates, ..any(Mode::ToGate) }).unwrap();
     let req = begin(RequestKind::KvGet, b"k", 1);
     let thread = std::thread::spawn(move || {
         for visit in 0..4u64 {
@@ -447,7 +449,7 @@ fn a_gate_lets_the_first_visits_pass() {
 #[test]
 fn work_of_others_during_a_hold_takes_time_the_person_none() {
     let _one = alone();
-    let gates = [stage::RAFT_PROPOSE].into();
+    let gates = vec![Gate::at(stage::RAFT_PROPOSE)];
     let session = Session::start(SessionConfig { gates, ..any(Mode::ToGate) }).unwrap();
     let from = Instant::now();
     let (held, works) = (begin(RequestKind::RawPut, b"a", 1), begin(RequestKind::RawPut, b"b", 1));
@@ -477,4 +479,94 @@ fn work_of_others_during_a_hold_takes_time_the_person_none() {
     assert!(held.held_ns >= disk, "{held:?}");
     let all = Duration::from_nanos(trace.steps.last().unwrap().at_ns);
     assert!(all + Duration::from_secs(1) <= from.elapsed(), "the person's time does not count: {all:?}");
+}
+
+#[test]
+fn a_condition_holds_only_the_arrivals_for_which_it_is_true() {
+    let _one = alone();
+    let parse = |text: &str| Gate::parse(text, &Names::default()).unwrap();
+    let gates = vec![parse("write_cf_found if commit_ts > ts1")];
+    let session = Session::start(SessionConfig { gates, ..any(Mode::ToGate) }).unwrap();
+    let read = |key: &'static [u8]| {
+        std::thread::spawn(move || {
+            let req = begin(RequestKind::KvGet, key, 1);
+            tracepoints::step_thread!(WRITE_CF_SEEK, req, ts = 100_u64);
+            for commit_ts in [90_u64, 100, 110, 120] {
+                tracepoints::step_thread!(WRITE_CF_FOUND, req, commit_ts = commit_ts);
+            }
+        })
+    };
+    let thread = read(b"k");
+    wait_held(&session, &["write_cf_found"]);
+    let commits = || {
+        let steps = session.events().try_iter().filter_map(|e| match e {
+            SessionEvent::Step(s) => s.stamp.field("commit_ts"),
+            _ => None,
+        });
+        steps.last()
+    };
+    assert_eq!(commits(), Some(110));
+    assert_eq!(session.held()[0].reason, "write_cf_found if commit_ts > ts1");
+    session.to_gate();
+    wait_held(&session, &["write_cf_found"]);
+    assert_eq!(commits(), Some(120));
+    assert_eq!(session.gates()[0].hits, 2);
+    assert!(session.switch_gate("write_cf_found if commit_ts > ts1", false));
+    assert!(!session.switch_gate("write_cf_found", false), "no such gate");
+    session.to_gate();
+    join(thread);
+    join(read(b"other"));
+    session.set_gate_once(parse("any if key == other and commit_ts == 120"));
+    let thread = read(b"other");
+    wait_held(&session, &["write_cf_found"]);
+    assert_eq!(session.gates().len(), 1, "a gate that holds once is removed");
+    session.to_gate();
+    join(thread);
+}
+
+#[test]
+fn a_change_of_a_value_holds_at_the_next_stage() {
+    let _one = alone();
+    let gates = vec![Gate::parse("change of commit if store == 2 and new > 7", &Names::default()).unwrap()];
+    let session = Session::start(SessionConfig { gates, ..any(Mode::ToGate) }).unwrap();
+    let thread = std::thread::spawn(|| {
+        let req = begin(RequestKind::RawPut, b"k", 1);
+        for (store, commit) in [(1, 8), (2, 6), (2, 7), (1, 9), (2, 8)] {
+            let raft = RaftProbe { store, region: 1, commit, ..RaftProbe::default() };
+            tracepoints::probe_region!(1, || Probe::Raft(raft));
+            tracepoints::step_thread!(MVCC_GET, req, commit = commit);
+        }
+    });
+    wait_held(&session, &["mvcc_get"]);
+    assert_eq!(
+        session.held()[0].reason,
+        "change of commit if store == 2 and new > 7: commit of store 2: 7 → 8"
+    );
+    session.run();
+    join(thread);
+}
+
+#[test]
+fn the_user_chooses_which_held_request_continues() {
+    let _one = alone();
+    let session = Session::start(any(Mode::Step)).unwrap();
+    let read = |key: &'static [u8]| {
+        std::thread::spawn(move || {
+            let req = begin(RequestKind::KvGet, key, 1);
+            tracepoints::step_thread!(MVCC_GET, req);
+        })
+    };
+    let first = read(b"a");
+    wait_held(&session, &["mvcc_get"]);
+    let second = read(b"b");
+    wait_held(&session, &["mvcc_get", "mvcc_get"]);
+    let ids: Vec<u64> = session.held().iter().map(|h| h.id).collect();
+    assert!(session.release(ids[1], Mode::Step));
+    join(second);
+    assert_eq!(session.held().iter().map(|h| h.id).collect::<Vec<_>>(), [ids[0]]);
+    assert!(!session.release(ids[1], Mode::Step), "it is not held any more");
+    assert!(EngineClock::is_frozen());
+    assert!(session.release(ids[0], Mode::Run));
+    join(first);
+    assert!(!EngineClock::is_frozen());
 }

@@ -262,7 +262,8 @@ impl Session {
         match command {
             Command::Continue(mode) => {
                 // The stream reports the release.
-                let reply = client.r#continue(ContinueRequest { mode: mode.into() }).await;
+                let reply =
+                    client.r#continue(ContinueRequest { mode: mode.into(), ..Default::default() }).await;
                 reply.map_err(|s| gone(&self.server, &s))?;
             }
             Command::Gate { stage, set } => {

@@ -159,7 +159,7 @@ impl StepSource for Embedded {
             shared.gates.insert(stage.to_owned());
         }
         if let Some(session) = &shared.session
-            && session.gates().contains(&known.id) != set
+            && session.gates().iter().any(|state| state.gate.stage() == Some(known.id)) != set
         {
             session.toggle_gate(known.id);
         }
@@ -303,7 +303,8 @@ impl Front for ScreenFront {
     }
 
     fn config(&mut self) -> SessionConfig {
-        let gates = lock(&self.shared).gates.iter().filter_map(|g| find_stage(g)).map(|s| s.id).collect();
+        let gates =
+            lock(&self.shared).gates.iter().filter_map(|g| find_stage(g)).map(|s| s.id.into()).collect();
         SessionConfig {
             mode: self.start.mode(),
             gates,

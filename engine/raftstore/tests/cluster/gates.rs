@@ -2,7 +2,7 @@
 use std::{thread, time::Duration};
 
 use tracepoints::{
-    Probe, RequestKind, Session, SessionConfig, SessionEvent, request,
+    Gate, Probe, RequestKind, Session, SessionConfig, SessionEvent, request,
     session::{Matcher, Mode},
     stage,
 };
@@ -31,7 +31,7 @@ fn a_write_held_at_every_stage_changes_no_leader() {
     ];
     let session = until("a session", || {
         let matcher = Matcher { kinds: vec![RequestKind::RawPut], ..Default::default() };
-        let gates = gates.into_iter().collect();
+        let gates = gates.into_iter().map(Gate::at).collect();
         Session::start(SessionConfig { matcher, mode: Mode::ToGate, gates, ..Default::default() }).ok()
     });
     let cmd = cluster.put_cmd(leader, REGION, b"k", b"v1");

@@ -20,7 +20,7 @@ fn a_peer_with_a_full_mailbox_refuses_commands() {
     cluster.must_put(b"k", b"v0");
     let session = until("a session", || {
         let matcher = Matcher { kinds: vec![RequestKind::RawPut], ..Default::default() };
-        let gates = [stage::RAFT_PROPOSE].into_iter().collect();
+        let gates = vec![stage::RAFT_PROPOSE.into()];
         Session::start(SessionConfig { matcher, mode: Mode::ToGate, gates, ..Default::default() }).ok()
     });
     let req = request::begin(RequestKind::RawPut, b"k", REGION);

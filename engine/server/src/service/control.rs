@@ -9,7 +9,7 @@ mod pump;
 mod record;
 mod updates;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use kvproto::tracecontrol::{
@@ -23,7 +23,8 @@ use raftstore::RaftRouter;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, codegen::BoxStream};
 use tracepoints::{
-    EngineClock, RequestKind, Session, SessionConfig, StageId, clock, find_stage,
+    EngineClock, Gate, RequestKind, Session, SessionConfig, clock,
+    gates::Names,
     session::{Matcher, Mode},
 };
 
@@ -84,7 +85,7 @@ fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
     let key = (!request.key.is_empty()).then(|| request.key.clone());
     let region = (request.region_id != 0).then_some(request.region_id);
     let any = key.is_none() && region.is_none() && kinds.is_empty();
-    let gates = stages(&request.gates)?;
+    let gates = gates(&request.gates)?;
     let mode = match (request.single_step, gates.is_empty()) {
         (true, _) => Mode::Step,
         (false, false) => Mode::ToGate,
@@ -96,14 +97,22 @@ fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
         gates,
         stacks: request.capture_stacks,
         max_requests: request.max_requests,
-        skip: 0,
     })
 }
 
-fn stages(names: &[String]) -> Result<HashSet<StageId>, Status> {
-    let unknown =
-        |name: &str| Status::invalid_argument(format!("expected a stage of the catalogue, found {name:?}"));
-    names.iter().map(|name| find_stage(name).map(|s| s.id).ok_or_else(|| unknown(name))).collect()
+fn session_mode(mode: ContinueMode) -> Mode {
+    match mode {
+        ContinueMode::Step => Mode::Step,
+        ContinueMode::Into => Mode::Into,
+        ContinueMode::Continue => Mode::ToGate,
+        ContinueMode::Run => Mode::Run,
+    }
+}
+
+/// Parses gates: this program has the stamps, so it knows their fields and lines.
+fn gates(texts: &[String]) -> Result<Vec<Gate>, Status> {
+    let parse = |text: &String| Gate::parse(text, &Names::default());
+    texts.iter().map(parse).collect::<Result<_, _>>().map_err(|e| Status::invalid_argument(e.to_string()))
 }
 
 #[tonic::async_trait]
@@ -131,23 +140,26 @@ impl TraceControl for ControlService {
 
     async fn set_gates(&self, request: Request<GatesRequest>) -> Result<Response<GatesReply>, Status> {
         let request = request.into_inner();
-        let (session, add, remove) = (live()?, stages(&request.add)?, stages(&request.remove)?);
-        let set = session.gates();
-        for stage in add.difference(&set).chain(remove.intersection(&set)) {
-            session.toggle_gate(*stage);
-        }
-        let mut gates: Vec<_> = session.gates().iter().map(|s| s.name().to_owned()).collect();
-        gates.sort();
+        let (session, add) = (live()?, gates(&request.add)?);
+        request.remove.iter().for_each(|text| _ = session.remove_gate(text));
+        add.into_iter().for_each(|gate| session.set_gate(gate));
+        let gates = session.gates().into_iter().map(|state| state.gate.text().to_owned()).collect();
         Ok(Response::new(GatesReply { gates }))
     }
 
     async fn r#continue(&self, request: Request<ContinueRequest>) -> Result<Response<ContinueReply>, Status> {
-        let session = live()?;
-        let released = match request.into_inner().mode() {
-            ContinueMode::Step => session.step(),
-            ContinueMode::Into => session.step_into(),
-            ContinueMode::Continue => session.to_gate(),
-            ContinueMode::Run => session.run(),
+        let (session, request) = (live()?, request.into_inner());
+        if !request.run_to.is_empty() {
+            gates(std::slice::from_ref(&request.run_to))?
+                .into_iter()
+                .for_each(|gate| session.set_gate_once(gate));
+        }
+        let released = match (request.hold_id, request.mode()) {
+            (0, ContinueMode::Step) => session.step(),
+            (0, ContinueMode::Into) => session.step_into(),
+            (0, ContinueMode::Continue) => session.to_gate(),
+            (0, ContinueMode::Run) => session.run(),
+            (id, mode) => session.release(id, session_mode(mode)),
         };
         Ok(Response::new(ContinueReply { released }))
     }
@@ -160,6 +172,9 @@ impl TraceControl for ControlService {
             hold_stage: held.map_or_else(String::new, |h| h.stage.name().to_owned()),
             dropped: tracepoints::ring::dropped(),
             store_id: self.store_id,
+            peers: self.freezer.addresses().await,
+            // The time at which the process began, and its number: two processes differ in one of them.
+            process: clock::unix_base_ns() ^ u64::from(std::process::id()),
         }))
     }
 

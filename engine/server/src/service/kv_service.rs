@@ -54,7 +54,14 @@ impl KvService {
         if ended.lock_ts != 0 {
             request::waits(req, Wait::Lock { lock_ts: ended.lock_ts });
         }
-        step_facts!(GRPC_REPLY, req, describe::answer(C::Reply::NAME, &reply), region = region);
+        let outcome = ended.outcome as u64;
+        step_facts!(
+            GRPC_REPLY,
+            req,
+            describe::answer(C::Reply::NAME, &reply),
+            region = region,
+            outcome = outcome
+        );
         (reply, guard)
     }
 

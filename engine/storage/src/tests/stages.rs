@@ -19,7 +19,7 @@ static SESSION: Mutex<()> = Mutex::new(());
 
 fn session(key: &[u8], mode: Mode, gates: &[&str]) -> Session {
     let matcher = Matcher { key: Some(key.to_vec()), ..Default::default() };
-    let gates = gates.iter().map(|name| find_stage(name).unwrap().id).collect();
+    let gates = gates.iter().map(|name| find_stage(name).unwrap().id.into()).collect();
     Session::start(SessionConfig { matcher, mode, gates, ..Default::default() }).unwrap()
 }
 

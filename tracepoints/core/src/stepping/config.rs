@@ -1,11 +1,10 @@
 //! A session's configuration and its events.
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     catalogue::StageId,
     ending::Outcome,
+    gates::Gate,
     kind::RequestKind,
     probe::Probe,
     req::{Req, RequestInfo},
@@ -50,7 +49,7 @@ pub enum Mode {
     Step,
     /// At every stage that can hold, also inside of another one.
     Into,
-    /// At the stages with a gate.
+    /// At the gates.
     ToGate,
 }
 
@@ -61,10 +60,8 @@ pub struct SessionConfig {
     pub matcher: Matcher,
     /// When to hold them at first.
     pub mode: Mode,
-    /// The stages with a gate at first.
-    pub gates: HashSet<StageId>,
-    /// Number of arrivals at a gate that pass in [`Mode::ToGate`] before the first one is held.
-    pub skip: usize,
+    /// The gates at first.
+    pub gates: Vec<Gate>,
     /// Capture the call stack at each stamp.
     pub stacks: bool,
     /// Maximum number of requests that the matcher adopts (0: no bound).
@@ -110,6 +107,19 @@ pub struct HoldInfo {
     pub store: u64,
     /// Id of the thread that reached the gate.
     pub thread: u16,
+    /// The gate that holds it, and the change that a gate waited for; empty if every stage holds.
+    pub reason: String,
+}
+
+/// A gate of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateState {
+    /// The gate.
+    pub gate: Gate,
+    /// Whether it holds requests.
+    pub on: bool,
+    /// Number of arrivals so far for which its condition was true.
+    pub hits: u32,
 }
 
 /// What a session reports to its stepper.

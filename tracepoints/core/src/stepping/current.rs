@@ -1,13 +1,21 @@
 //! The session of this process, and what threads with a stepped request report to it.
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::RwLock;
 
 use super::{inner::Inner, regions::watch_region};
-use crate::{ending::Outcome, kind::RequestKind, probe::Probe, req::Req, stamp::Stamp};
+use crate::{catalogue::StageId, ending::Outcome, kind::RequestKind, probe::Probe, req::Req, stamp::Stamp};
+
+thread_local! {
+    /// The last stamp of a stepped request on this thread: a gate reads its fields.
+    static LAST: Cell<Stamp> = const { Cell::new(Stamp::EMPTY) };
+}
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 static CURRENT: RwLock<Option<Arc<Inner>>> = RwLock::new(None);
@@ -50,9 +58,17 @@ pub(crate) fn end(inner: &Inner) {
 #[cold]
 #[inline(never)]
 pub(crate) fn observe(stamp: Stamp) {
+    LAST.set(stamp);
     if let Some(inner) = current_inner() {
         inner.observe(stamp);
     }
+}
+
+/// Returns this thread's last stamp if it is the one of this stage and request; otherwise a stamp without fields.
+pub(super) fn last_stamp(stage: StageId, req: Req) -> Stamp {
+    let last = LAST.get();
+    let same = last.req == req && last.site.is_some_and(|site| site.stage == stage);
+    if same { last } else { Stamp { req, ..Stamp::EMPTY } }
 }
 
 /// Publishes a probe; use [`probe!`](crate::probe) or [`probe_region!`](crate::probe_region).

@@ -2,7 +2,7 @@
 //!
 //! Lock order: `CURRENT`, then `state`, then the clock's. Wakers and callbacks run outside of all of them.
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::atomic::{AtomicU64, Ordering},
     task::Waker,
 };
@@ -12,7 +12,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     clock::TraceClock,
-    config::{HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionEvent, StepEvent},
+    config::{GateState, HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionEvent, StepEvent},
+    gate_list::GateList,
     links::Links,
     regions::watch_region,
 };
@@ -20,6 +21,7 @@ use crate::{
     catalogue::{Hold, StageId},
     clock::{EngineClock, FreezeGuard},
     ending::Outcome,
+    gates::Gate,
     kind::RequestKind,
     probe::Probe,
     req::{Req, RequestInfo},
@@ -42,9 +44,7 @@ pub(crate) struct Held {
 #[derive(Default)]
 struct State {
     mode: Mode,
-    gates: HashSet<StageId>,
-    /// Number of arrivals at a gate that still pass.
-    skip: usize,
+    gates: GateList,
     held: VecDeque<Held>,
     clock: TraceClock,
     next_hold: u64,
@@ -53,9 +53,15 @@ struct State {
     /// Number of requests adopted by the matcher so far.
     adopted: u32,
     /// Ids of this session's requests: a request of an earlier session may still be in flight.
-    known: HashSet<u64>,
+    known: HashMap<u64, Known>,
     links: Links,
     closed: bool,
+}
+
+/// A request of the session, as conditions see it.
+struct Known {
+    kind: RequestKind,
+    key: Vec<u8>,
 }
 
 impl State {
@@ -78,8 +84,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn new(config: SessionConfig, events: Sender<SessionEvent>) -> Self {
-        let (mode, gates, skip) = (config.mode, config.gates, config.skip);
-        let state = State { mode, gates, skip, ..State::default() };
+        let state = State { mode: config.mode, gates: GateList::new(config.gates), ..State::default() };
         Self {
             matcher: config.matcher,
             stacks: config.stacks,
@@ -105,27 +110,25 @@ impl Inner {
         self.missed.load(Ordering::Relaxed)
     }
 
-    /// Reads the clock and sends under one lock, so that events are in the order of their engine time.
-    fn send_now(&self, event: impl FnOnce(u64) -> SessionEvent) {
-        let _order = self.state.lock();
-        self.send(event(EngineClock::now().0));
-    }
-
     /// Publishes a probe of one of this session's requests, or one without a request.
     pub(super) fn publish(&self, req: Req, make: impl FnOnce() -> Probe) {
-        if !req.is_none() && !self.state.lock().known.contains(&req.id()) {
+        if !req.is_none() && !self.state.lock().known.contains_key(&req.id()) {
             return;
         }
         // Made outside of the lock, since it may read a lot.
         let (probe, thread) = (make(), thread::id());
-        self.send_now(|engine_ns| SessionEvent::Probe(ProbeEvent { req, thread, engine_ns, probe }));
+        let mut state = self.state.lock();
+        state.gates.note_probe(&probe);
+        let engine_ns = EngineClock::now().0;
+        self.send(SessionEvent::Probe(ProbeEvent { req, thread, engine_ns, probe }));
     }
 
     pub(super) fn observe(&self, stamp: Stamp) {
         let mut state = self.state.lock();
-        if state.known.contains(&stamp.req.id()) {
+        if state.known.contains_key(&stamp.req.id()) {
             let (engine_ns, at_ns) = (EngineClock::now().0, state.now());
             state.links.note(&stamp);
+            state.gates.note_stamp(&stamp);
             let stack = if self.stacks { stack::capture() } else { Vec::new() };
             self.send(SessionEvent::Step(StepEvent { stamp, engine_ns, at_ns, stack }));
         }
@@ -139,7 +142,7 @@ impl Inner {
         if state.closed || !(state.op.is_some() || by_matcher) {
             return false;
         }
-        state.known.insert(req.id());
+        state.known.insert(req.id(), Known { kind, key: key.to_vec() });
         state.adopted += u32::from(state.op.is_none());
         if region != 0 {
             watch_region(region);
@@ -158,7 +161,7 @@ impl Inner {
 
     pub(super) fn finished(&self, req: Req, outcome: Outcome) {
         let mut state = self.state.lock();
-        if state.known.contains(&req.id()) {
+        if state.known.contains_key(&req.id()) {
             self.send(SessionEvent::Finished { req, at_ns: state.now(), outcome });
         }
     }
@@ -166,7 +169,7 @@ impl Inner {
     pub(crate) fn begin_op(&self, op: Req, key: &[u8]) {
         let mut state = self.state.lock();
         state.op = Some(op);
-        state.known.insert(op.id());
+        state.known.insert(op.id(), Known { kind: RequestKind::Client, key: key.to_vec() });
         self.send(SessionEvent::Request(RequestInfo {
             id: op.id(),
             parent: 0,
@@ -190,30 +193,32 @@ impl Inner {
         self.send(SessionEvent::Finished { req: op, at_ns, outcome });
     }
 
-    /// Handles the arrival of a request at `stage`: if the mode says so, holds it, freezes engine time and
-    /// returns the id of the hold.
-    pub(super) fn arrive(&self, stage: StageId, req: Req) -> Option<u64> {
+    /// Handles the arrival of a request at `stage` with its stamp: if the mode or a gate says so, holds it,
+    /// freezes engine time and returns the id of the hold.
+    pub(super) fn arrive(&self, stage: StageId, req: Req, stamp: &Stamp) -> Option<u64> {
         if stage.stage().hold == Hold::None {
             return None;
         }
         let (store, thread) = (u64::from(thread::store()), thread::id());
         let mut state = self.state.lock();
-        let wanted = match state.mode {
-            Mode::Run => false,
+        let State { mode, gates, known, closed, .. } = &mut *state;
+        let request = known.get(&req.id()).filter(|_| !*closed)?;
+        // Counted in every mode: the number of an arrival does not depend on how the user got there.
+        let gate = gates.arrive(stage, stamp, (request.kind, &request.key));
+        let every = match mode {
+            Mode::Run => return None,
             Mode::Step => !stage.stage().inside,
             Mode::Into => true,
-            Mode::ToGate => state.gates.contains(&stage),
+            Mode::ToGate => false,
         };
-        if state.closed || !wanted || !state.known.contains(&req.id()) {
-            return None;
-        }
-        if state.mode == Mode::ToGate && state.skip > 0 {
-            state.skip -= 1;
-            return None;
-        }
+        let reason = match gate {
+            Some(index) => gates.reason(index),
+            None if every => String::new(),
+            None => return None,
+        };
         state.next_hold += 1;
         let id = state.next_hold;
-        let info = HoldInfo { id, req, stage, store, thread };
+        let info = HoldInfo { id, req, stage, store, thread, reason };
         let since = state.now();
         state.freeze.get_or_insert_with(EngineClock::freeze);
         state.held.push_back(Held { info: info.clone(), since, waker: None, callbacks: Vec::new() });
@@ -226,6 +231,19 @@ impl Inner {
             let mut state = self.state.lock();
             state.mode = mode;
             self.release(&mut state, count)
+        };
+        self.wake(held)
+    }
+
+    /// Releases the hold of this id, and only that one; returns false if there is none.
+    pub(crate) fn resume_one(&self, id: u64, mode: Mode) -> bool {
+        let held = {
+            let mut state = self.state.lock();
+            state.mode = mode;
+            let at = state.held.iter().position(|h| h.info.id == id);
+            let out: Vec<Held> = at.and_then(|at| state.held.remove(at)).into_iter().collect();
+            self.publish_releases(&mut state, &out);
+            out
         };
         self.wake(held)
     }
@@ -291,17 +309,29 @@ impl Inner {
         self.state.lock().mode = mode;
     }
 
-    pub(crate) fn toggle_gate(&self, stage: StageId) -> bool {
+    pub(crate) fn toggle_gate(&self, gate: Gate) -> bool {
         let mut state = self.state.lock();
-        let removed = state.gates.remove(&stage);
+        let removed = state.gates.remove(gate.text());
         if !removed {
-            state.gates.insert(stage);
+            state.gates.set(gate, false);
         }
         !removed
     }
 
-    pub(crate) fn gates(&self) -> HashSet<StageId> {
-        self.state.lock().gates.clone()
+    pub(crate) fn set_gate(&self, gate: Gate, once: bool) {
+        self.state.lock().gates.set(gate, once);
+    }
+
+    pub(crate) fn remove_gate(&self, text: &str) -> bool {
+        self.state.lock().gates.remove(text)
+    }
+
+    pub(crate) fn switch_gate(&self, text: &str, on: bool) -> bool {
+        self.state.lock().gates.switch(text, on)
+    }
+
+    pub(crate) fn gates(&self) -> Vec<GateState> {
+        self.state.lock().gates.states()
     }
 
     pub(crate) fn held(&self) -> Vec<HoldInfo> {

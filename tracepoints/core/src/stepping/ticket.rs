@@ -1,13 +1,16 @@
 //! A hold in force, owned by the waiting task, thread or FSM.
 use std::{sync::Arc, task::Waker};
 
-use super::{current::current_inner, inner::Inner};
+use super::{
+    current::{current_inner, last_stamp},
+    inner::Inner,
+};
 use crate::{catalogue::StageId, req::Req};
 
 /// Handles the arrival of a request at `stage`; returns a ticket if the session holds it there.
 pub(crate) fn arrive(stage: StageId, req: Req) -> Option<Ticket> {
     let inner = current_inner()?;
-    let id = inner.arrive(stage, req)?;
+    let id = inner.arrive(stage, req, &last_stamp(stage, req))?;
     Some(Ticket { inner, id })
 }
 

@@ -270,7 +270,14 @@ fn a_held_step_takes_only_its_own_time() {
     let req = f.request(RequestKind::RawPut, op);
     f.step(0, stage::CLIENT_SEND, op, 0);
     let propose = f.step(10, stage::RAFT_PROPOSE, req, 1);
-    let hold = crate::session::HoldInfo { id: 9, req, stage: stage::RAFT_PROPOSE, store: 1, thread: 0 };
+    let hold = crate::session::HoldInfo {
+        id: 9,
+        req,
+        stage: stage::RAFT_PROPOSE,
+        store: 1,
+        thread: 0,
+        reason: String::new(),
+    };
     f.trace.apply(&SessionEvent::Held(hold), None);
     // Another lane works during the hold.
     f.step(25, stage::RAFT_WRITE_BEGIN, req, 2);

@@ -88,6 +88,7 @@ struct State {
 
 /// Keeps the other processes' clocks as this one's: stopped while a request is held here.
 pub struct PeerFreezer {
+    peers: Arc<dyn Peers>,
     orders: UnboundedSender<bool>,
     state: Mutex<State>,
 }
@@ -96,14 +97,23 @@ impl PeerFreezer {
     /// Requests run on `runtime`, one order after the other; `owner` names this process to the others.
     pub fn new(peers: Arc<dyn Peers>, runtime: &Handle, owner: String) -> Self {
         let (orders, mut received) = unbounded_channel();
-        let mut broadcaster =
-            FreezeBroadcaster { peers, owner, ours: HashSet::new(), complained: HashSet::new() };
+        let mut broadcaster = FreezeBroadcaster {
+            peers: peers.clone(),
+            owner,
+            ours: HashSet::new(),
+            complained: HashSet::new(),
+        };
         runtime.spawn(async move {
             while let Some(frozen) = received.recv().await {
                 broadcaster.broadcast(frozen).await;
             }
         });
-        Self { orders, state: Mutex::new(State { frozen: false, last: None }) }
+        Self { peers, orders, state: Mutex::new(State { frozen: false, last: None }) }
+    }
+
+    /// Returns the gRPC addresses of the other stores and of PD; none if PD does not answer in time.
+    pub async fn addresses(&self) -> Vec<String> {
+        tokio::time::timeout(TIMEOUT, self.peers.addresses()).await.unwrap_or_default()
     }
 
     /// Sends a change of `frozen` and renews a freeze. Must be called often.

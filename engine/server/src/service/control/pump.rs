@@ -85,13 +85,16 @@ impl Pump {
                 self.send_changes();
                 let stage = hold.stage.name();
                 let json = self.traces.step_at(hold.req.id(), stage).map(to_json).unwrap_or_default();
-                self.send(StepEvent { json, held: true, hold_stage: stage.into(), end: false });
+                let (hold_id, hold_reason) = (hold.id, hold.reason.clone());
+                let hold_stage = stage.into();
+                self.send(StepEvent { json, held: true, hold_stage, hold_id, hold_reason, end: false });
                 self.holds.push(hold);
             }
             SessionEvent::Released { id, .. } => {
                 if let Some(at) = self.holds.iter().position(|h| h.id == id) {
                     let hold = self.holds.remove(at);
-                    self.send(StepEvent { hold_stage: hold.stage.name().into(), ..StepEvent::default() });
+                    let (hold_stage, hold_id) = (hold.stage.name().into(), id);
+                    self.send(StepEvent { hold_stage, hold_id, ..StepEvent::default() });
                 }
             }
             _ => {}

@@ -1,0 +1,112 @@
+//! The gates of a session: which of them hold an arrival.
+use super::config::GateState;
+use crate::{
+    catalogue::StageId,
+    gates::{Change, Gate, Live, Place, Timestamps, Watcher},
+    kind::RequestKind,
+    probe::Probe,
+    stamp::Stamp,
+};
+
+/// A gate with its arrivals so far.
+struct Entry {
+    state: GateState,
+    /// Removed when it holds a request for the first time.
+    once: bool,
+    /// The change that it waited for; it holds the next arrival.
+    change: Option<Change>,
+}
+
+#[derive(Default)]
+pub(super) struct GateList {
+    entries: Vec<Entry>,
+    timestamps: Timestamps,
+    watcher: Watcher,
+}
+
+impl GateList {
+    pub(super) fn new(gates: Vec<Gate>) -> Self {
+        let mut list = Self::default();
+        gates.into_iter().for_each(|gate| list.set(gate, false));
+        list
+    }
+
+    /// Adds a gate, or switches it on again and counts its arrivals from 0.
+    pub(super) fn set(&mut self, gate: Gate, once: bool) {
+        self.remove(gate.text());
+        let state = GateState { gate, on: true, hits: 0 };
+        self.entries.push(Entry { state, once, change: None });
+    }
+
+    /// Removes a gate by its text; returns whether it was there.
+    pub(super) fn remove(&mut self, text: &str) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|e| e.state.gate.text() != text);
+        self.entries.len() < before
+    }
+
+    /// Switches a gate on or off; returns false if there is none of this text.
+    pub(super) fn switch(&mut self, text: &str, on: bool) -> bool {
+        let found = self.entries.iter_mut().find(|e| e.state.gate.text() == text);
+        found.map(|e| (e.state.on, e.change) = (on, None)).is_some()
+    }
+
+    pub(super) fn states(&self) -> Vec<GateState> {
+        self.entries.iter().map(|e| e.state.clone()).collect()
+    }
+
+    /// Names the timestamps of a stamp.
+    pub(super) fn note_stamp(&mut self, stamp: &Stamp) {
+        self.timestamps.note(stamp);
+    }
+
+    /// Takes a published state; a gate on its change holds the next arrival.
+    pub(super) fn note_probe(&mut self, probe: &Probe) {
+        let entries = &mut self.entries;
+        self.watcher.note(probe, |change| {
+            for Entry { state, change: due, .. } in entries.iter_mut() {
+                let Place::Change(watched) = state.gate.place else { continue };
+                let counts = state.on
+                    && watched == change.watched
+                    && state.gate.condition.as_ref().is_none_or(|condition| condition.holds(&change));
+                state.hits += u32::from(counts);
+                if counts && state.hits >= state.gate.hit {
+                    *due = Some(change);
+                }
+            }
+        });
+    }
+
+    /// Counts an arrival at all gates; returns the index of the gate that holds it.
+    pub(super) fn arrive(
+        &mut self,
+        stage: StageId,
+        stamp: &Stamp,
+        (kind, key): (RequestKind, &[u8]),
+    ) -> Option<usize> {
+        let live = Live { stamp, kind, key, timestamps: &self.timestamps };
+        let (file, line) = stamp.site.map_or(("", 0), |site| (site.file, site.line));
+        let mut found = None;
+        for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.state.on) {
+            let counts = entry.state.gate.accepts(stage, file, line, &live);
+            entry.state.hits += u32::from(counts);
+            let holds = counts && entry.state.hits >= entry.state.gate.hit || entry.change.is_some();
+            found = found.or_else(|| holds.then_some(i));
+        }
+        found
+    }
+
+    /// Returns the reason of a hold by this gate, which it ends if the gate holds only once.
+    pub(super) fn reason(&mut self, index: usize) -> String {
+        let Some(entry) = self.entries.get_mut(index) else { return String::new() };
+        let text = entry.state.gate.text();
+        let reason = match entry.change.take() {
+            Some(change) => format!("{text}: {change}"),
+            None => text.to_owned(),
+        };
+        if entry.once {
+            self.entries.remove(index);
+        }
+        reason
+    }
+}
