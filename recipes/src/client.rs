@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use api_version::KvFormat;
 use tikv_client::{
     CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, Transaction, TransactionClient,
-    TransactionOptions,
+    TransactionOptions, transaction::HeartbeatOption,
 };
 use tokio::sync::Mutex;
 use tracepoints::{Req, field::client_operation, printable::escape_readable};
@@ -73,10 +73,26 @@ impl Clients {
         names: &BTreeMap<String, u64>,
         follower: Option<Replica>,
     ) -> Result<String> {
+        let Op::TwoClients(first, second) = op else { return self.single(op, names, follower).await };
+        // Both run in the operation's task, so that the lines of both logs are read.
+        let (first, second) =
+            futures::future::join(self.single(first, names, None), self.single(second, names, None)).await;
+        let text = |result: Result<String>| result.unwrap_or_else(|e| format!("error: {e:#}"));
+        Ok(format!("{} | {}", text(first), text(second)))
+    }
+
+    async fn single(
+        &self,
+        op: &Op,
+        names: &BTreeMap<String, u64>,
+        follower: Option<Replica>,
+    ) -> Result<String> {
         match op {
             Op::Get { key, at } => self.get(key, at.as_deref(), names).await.map(show),
             Op::Put { key, value, commit } => self.write(key, Some(value), *commit).await,
             Op::Delete { key } => self.write(key, None, Commit::TwoPhase).await,
+            Op::Txn { changes, pessimistic, end } => self.transaction(changes, *pessimistic, *end).await,
+            Op::TwoClients(..) => bail!("expected one operation, found two clients"),
             Op::RawGet { key } => Ok(show(self.raw.get(key.clone()).await?)),
             Op::RawPut { key, value, ttl } => {
                 self.raw.put_with_ttl(key.clone(), value.clone(), *ttl).await?;
@@ -150,8 +166,8 @@ impl Clients {
     /// Begins a transaction that stays in the client until it is committed or rolled back.
     pub async fn begin(&self, name: &str, kind: Begin) -> Result<()> {
         let options = match kind {
-            Begin::Optimistic(commit) => options(commit),
-            Begin::Pessimistic => TransactionOptions::new_pessimistic(),
+            Begin::Optimistic(commit) => committing(TransactionOptions::new_optimistic(), commit),
+            Begin::Pessimistic => committing(TransactionOptions::new_pessimistic(), Commit::TwoPhase),
         };
         // A scenario may end with an open transaction.
         let txn = self.txn.begin_with_options(options.drop_check(CheckLevel::None)).await?;
@@ -163,12 +179,7 @@ impl Clients {
     pub async fn change(&self, name: &str, change: &Change) -> Result<String> {
         let txn = self.find(name).await?;
         let mut txn = txn.lock().await;
-        match change {
-            Change::Get { key } => return Ok(show(txn.get(key.clone()).await?)),
-            Change::Put { key, value } => txn.put(key.clone(), value.clone()).await?,
-            Change::Delete { key } => txn.delete(key.clone()).await?,
-        }
-        Ok("ok".into())
+        Ok(apply(&mut txn, change).await?.unwrap_or_else(|| "ok".into()))
     }
 
     async fn find(&self, name: &str) -> Result<Arc<Mutex<Transaction>>> {
@@ -203,33 +214,87 @@ impl Clients {
     }
 
     async fn write(&self, key: &[u8], value: Option<&Vec<u8>>, commit: Commit) -> Result<String> {
-        let mut txn = self.txn.begin_with_options(options(commit)).await?;
+        let options = committing(TransactionOptions::new_optimistic(), commit);
+        let mut txn = self.txn.begin_with_options(options).await?;
         match value {
             Some(value) => txn.put(key.to_vec(), value.clone()).await?,
             None => txn.delete(key.to_vec()).await?,
         }
-        match txn.commit().await {
-            Ok(_) => Ok("ok".into()),
-            Err(e) => {
-                // If the rollback fails, the next reader resolves the locks.
-                let _ = txn.rollback().await;
-                Err(e.into())
+        finish(txn).await
+    }
+
+    /// Runs the operations of a transaction; returns the values that it read, and its end.
+    async fn transaction(
+        &self,
+        changes: &[Change],
+        pessimistic: bool,
+        end: Option<Commit>,
+    ) -> Result<String> {
+        let options = match pessimistic {
+            true => TransactionOptions::new_pessimistic(),
+            false => TransactionOptions::new_optimistic(),
+        };
+        let options = committing(options, end.unwrap_or_default()).drop_check(CheckLevel::None);
+        let mut txn = self.txn.begin_with_options(options).await?;
+        let mut out = String::new();
+        for change in changes {
+            match apply(&mut txn, change).await {
+                Ok(Some(value)) => out.push_str(&format!("{}={value} ", escape_readable(change.key()))),
+                Ok(None) => {}
+                Err(e) => {
+                    // If the rollback fails, the next reader resolves the locks.
+                    let _ = txn.rollback().await;
+                    return Err(e);
+                }
             }
+        }
+        let end = match end {
+            Some(_) => finish(txn).await?,
+            None => {
+                txn.rollback().await?;
+                "rolled back".to_owned()
+            }
+        };
+        Ok(format!("{out}{end}"))
+    }
+}
+
+/// Options of a transaction that commits so.
+///
+/// Without heartbeats: the client measures their 10 s in real time, while the operations of a recipe run on
+/// engine time, which stops while one of them is held. No recipe runs for 10 s of engine time.
+fn committing(options: TransactionOptions, commit: Commit) -> TransactionOptions {
+    let options = options.heartbeat_option(HeartbeatOption::NoHeartbeat);
+    match commit {
+        Commit::TwoPhase => options,
+        Commit::Async => options.use_async_commit(),
+        Commit::OnePc => options.try_one_pc(),
+    }
+}
+
+/// Reads or writes in a transaction; returns the value that it read.
+async fn apply(txn: &mut Transaction, change: &Change) -> Result<Option<String>> {
+    match change {
+        Change::Get { key } => return Ok(Some(show(txn.get(key.clone()).await?))),
+        Change::Put { key, value } => txn.put(key.clone(), value.clone()).await?,
+        Change::Delete { key } => txn.delete(key.clone()).await?,
+    }
+    Ok(None)
+}
+
+async fn finish(mut txn: Transaction) -> Result<String> {
+    match txn.commit().await {
+        Ok(_) => Ok("ok".into()),
+        Err(e) => {
+            // If the rollback fails, the next reader resolves the locks.
+            let _ = txn.rollback().await;
+            Err(e.into())
         }
     }
 }
 
 fn ended(txn: &str) -> String {
     format!("the transaction {txn} has ended; write `begin {txn}` again before this directive")
-}
-
-fn options(commit: Commit) -> TransactionOptions {
-    let options = TransactionOptions::new_optimistic();
-    match commit {
-        Commit::TwoPhase => options,
-        Commit::Async => options.use_async_commit(),
-        Commit::OnePc => options.try_one_pc(),
-    }
 }
 
 /// Formats `key=value` pairs in their order.

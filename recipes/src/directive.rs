@@ -1,222 +1,20 @@
 //! Directives of a scenario, and the client operations that can be stepped.
-use std::{collections::BTreeSet, fmt};
+mod op;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use api_version::KvFormat;
-use keys::escape;
-use tracepoints::{Hold, Stage, find_stage};
+use tracepoints::{Gate, gates::Names};
 
-use crate::scenario::{Block, Scenario, ScenarioError};
+pub use op::{Begin, Change, Commit, Op};
+pub use words::parse_operation;
+use words::{
+    OPS, OTHERS, is_operation, number, on_off, option, parse_change, parse_commit, parse_op, parse_value,
+    split_gate, wrong,
+};
 
-/// A client operation, run by the real TiKV client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "a variant's comment names its fields")]
-pub enum Op {
-    /// A snapshot point get at the current timestamp, or at one named by `ts`.
-    Get { key: Vec<u8>, at: Option<String> },
-    /// An optimistic transaction of one put.
-    Put { key: Vec<u8>, value: Vec<u8>, commit: Commit },
-    /// An optimistic transaction of one delete.
-    Delete { key: Vec<u8> },
-    /// A raw get.
-    RawGet { key: Vec<u8> },
-    /// A raw put; `ttl` in seconds, 0 for none.
-    RawPut { key: Vec<u8>, value: Vec<u8>, ttl: u64 },
-    /// A raw put of several keys in one request for each region.
-    RawBatchPut { pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    /// The remaining time to live of a raw key.
-    RawTtl { key: Vec<u8> },
-    /// A raw scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
-    RawScan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
-    /// A raw delete.
-    RawDelete { key: Vec<u8> },
-    /// A raw compare-and-swap: writes `value` if the key has the value `previous`, or has no value for None.
-    RawCas { key: Vec<u8>, previous: Option<Vec<u8>>, value: Vec<u8> },
-    /// A raw scan of several ranges, up to `limit` pairs from each.
-    RawBatchScan { ranges: Vec<(Vec<u8>, Vec<u8>)>, limit: u32 },
-    /// Locks a key for the pessimistic transaction `txn`. `wait_ms`: as `wait_timeout` of the request; `fair`:
-    /// fair locking.
-    PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool },
-    /// A snapshot get of several keys.
-    BatchGet { keys: Vec<Vec<u8>> },
-    /// A get that a follower answers: a request of the runner itself, since the client has no such option.
-    FollowerGet { key: Vec<u8> },
-    /// Commits the transaction that `begin` began.
-    Commit { txn: String },
-    /// Rolls back the transaction that `begin` began.
-    Rollback { txn: String },
-    /// Extends the time to live of the transaction's primary lock.
-    HeartBeat { txn: String },
-    /// Flushes changes of the pipelined transaction `txn`: values, or None for deleted keys. `generation`: the number
-    /// of an earlier flush, which is sent again; None for the next one.
-    Flush { txn: String, generation: Option<u64>, changes: Vec<(Vec<u8>, Option<Vec<u8>>)> },
-    /// Reads what the pipelined transaction has flushed of these keys.
-    BufferGet { txn: String, keys: Vec<Vec<u8>> },
-    /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
-    Scan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
-}
-
-/// The previous value of a compare-and-swap whose key must be absent. A read prints it for an absent key.
-const ABSENT: &str = "(none)";
-
-/// The commit protocol of a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Commit {
-    /// Two phases: prewrite, then commit.
-    #[default]
-    TwoPhase,
-    /// Async commit: the prewrite decides; the client commits in the background.
-    Async,
-    /// One phase: the prewrite writes the commit record.
-    OnePc,
-}
-
-/// The kind of a transaction that `begin` begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// Locks keys when it commits.
-    Optimistic(Commit),
-    /// Locks keys when it writes.
-    Pessimistic,
-}
-
-/// An operation within a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "a variant has the name of its operation")]
-pub enum Change {
-    Get { key: Vec<u8> },
-    Put { key: Vec<u8>, value: Vec<u8> },
-    Delete { key: Vec<u8> },
-}
-
-impl Op {
-    /// Name of the operation: the directive's, with underscores for hyphens.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Op::Get { .. } => "get",
-            Op::Put { .. } => "put",
-            Op::Delete { .. } => "delete",
-            Op::RawGet { .. } => "raw_get",
-            Op::RawPut { .. } => "raw_put",
-            Op::RawBatchPut { .. } => "raw_batch_put",
-            Op::RawTtl { .. } => "raw_ttl",
-            Op::RawScan { reverse: false, .. } => "raw_scan",
-            Op::RawScan { reverse: true, .. } => "raw_scan_reverse",
-            Op::RawDelete { .. } => "raw_delete",
-            Op::RawCas { .. } => "raw_cas",
-            Op::RawBatchScan { .. } => "raw_batch_scan",
-            Op::PessimisticLock { .. } => "pessimistic_lock",
-            Op::BatchGet { .. } => "batch_get",
-            Op::FollowerGet { .. } => "follower_get",
-            Op::Commit { .. } => "commit",
-            Op::Rollback { .. } => "rollback",
-            Op::HeartBeat { .. } => "heart_beat",
-            Op::Flush { .. } => "flush",
-            Op::BufferGet { .. } => "buffer_get",
-            Op::Scan { reverse: false, .. } => "scan",
-            Op::Scan { reverse: true, .. } => "scan_reverse",
-        }
-    }
-
-    /// The first key of the operation.
-    pub fn key(&self) -> &[u8] {
-        match self {
-            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.first().map_or(&[], Vec::as_slice),
-            Op::Flush { changes, .. } => changes.first().map_or(&[], |(key, _)| key.as_slice()),
-            Op::RawBatchScan { ranges, .. } => ranges.first().map_or(&[], |(from, _)| from.as_slice()),
-            Op::RawBatchPut { pairs } => pairs.first().map_or(&[], |(key, _)| key.as_slice()),
-            Op::Scan { from, .. } | Op::RawScan { from, .. } => from,
-            // The keys of a transaction are in the client.
-            Op::Commit { .. } | Op::Rollback { .. } | Op::HeartBeat { .. } => &[],
-            Op::RawTtl { key }
-            | Op::RawDelete { key }
-            | Op::PessimisticLock { key, .. }
-            | Op::Get { key, .. }
-            | Op::Put { key, .. }
-            | Op::Delete { key }
-            | Op::RawGet { key }
-            | Op::FollowerGet { key }
-            | Op::RawPut { key, .. }
-            | Op::RawCas { key, .. } => key,
-        }
-    }
-}
-
-/// Formats the operation as a scenario does; a value over 64 bytes by its length.
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |v: &[u8]| if v.len() > 64 { format!("bytes={}", v.len()) } else { escape(v) };
-        match self {
-            Op::Get { key, at: None } => write!(f, "get {}", escape(key)),
-            Op::Get { key, at: Some(at) } => write!(f, "get {} at={at}", escape(key)),
-            Op::Put { key, value: v, commit } => {
-                let how = match commit {
-                    Commit::TwoPhase => "",
-                    Commit::Async => " async-commit",
-                    Commit::OnePc => " one-pc",
-                };
-                write!(f, "put {} {}{how}", escape(key), value(v))
-            }
-            Op::Delete { key } => write!(f, "delete {}", escape(key)),
-            Op::PessimisticLock { txn, key, wait_ms, fair } => {
-                let wait = match wait_ms {
-                    0 => String::new(),
-                    ms if *ms < 0 => " no-wait".into(),
-                    ms => format!(" wait={ms}"),
-                };
-                write!(f, "pessimistic-lock {txn} {}{wait}{}", escape(key), if *fair { " fair" } else { "" })
-            }
-            Op::FollowerGet { key } => write!(f, "follower-get {}", escape(key)),
-            Op::Commit { txn } => write!(f, "commit {txn}"),
-            Op::Rollback { txn } => write!(f, "rollback {txn}"),
-            Op::HeartBeat { txn } => write!(f, "heart-beat {txn}"),
-            Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
-            Op::RawPut { key, value: v, ttl: 0 } => write!(f, "raw-put {} {}", escape(key), value(v)),
-            Op::RawPut { key, value: v, ttl } => {
-                write!(f, "raw-put {} {} ttl={ttl}", escape(key), value(v))
-            }
-            Op::RawBatchPut { pairs } => {
-                write!(f, "raw-batch-put")?;
-                pairs.iter().try_for_each(|(key, v)| write!(f, " {} {}", escape(key), value(v)))
-            }
-            Op::RawTtl { key } => write!(f, "raw-ttl {}", escape(key)),
-            Op::RawScan { from, to, limit, reverse } => {
-                let name = if *reverse { "raw-scan-reverse" } else { "raw-scan" };
-                write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
-            }
-            Op::RawDelete { key } => write!(f, "raw-delete {}", escape(key)),
-            Op::RawCas { key, previous, value: v } => {
-                let previous = previous.as_deref().map_or_else(|| ABSENT.to_owned(), value);
-                write!(f, "raw-cas {} {previous} {}", escape(key), value(v))
-            }
-            Op::RawBatchScan { ranges, limit } => {
-                write!(f, "raw-batch-scan")?;
-                for (from, to) in ranges {
-                    write!(f, " {} {}", escape(from), escape(to))?;
-                }
-                write!(f, " limit={limit}")
-            }
-            Op::BatchGet { keys } => {
-                let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
-                write!(f, "batch-get {}", keys.join(" "))
-            }
-            Op::Flush { txn, generation, changes } => {
-                write!(f, "flush {txn}")?;
-                generation.iter().try_for_each(|n| write!(f, " generation={n}"))?;
-                changes.iter().try_for_each(|(key, v)| {
-                    write!(f, " {} {}", escape(key), v.as_deref().map_or_else(|| ABSENT.to_owned(), value))
-                })
-            }
-            Op::BufferGet { txn, keys } => {
-                let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
-                write!(f, "buffer-get {txn} {}", keys.join(" "))
-            }
-            Op::Scan { from, to, limit, reverse } => {
-                let name = if *reverse { "scan-reverse" } else { "scan" };
-                write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
-            }
-        }
-    }
-}
+use crate::scenario::{Block, Scenario, ScenarioError, split_words};
 
 /// The store that a directive names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,8 +38,8 @@ pub enum Directive {
     Run(Op),
     /// Run an operation and print its stages; `inside`: also the steps inside of a stage.
     Step { op: Op, inside: bool },
-    /// Begin an operation and wait until it is held at its `nth` visit of the stage.
-    Hold { stage: &'static Stage, nth: usize, op: Op },
+    /// Begin an operation and wait until the gate holds it.
+    Hold { gate: String, op: Op },
     /// Release the held operation, without waiting for its end.
     Release,
     /// Release the held operation, wait for its end and print what `step` prints; `brief`: only its result.
@@ -300,80 +98,22 @@ pub enum Directive {
     Gc { name: String },
 }
 
-/// Operations that can be stepped, as error messages list them.
-const OPS: &[&str] = &[
-    "get KEY [at=NAME]",
-    "put KEY VALUE|bytes=N [async-commit|one-pc]",
-    "delete KEY",
-    "raw-get KEY",
-    "raw-put KEY VALUE|bytes=N [ttl=SECONDS]",
-    "raw-batch-put KEY VALUE|bytes=N [KEY VALUE|bytes=N]...",
-    "raw-ttl KEY",
-    "raw-scan FROM TO limit=N",
-    "raw-scan-reverse FROM TO limit=N",
-    "raw-delete KEY",
-    "raw-cas KEY PREVIOUS|(none) VALUE|bytes=N",
-    "raw-batch-scan FROM TO [FROM TO]... limit=N",
-    "batch-get KEY...",
-    "scan FROM TO limit=N",
-    "scan-reverse FROM TO limit=N",
-    "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair]",
-    "follower-get KEY",
-    "commit NAME",
-    "rollback NAME",
-    "heart-beat NAME",
-    "flush TXN [generation=N] KEY VALUE|bytes=N|(none) [KEY VALUE|bytes=N|(none)]...",
-    "buffer-get TXN KEY...",
-];
-
-/// All other directives, as error messages list them.
-const OTHERS: &[&str] = &[
-    "cluster [stores=N] [lease=on|off] [log-gc=on|off] [api=v1|v1ttl|v2]",
-    "step [inside] OP",
-    "hold STAGE[#NTH] OP",
-    "release",
-    "continue [brief]",
-    "new-leader",
-    "pause MS",
-    "ts NAME",
-    "lock KEY VALUE [KEY VALUE]... ttl=MS",
-    "commit-primary",
-    "begin NAME [async-commit|one-pc|pessimistic]",
-    "in NAME get KEY|put KEY VALUE|delete KEY",
-    "pessimistic-begin TXN",
-    "waiting OP",
-    "aside OP",
-    "join",
-    "lock-waits",
-    "pessimistic-commit TXN VALUE|bytes=N",
-    "pessimistic-rollback TXN",
-    "pipelined-begin TXN",
-    "pipelined-commit TXN",
-    "rows KEY",
-    "stop WHO",
-    "start WHO",
-    "transfer-leader WHO",
-    "partition WHO",
-    "heal",
-    "load COUNT",
-    "caught-up",
-    "compact-log",
-    "gc NAME",
-];
-
 /// Parses every directive before the first one runs.
 ///
 /// # Errors
 /// The first mistake, with file and line.
 pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let (mut named, mut held, mut begun) = (BTreeSet::new(), false, BTreeSet::new());
+    let (mut named, mut held, mut begun) = (BTreeMap::new(), false, BTreeSet::new());
     for block in &scenario.blocks {
         let fail = |problem| scenario.error(block.line, problem);
         let directive = parse(&block.words).map_err(fail)?;
         if matches!(directive, Directive::Release | Directive::Continue { .. }) && !held {
-            let text =
-                format!("expected `hold STAGE OP` or `waiting OP` before `{}`, found none", block.text);
+            let text = format!("expected `hold GATE OP` or `waiting OP` before `{}`, found none", block.text);
             return Err(fail(text));
+        }
+        if let Directive::Hold { gate, .. } = &directive {
+            let names = Names { timestamps: Some(&named), ..Names::default() };
+            Gate::parse(gate, &names).map_err(|e| fail(e.to_string()))?;
         }
         held = match directive {
             Directive::Hold { .. } | Directive::Waiting(_) => true,
@@ -382,9 +122,9 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         };
         match directive {
             Directive::Ts { name } => {
-                named.insert(name);
+                named.insert(name, 0);
             }
-            Directive::Gc { name } if !named.contains(&name) => {
+            Directive::Gc { name } if !named.contains_key(&name) => {
                 return Err(fail(format!("expected `ts {name}` before `gc {name}`, found none")));
             }
             Directive::Begin { txn, .. } => {
@@ -398,11 +138,10 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             | Directive::Hold { op, .. }
             | Directive::Waiting(op)
             | Directive::Aside(op) => {
-                if let Some(txn) = txn_of(&op).filter(|txn| !begun.contains(*txn)) {
+                if let Some(txn) = op.named_txns().into_iter().find(|txn| !begun.contains(*txn)) {
                     return Err(fail(format!("expected `begin {txn}` before `{}`, found none", block.text)));
                 }
-                if let Op::Get { at: Some(name), .. } = op
-                    && !named.contains(&name)
+                if let Some(name) = op.named_timestamps().into_iter().find(|name| !named.contains_key(*name))
                 {
                     return Err(fail(format!("expected `ts {name}` before `at={name}`, found none")));
                 }
@@ -411,6 +150,20 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
         }
     }
     Ok(())
+}
+
+/// Makes a scenario that steps one operation, such as `get k1`, and expects no output.
+///
+/// # Errors
+/// The text is no operation.
+pub fn scenario_of(operation: &str) -> Result<Scenario, String> {
+    let op = parse_operation(operation)?;
+    let words = std::iter::once("step".to_owned()).chain(split_words(operation)?).collect();
+    let (comment, expected) = (String::new(), String::new());
+    let block = Block { line: 1, comment, text: format!("step {operation}"), words, expected };
+    let name = op.to_string();
+    let path = "operation".into();
+    Ok(Scenario { path, title: name.clone(), name, about: String::new(), blocks: vec![block] })
 }
 
 /// Whether the directive steps an operation.
@@ -425,13 +178,12 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["cluster", args @ ..] => cluster(args)?,
         ["step", "inside", op @ ..] => Directive::Step { op: parse_op(op, OPS)?, inside: true },
         ["step", op @ ..] => Directive::Step { op: parse_op(op, OPS)?, inside: false },
-        ["hold", stage, op @ ..] => {
-            let (stage, nth) = stage.split_once('#').unwrap_or((stage, "1"));
-            let nth = match number(nth, "the number of a visit of the stage, from 1")? {
-                0 => return Err("expected the number of a visit of the stage, from 1, found `0`".into()),
-                nth => nth as usize,
-            };
-            Directive::Hold { stage: parse_gate(stage)?, nth, op: parse_op(op, OPS)? }
+        ["hold", rest @ ..] => {
+            let (gate, op) = split_gate(rest);
+            if gate.is_empty() {
+                return Err(wrong(&words, OTHERS));
+            }
+            Directive::Hold { gate, op: parse_op(op, OPS)? }
         }
         ["release"] => Directive::Release,
         ["continue"] => Directive::Continue { brief: false },
@@ -455,6 +207,7 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["pipelined-begin", txn] => Directive::PipelinedBegin { txn: (*txn).into() },
         ["pipelined-commit", txn] => Directive::PipelinedCommit { txn: (*txn).into() },
         ["commit-primary"] => Directive::CommitPrimary,
+        ["begin", ..] if is_operation(&words) => Directive::Run(parse_op(&words, OPS)?),
         ["begin", txn, "pessimistic"] => Directive::Begin { txn: (*txn).into(), kind: Begin::Pessimistic },
         ["begin", txn, how @ ..] => {
             Directive::Begin { txn: (*txn).into(), kind: Begin::Optimistic(parse_commit(how)?) }
@@ -496,187 +249,6 @@ fn cluster(args: &[&str]) -> Result<Directive, String> {
     Ok(Directive::Cluster { stores, lease, log_gc, api })
 }
 
-fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
-    Ok(match words {
-        ["get", key] => Op::Get { key: (*key).into(), at: None },
-        ["get", key, at] => Op::Get { key: (*key).into(), at: Some(option(at, "at")?.into()) },
-        ["put", key, value, how @ ..] => {
-            Op::Put { key: (*key).into(), value: parse_value(value)?, commit: parse_commit(how)? }
-        }
-        ["delete", key] => Op::Delete { key: (*key).into() },
-        ["follower-get", key] => Op::FollowerGet { key: (*key).into() },
-        ["commit", txn] => Op::Commit { txn: (*txn).into() },
-        ["rollback", txn] => Op::Rollback { txn: (*txn).into() },
-        ["heart-beat", txn] => Op::HeartBeat { txn: (*txn).into() },
-        ["raw-get", key] => Op::RawGet { key: (*key).into() },
-        ["raw-put", key, value] => Op::RawPut { key: (*key).into(), value: parse_value(value)?, ttl: 0 },
-        ["raw-put", key, value, ttl] => Op::RawPut {
-            key: (*key).into(),
-            value: parse_value(value)?,
-            ttl: number(option(ttl, "ttl")?, "a TTL in seconds")?,
-        },
-        ["raw-batch-put", pairs @ ..] if !pairs.is_empty() && pairs.len() % 2 == 0 => Op::RawBatchPut {
-            pairs: pairs
-                .chunks(2)
-                .map(|pair| Ok((pair[0].into(), parse_value(pair[1])?)))
-                .collect::<Result<_, String>>()?,
-        },
-        ["raw-ttl", key] => Op::RawTtl { key: (*key).into() },
-        [name @ ("raw-scan" | "raw-scan-reverse"), from, to, limit] => Op::RawScan {
-            from: (*from).into(),
-            to: (*to).into(),
-            limit: parse_limit(limit)?,
-            reverse: *name == "raw-scan-reverse",
-        },
-        ["raw-delete", key] => Op::RawDelete { key: (*key).into() },
-        ["raw-cas", key, previous, value] => Op::RawCas {
-            key: (*key).into(),
-            previous: if *previous == ABSENT { None } else { Some(parse_value(previous)?) },
-            value: parse_value(value)?,
-        },
-        ["raw-batch-scan", ranges @ .., limit] if !ranges.is_empty() && ranges.len() % 2 == 0 => {
-            Op::RawBatchScan {
-                ranges: ranges.chunks(2).map(|range| (range[0].into(), range[1].into())).collect(),
-                limit: parse_limit(limit)?,
-            }
-        }
-        ["batch-get", keys @ ..] if !keys.is_empty() => {
-            Op::BatchGet { keys: keys.iter().map(|key| (*key).into()).collect() }
-        }
-        ["flush", txn, changes @ ..] if changes.len() > 1 => parse_flush(txn, changes)?,
-        ["buffer-get", txn, keys @ ..] if !keys.is_empty() => {
-            Op::BufferGet { txn: (*txn).into(), keys: keys.iter().map(|key| (*key).into()).collect() }
-        }
-        ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
-        [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
-            from: (*from).into(),
-            to: (*to).into(),
-            limit: parse_limit(limit)?,
-            reverse: *name == "scan-reverse",
-        },
-        other => return Err(wrong(other, known)),
-    })
-}
-
-/// The error for an unknown directive: names the usage of the word, the nearest word, or all directives.
-fn wrong(words: &[&str], known: &[&str]) -> String {
-    let name = |usage: &str| usage.split(' ').next().unwrap_or_default().to_owned();
-    let found = words.join(" ");
-    let Some(word) = words.first() else {
-        return format!("expected an operation ({}), found none", known.join(", "));
-    };
-    if let Some(usage) = known.iter().find(|usage| name(usage) == *word) {
-        return format!("expected `{usage}`, found `{found}`");
-    }
-    let likeness = |usage: &&str| strsim::jaro_winkler(word, &name(usage));
-    let near = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match near.filter(|usage| likeness(usage) > 0.8) {
-        Some(usage) => format!("expected a directive such as `{usage}`, found `{found}`"),
-        None => format!("expected one of: {}; found `{found}`", known.join(", ")),
-    }
-}
-
-fn parse_lock(txn: &str, key: &str, how: &[&str]) -> Result<Op, String> {
-    let (mut wait_ms, mut fair) = (0, false);
-    for word in how {
-        match *word {
-            "no-wait" => wait_ms = -1,
-            "fair" => fair = true,
-            _ => {
-                let ms = option(word, "wait")
-                    .map_err(|_| format!("expected wait=MS, no-wait or fair, found `{word}`"))?;
-                wait_ms = i64::try_from(number(ms, "milliseconds")?)
-                    .map_err(|_| format!("expected fewer milliseconds, found `{word}`"))?;
-            }
-        }
-    }
-    Ok(Op::PessimisticLock { txn: txn.into(), key: key.into(), wait_ms, fair })
-}
-
-fn parse_flush(txn: &str, words: &[&str]) -> Result<Op, String> {
-    let (generation, words) = match words.split_first() {
-        Some((first, rest)) if first.starts_with("generation=") => {
-            (Some(number(option(first, "generation")?, "the number of a flush")?), rest)
-        }
-        _ => (None, words),
-    };
-    let change = |pair: &[&str]| match pair {
-        [key, value] if *value == ABSENT => Ok((key.as_bytes().to_vec(), None)),
-        [key, value] => Ok((key.as_bytes().to_vec(), Some(parse_value(value)?))),
-        other => Err(format!("expected a value or (none) after each key, found `{}`", other.join(" "))),
-    };
-    let changes = words.chunks(2).map(change).collect::<Result<_, String>>()?;
-    Ok(Op::Flush { txn: txn.into(), generation, changes })
-}
-
-fn parse_change(words: &[&str]) -> Result<Change, String> {
-    match words {
-        ["get", key] => Ok(Change::Get { key: (*key).into() }),
-        ["put", key, value] => Ok(Change::Put { key: (*key).into(), value: parse_value(value)? }),
-        ["delete", key] => Ok(Change::Delete { key: (*key).into() }),
-        other => Err(format!("expected get KEY, put KEY VALUE or delete KEY, found `{}`", other.join(" "))),
-    }
-}
-
-/// The transaction of `begin` that an operation ends or extends.
-fn txn_of(op: &Op) -> Option<&str> {
-    match op {
-        Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => Some(txn),
-        _ => None,
-    }
-}
-
-fn parse_limit(word: &str) -> Result<u32, String> {
-    u32::try_from(number(option(word, "limit")?, "a number of pairs")?)
-        .map_err(|_| format!("expected a limit up to {}, found `{word}`", u32::MAX))
-}
-
-fn parse_commit(words: &[&str]) -> Result<Commit, String> {
-    match words {
-        [] => Ok(Commit::TwoPhase),
-        ["async-commit"] => Ok(Commit::Async),
-        ["one-pc"] => Ok(Commit::OnePc),
-        other => Err(format!("expected async-commit, one-pc or nothing, found `{}`", other.join(" "))),
-    }
-}
-
-/// Parses a value: the text itself, or N bytes of `x` for `bytes=N`.
-fn parse_value(word: &str) -> Result<Vec<u8>, String> {
-    match word.strip_prefix("bytes=") {
-        Some(n) => match number(n, "a number of bytes")? {
-            n if n <= 1 << 20 => Ok(vec![b'x'; n as usize]),
-            n => Err(format!("expected at most 1048576 bytes, found {n}")),
-        },
-        None => Ok(word.into()),
-    }
-}
-
-/// Finds a stage of the catalogue; the error lists similar names.
-pub fn parse_stage(word: &str) -> Result<&'static Stage, String> {
-    find_stage(word).ok_or_else(|| {
-        let all = || tracepoints::catalogue::STAGES.iter().map(|s| s.name);
-        let near = |n: &&str| n.split('_').any(|part| part.len() > 2 && word.contains(part));
-        let near: Vec<&str> = all().filter(near).collect();
-        let hint = if near.is_empty() {
-            format!("the stages are {}", all().collect::<Vec<_>>().join(", "))
-        } else {
-            format!("near: {}", near.join(", "))
-        };
-        format!("expected a stage of the catalogue, found `{word}` ({hint})")
-    })
-}
-
-/// Finds a stage that can hold a request.
-fn parse_gate(word: &str) -> Result<&'static Stage, String> {
-    match parse_stage(word)? {
-        stage if stage.hold == Hold::None => Err(format!(
-            "expected a stage that can hold a request, found `{}`, which is only observed; choose one before or after it",
-            stage.name
-        )),
-        stage => Ok(stage),
-    }
-}
-
 fn parse_who(word: &str) -> Result<Who, String> {
     match word {
         "leader" => Ok(Who::Leader),
@@ -686,24 +258,6 @@ fn parse_who(word: &str) -> Result<Who, String> {
             .and_then(|n| n.parse().ok())
             .map(Who::Store)
             .ok_or_else(|| format!("expected leader, follower or a store such as s1, found `{word}`")),
-    }
-}
-
-fn option<'a>(word: &'a str, name: &str) -> Result<&'a str, String> {
-    word.strip_prefix(name)
-        .and_then(|rest| rest.strip_prefix('='))
-        .ok_or_else(|| format!("expected {name}=..., found `{word}`"))
-}
-
-fn number(word: &str, what: &str) -> Result<u64, String> {
-    word.parse().map_err(|_| format!("expected {what}, found `{word}`"))
-}
-
-fn on_off(word: &str) -> Result<bool, String> {
-    match word {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err(format!("expected on or off, found `{word}`")),
     }
 }
 
@@ -718,12 +272,9 @@ mod tests {
     #[test]
     fn an_error_names_the_expected_and_the_found_word() {
         let wrong = |t: &str| parse(&words(t)).unwrap_err();
-        assert!(wrong("hold rft_propose put k v").contains("near: "));
         assert!(wrong("stop s-one").contains("leader, follower or a store"));
-        assert!(wrong("hold zzz put k v").contains("grpc_receive, grpc_decode"));
-        assert!(wrong("hold raft_ack put k v").contains("only observed"));
-        assert!(wrong("hold raft_propose#0 put k v").contains("from 1, found `0`"));
-        assert!(wrong("hold raft_propose#x put k v").contains("from 1, found `x`"));
+        assert_eq!(wrong("hold"), "expected `hold GATE OP`, found `hold`");
+        assert!(wrong("hold raft_propose if term > 1").contains("an operation (get KEY"));
         assert!(wrong("fetch k").contains("get KEY"));
         assert_eq!(
             wrong("stpe get k1"),
@@ -750,6 +301,24 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_is_checked_before_anything_runs() {
+        let check = |text: &str| check(&Scenario::parse(std::path::Path::new("t.txt"), text).unwrap());
+        check("ts a\n----\n\nhold write_cf_found#2 if commit_ts > a and key == get get k\n----\n").unwrap();
+        for (gate, expected) in [
+            ("rft_propose", "did you mean raft_propose"),
+            ("zzz", "grpc_receive, grpc_decode"),
+            ("raft_ack", "only observed"),
+            ("raft_propose#0", "from 1, found `0`"),
+            ("raft_propose#x", "from 1, found `x`"),
+            ("grpc_decode if rgion == 1", "its fields are"),
+            ("grpc_decode if ts(b) == 1", "one of a"),
+        ] {
+            let error = check(&format!("ts a\n----\n\nhold {gate} put k v\n----\n")).unwrap_err().to_string();
+            assert!(error.starts_with("t.txt:4: expected") && error.contains(expected), "{gate}: {error}");
+        }
+    }
+
+    #[test]
     fn operations_and_options_are_read() {
         assert!(
             matches!(parse(&words("get k at=t1")).unwrap(), Directive::Run(Op::Get { at: Some(t), .. }) if t == "t1")
@@ -769,5 +338,36 @@ mod tests {
         assert!(matches!(lock, Directive::Lock { ttl_ms: 5, pairs } if pairs.len() == 2));
         assert!(parse(&words("lock k ttl=5")).unwrap_err().contains("lock KEY VALUE"));
         assert!(parse(&words("in t scan")).unwrap_err().contains("get KEY, put KEY VALUE"));
+    }
+
+    #[test]
+    fn an_operation_is_also_a_transaction_or_two_clients() {
+        for text in [
+            "get k1",
+            "begin pessimistic get a; put b 2; delete c; commit",
+            "begin put a 1; rollback",
+            "begin put a 1; commit one-pc",
+            "put k v | raw-get k",
+            "begin put a 1; commit | commit t",
+        ] {
+            assert_eq!(parse_operation(text).unwrap().to_string(), text);
+            let directive = parse(&words(text)).unwrap();
+            assert!(matches!(directive, Directive::Run(op) if op.to_string() == text), "{text}");
+        }
+        let named = parse(&words("begin pessimistic pessimistic")).unwrap();
+        assert!(
+            matches!(named, Directive::Begin { kind: Begin::Pessimistic, .. }),
+            "no operation without `;`"
+        );
+        let wrong = |text: &str| parse_operation(text).unwrap_err();
+        assert!(wrong("begin put a 1").contains("expected `commit` or `rollback`"));
+        assert!(wrong("begin commit").contains("found none"));
+        assert!(wrong("begin put a; commit").contains("found `put a`"));
+        assert!(wrong("begin put a 1; commit; get a").contains("nothing after commit"));
+        assert!(wrong("get a | get b | get c").contains("expected one `|`"));
+        assert!(wrong("pessimistic-lock t k | get k").contains("expected operations of a client"));
+        assert!(wrong("fetch k").contains("get KEY") && wrong("").contains("an operation"));
+        let hold = parse(&words("hold change of commit if store == 2 put k v")).unwrap();
+        assert!(matches!(hold, Directive::Hold { gate, .. } if gate == "change of commit if store == 2"));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{runtime::Runtime, task::JoinHandle};
-use tracepoints::{EngineClock, Gate, Req, SessionConfig, Stage, session::Mode};
+use tracepoints::{EngineClock, Gate, Req, SessionConfig, gates::Names, session::Mode};
 
 use crate::{
     client::Clients,
@@ -113,10 +113,23 @@ impl Runner {
         result
     }
 
+    /// Steps an operation besides those of the scenario, such as `get k1`, on the scenario's cluster.
+    ///
+    /// # Errors
+    /// If the text is no operation, or the operation's stages do not cover its time.
+    pub fn step(&mut self, text: &str, front: &mut dyn Front) -> Result<()> {
+        let scenario = directive::scenario_of(text).map_err(anyhow::Error::msg)?;
+        let Some(block) = scenario.blocks.first() else { return Ok(()) };
+        let output = self.run_block(block, front)?;
+        front.after(block, &output, None);
+        Ok(())
+    }
+
     fn run_blocks(&mut self, front: &mut dyn Front) -> Result<()> {
         while let Some(block) = self.scenario.blocks.get(self.next).cloned() {
-            self.next += 1;
+            // An error leaves the directive for a later call of `run`.
             front.before(&block, self.held.is_some())?;
+            self.next += 1;
             let output = self.run_block(&block, front)?;
             let mistake = self.scenario.mismatch(&block, &output);
             front.after(&block, &output, mistake);
@@ -171,23 +184,23 @@ impl Runner {
                 let running = self.start_op(op, config, front)?;
                 self.finish(running, if inside { Detail::Inside } else { Detail::Stages }, front)
             }
-            Directive::Hold { stage, nth, op } => self.hold(stage, nth, op, front),
+            Directive::Hold { gate, op } => self.hold(&gate, op, front),
             Directive::Release => {
                 let running =
-                    self.held.as_ref().context("expected an earlier `hold STAGE OP`, found nothing held")?;
+                    self.held.as_ref().context("expected an earlier `hold GATE OP`, found nothing held")?;
                 running.session.run();
                 Ok("released".into())
             }
             Directive::Continue { brief } => {
                 let running =
-                    self.held.take().context("expected an earlier `hold STAGE OP`, found nothing held")?;
+                    self.held.take().context("expected an earlier `hold GATE OP`, found nothing held")?;
                 running.session.run();
                 self.finish(running, if brief { Detail::Result } else { Detail::Stages }, front)
             }
             Directive::NewLeader => {
                 let old = self
                     .led
-                    .context("expected an earlier `step OP` or `hold STAGE OP`, found no operation")?;
+                    .context("expected an earlier `step OP` or `hold GATE OP`, found no operation")?;
                 self.started()?.wait_for_leader_other_than(old)
             }
             Directive::Pause { ms } => self.pause(Duration::from_millis(ms)),
@@ -408,27 +421,29 @@ impl Runner {
         Ok(ts)
     }
 
-    /// Begins an operation and waits until it is held at its `nth` visit of `stage`; earlier visits pass.
-    fn hold(&mut self, stage: &'static Stage, nth: usize, op: Op, front: &mut dyn Front) -> Result<String> {
+    /// Begins an operation and waits until the gate holds it.
+    fn hold(&mut self, gate: &str, op: Op, front: &mut dyn Front) -> Result<String> {
+        let names = Names { timestamps: Some(&self.names), ..Names::default() };
         let config = SessionConfig {
             mode: Mode::ToGate,
-            gates: vec![Gate::at(stage.id).from_hit(u32::try_from(nth).unwrap_or(u32::MAX))],
+            gates: vec![Gate::parse(gate, &names)?],
             stacks: front.config().stacks,
             ..SessionConfig::default()
         };
         let mut running = self.start_op(op, config, front)?;
         let deadline = Instant::now() + BOUND;
-        let store = loop {
+        let (stage, store) = loop {
             if let Some(held) = running.session.held().first() {
-                break held.store;
+                break (held.stage.name(), held.store);
             }
-            let visits = format!("{} at least {nth} times in the operation", stage.name);
+            let hits = running.session.gates().iter().map(|gate| gate.hits).max().unwrap_or(0);
+            let expected = format!("the operation to be held at `{gate}`");
             if let Some(outcome) = running.outcome() {
                 let outcome = self.symbols.clean(outcome);
-                bail!("expected {visits}, found fewer before its end (=> {outcome})");
+                bail!("expected {expected}, found {hits} arrivals there before its end (=> {outcome})");
             }
             if Instant::now() > deadline {
-                bail!("expected {visits}, found fewer within {BOUND:?}");
+                bail!("expected {expected}, found {hits} arrivals there within {BOUND:?}");
             }
             std::thread::sleep(Duration::from_millis(2));
         };
@@ -438,7 +453,7 @@ impl Runner {
             _ => "follower",
         };
         self.held = Some(running);
-        Ok(format!("held at {} on the {role}", stage.name))
+        Ok(format!("held at {stage} on the {role}"))
     }
 
     /// Releases an operation that the scenario did not `continue`, and waits for its end.

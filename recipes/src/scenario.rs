@@ -188,7 +188,7 @@ impl Scenario {
 }
 
 /// Splits text at spaces, except between double quotes.
-fn split_words(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn split_words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let (mut quoted, mut any) = (false, false);
