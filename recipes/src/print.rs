@@ -124,6 +124,11 @@ impl Symbols {
         format!("ts{}", i + 1)
     }
 
+    /// The timestamps in the order of their names.
+    pub fn timestamps(&self) -> &[u64] {
+        &self.seen
+    }
+
     /// Replaces every timestamp (a number of 17 or more digits) by its name; keeps shorter numbers.
     pub fn clean(&mut self, message: &str) -> String {
         let mut out = String::new();

@@ -427,6 +427,8 @@ impl Runner {
         let config = SessionConfig {
             mode: Mode::ToGate,
             gates: vec![Gate::parse(gate, &names)?],
+            // A condition names them as the outputs do.
+            timestamps: self.symbols.timestamps().to_vec(),
             stacks: front.config().stacks,
             ..SessionConfig::default()
         };

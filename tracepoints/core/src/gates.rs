@@ -22,7 +22,7 @@ use std::fmt;
 pub use condition::{Arrival, Comparison, Condition, Live, Operand, Recorded};
 pub use error::GateError;
 pub use parse::Names;
-pub use timestamps::{Timestamps, is_timestamp};
+pub use timestamps::{Timestamps, is_from_pd, is_timestamp, of_facts, of_rows};
 pub(crate) use watch::Watcher;
 pub use watch::{Change, Watched};
 
@@ -92,6 +92,17 @@ impl Gate {
     /// The text has no such form, or names an unknown stage, line or field, or a stage that cannot hold.
     pub fn parse(text: &str, names: &Names<'_>) -> Result<Self, GateError> {
         parse::gate(text, names)
+    }
+
+    /// The same gate with a condition; an empty text is none.
+    ///
+    /// # Errors
+    /// The condition does not parse, or names an unknown field of the gate's stages.
+    pub fn under(self, condition: &str, names: &Names<'_>) -> Result<Self, GateError> {
+        match condition.trim() {
+            "" => Ok(self),
+            condition => parse::gate(&format!("{} if {condition}", self.text), names),
+        }
     }
 
     /// The gate's text.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::{
-    catalogue::StageId,
+    catalogue::{STAGES, Stage, StageId},
     field::{FROM, FROM_COUNT_PARTS, VOTERS},
     site::{FROM_COUNT, StampSite},
 };
@@ -101,12 +101,14 @@ pub fn of_function(path: &str) -> Vec<StageId> {
         full.strip_suffix(path)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with("::") || rest.ends_with(' '))
     };
-    let mut found: Vec<StageId> =
-        crate::catalogue::STAGES.iter().filter(|s| is_end(s.tikv)).map(|s| s.id).collect();
+    let of_tikv = |s: &&Stage| is_end(s.tikv) || s.tikv_of.iter().any(|(_, function)| is_end(function));
+    let mut found: Vec<StageId> = STAGES.iter().filter(of_tikv).map(|s| s.id).collect();
     found.extend(all().iter().filter(|site| is_end(&site.function())).map(|site| site.stage));
     found.sort_unstable();
     found.dedup();
-    found
+    // The stages inside of other ones are left out, unless the function has only these.
+    let outer: Vec<StageId> = found.iter().copied().filter(|id| !id.stage().inside).collect();
+    if outer.is_empty() { found } else { outer }
 }
 
 #[cfg(test)]

@@ -481,6 +481,9 @@ fn work_of_others_during_a_hold_takes_time_the_person_none() {
     assert!(all + Duration::from_secs(1) <= from.elapsed(), "the person's time does not count: {all:?}");
 }
 
+/// A timestamp of PD.
+const PD_TS: u64 = 470_607_130_216_890_369;
+
 #[test]
 fn a_condition_holds_only_the_arrivals_for_which_it_is_true() {
     let _one = alone();
@@ -490,8 +493,8 @@ fn a_condition_holds_only_the_arrivals_for_which_it_is_true() {
     let read = |key: &'static [u8]| {
         std::thread::spawn(move || {
             let req = begin(RequestKind::KvGet, key, 1);
-            tracepoints::step_thread!(WRITE_CF_SEEK, req, ts = 100_u64);
-            for commit_ts in [90_u64, 100, 110, 120] {
+            tracepoints::step_thread!(WRITE_CF_SEEK, req, ts = PD_TS);
+            for commit_ts in [PD_TS - 10, PD_TS, PD_TS + 10, PD_TS + 20] {
                 tracepoints::step_thread!(WRITE_CF_FOUND, req, commit_ts = commit_ts);
             }
         })
@@ -505,18 +508,18 @@ fn a_condition_holds_only_the_arrivals_for_which_it_is_true() {
         });
         steps.last()
     };
-    assert_eq!(commits(), Some(110));
+    assert_eq!(commits(), Some(PD_TS + 10));
     assert_eq!(session.held()[0].reason, "write_cf_found if commit_ts > ts1");
     session.to_gate();
     wait_held(&session, &["write_cf_found"]);
-    assert_eq!(commits(), Some(120));
+    assert_eq!(commits(), Some(PD_TS + 20));
     assert_eq!(session.gates()[0].hits, 2);
     assert!(session.switch_gate("write_cf_found if commit_ts > ts1", false));
     assert!(!session.switch_gate("write_cf_found", false), "no such gate");
     session.to_gate();
     join(thread);
     join(read(b"other"));
-    session.set_gate_once(parse("any if key == other and commit_ts == 120"));
+    session.set_gate_once(parse(&format!("any if key == other and commit_ts == {}", PD_TS + 20)));
     let thread = read(b"other");
     wait_held(&session, &["write_cf_found"]);
     assert_eq!(session.gates().len(), 1, "a gate that holds once is removed");

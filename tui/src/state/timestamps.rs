@@ -1,17 +1,15 @@
 //! Names a run's timestamps: 18-digit numbers become `ts1`, `ts2`, with their clock time and their purposes.
 use std::collections::BTreeSet;
 
-use tracepoints::{facts::FactValue, probe::MvccProbe, trace::Step};
+use tracepoints::{
+    gates::{is_from_pd, is_timestamp, of_facts, of_rows},
+    trace::Step,
+};
 
 use super::{
     engine::{Cell, Kind, Section, TableRow},
     units,
 };
-
-/// Whether a field of this name is a timestamp.
-pub fn is_timestamp(field: &str) -> bool {
-    field == "ts" || field.ends_with("_ts")
-}
 
 /// A named timestamp.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,35 +25,22 @@ pub struct Timestamps {
 }
 
 impl Timestamps {
-    /// Adds the timestamps of a step: of its fields, and of the rows that it sees.
+    /// Adds the timestamps of a step: of its fields, and of the rows that it sees. A gate's condition numbers
+    /// them in the same order.
     pub fn learn(&mut self, step: &Step) {
         for (name, value) in step.fields.iter().filter(|(name, _)| is_timestamp(name)) {
             self.add(*value, purpose(step, name));
         }
         if let Some(rows) = &step.state.mvcc {
-            self.learn_rows(rows);
+            of_rows(rows, &mut |ts, purpose| self.add(ts, purpose));
         }
-        for row in step.state.facts.iter().flat_map(|facts| &facts.rows) {
-            if let FactValue::Ts(ts) = row.value {
-                self.add(ts, purpose_of_fact(&row.name));
-            }
+        for facts in &step.state.facts {
+            of_facts(facts, &mut |ts, name| self.add(ts, purpose_of_fact(name)));
         }
-    }
-
-    fn learn_rows(&mut self, rows: &MvccProbe) {
-        self.add(rows.read_ts, "read");
-        if let Some(lock) = &rows.lock {
-            self.add(lock.start_ts, "start");
-        }
-        for write in &rows.writes {
-            self.add(write.start_ts, "start");
-            self.add(write.commit_ts, "commit");
-        }
-        rows.defaults.iter().for_each(|d| self.add(d.start_ts, "start"));
     }
 
     fn add(&mut self, ts: u64, purpose: &'static str) {
-        if units::timestamp(ts).is_none() || ts == u64::MAX {
+        if !is_from_pd(ts) {
             return;
         }
         match self.all.iter_mut().find(|n| n.ts == ts) {

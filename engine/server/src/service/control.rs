@@ -97,6 +97,7 @@ fn session_config(request: &SubscribeRequest) -> Result<SessionConfig, Status> {
         gates,
         stacks: request.capture_stacks,
         max_requests: request.max_requests,
+        ..SessionConfig::default()
     })
 }
 

@@ -26,14 +26,17 @@ fn step(fields: &[(&str, u64)]) -> Step {
     }
 }
 
-/// Whether the condition holds at a write record of commit 30, start 20, where ts1 is 20 and ts2 is 30.
+/// Timestamps of PD.
+const T20: u64 = 470_607_130_216_890_369;
+const T30: u64 = T20 + 10;
+
+/// Whether the condition holds at a write record of commit T30, start T20, where ts1 is T20 and ts2 is T30.
 fn holds(condition: &str) -> bool {
     let gate =
         parse(&format!("write_cf_found if {condition}")).unwrap_or_else(|e| panic!("{condition}: {e}"));
-    let step = step(&[("commit_ts", 30), ("start_ts", 20), ("write_type", 80), ("short", 0)]);
-    let mut timestamps = Timestamps::default();
-    timestamps.add("ts", 20);
-    timestamps.add("commit_ts", 30);
+    let step = step(&[("commit_ts", T30), ("start_ts", T20), ("write_type", 80), ("short", 0)]);
+    let mut timestamps = Timestamps::beginning_with(&[T20]);
+    timestamps.learn(&step);
     let at = Recorded { step: &step, key: Some(b"k1"), timestamps: &timestamps };
     gate.accepts(stage::WRITE_CF_FOUND, "", 0, &at)
 }
@@ -43,15 +46,15 @@ fn conditions_compare_fields_timestamps_words_and_keys() {
     for yes in [
         "commit_ts > ts1",
         "commit_ts == ts2 and start_ts = ts1",
-        "commit_ts > 29 && commit_ts < 0x1f",
+        "commit_ts > 470607130216890378 && start_ts < 0x7fffffffffffffff",
         "write_type == Put",
-        "write_type == Delete or (start_ts <= 20 and store == 2)",
+        "write_type == Delete or (start_ts <= ts1 and store == 2)",
         "not short",
-        "!(commit_ts != 30)",
+        "!(commit_ts != ts2)",
         "key == k1",
         "key == key(\"k\\x31\") and key < 'k2'",
         "kind == kv_get and request == 7",
-        "commit_ts < 1_000us and 5ms == 5000000",
+        "write_type < 1_000us and 5ms == 5000000",
     ] {
         assert!(holds(yes), "{yes}");
     }

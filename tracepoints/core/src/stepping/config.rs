@@ -62,6 +62,8 @@ pub struct SessionConfig {
     pub mode: Mode,
     /// The gates at first.
     pub gates: Vec<Gate>,
+    /// The timestamps that conditions name `ts1`, `ts2` ...; those that the requests use follow.
+    pub timestamps: Vec<u64>,
     /// Capture the call stack at each stamp.
     pub stacks: bool,
     /// Maximum number of requests that the matcher adopts (0: no bound).

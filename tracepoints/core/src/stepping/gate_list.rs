@@ -25,8 +25,9 @@ pub(super) struct GateList {
 }
 
 impl GateList {
-    pub(super) fn new(gates: Vec<Gate>) -> Self {
-        let mut list = Self::default();
+    /// The gates at first, and the timestamps that have a name already.
+    pub(super) fn new(gates: Vec<Gate>, timestamps: &[u64]) -> Self {
+        let mut list = Self { timestamps: Timestamps::beginning_with(timestamps), ..Self::default() };
         gates.into_iter().for_each(|gate| list.set(gate, false));
         list
     }
@@ -60,8 +61,9 @@ impl GateList {
         self.timestamps.note(stamp);
     }
 
-    /// Takes a published state; a gate on its change holds the next arrival.
+    /// Takes a published state: names its timestamps; a gate on its change holds the next arrival.
     pub(super) fn note_probe(&mut self, probe: &Probe) {
+        self.timestamps.note_probe(probe);
         let entries = &mut self.entries;
         self.watcher.note(probe, |change| {
             for Entry { state, change: due, .. } in entries.iter_mut() {

@@ -84,7 +84,8 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) fn new(config: SessionConfig, events: Sender<SessionEvent>) -> Self {
-        let state = State { mode: config.mode, gates: GateList::new(config.gates), ..State::default() };
+        let gates = GateList::new(config.gates, &config.timestamps);
+        let state = State { mode: config.mode, gates, ..State::default() };
         Self {
             matcher: config.matcher,
             stacks: config.stacks,

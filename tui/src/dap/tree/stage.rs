@@ -2,7 +2,7 @@
 use tracepoints::{catalogue::find, field::named, probe::PerfProbe, request::RequestInfo, trace::Step};
 
 use super::node::{Node, timestamp};
-use crate::state::{tikv::Place, timeline::OperationEnd, timestamps::is_timestamp, units};
+use crate::state::{tikv::Place, timeline::OperationEnd, units};
 
 /// A field of the stamp by its name, in readable form; also `stage`, `store`, `thread`, `request`, `kind`, `key`.
 pub fn field(step: &Step, name: &str) -> Option<String> {
