@@ -4,7 +4,7 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use api_version::KvFormat;
+pub use api_version::KvFormat;
 use tikv_client::{
     CheckLevel, Config, KvPair, RawClient, Snapshot, Timestamp, TimestampExt, Transaction, TransactionClient,
     TransactionOptions, transaction::HeartbeatOption,

@@ -13,7 +13,7 @@ use ratatui::{
 };
 use tikv_tui::{
     source::recorded::Recorded,
-    state::{Phase, Screen, Start, screen::Options},
+    state::{Phase, Screen, Start, gates, screen::Options},
     view,
 };
 
@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         bail!("expected two arguments, found fewer: STEPS.jsonl and the path of the picture");
     };
     let record = Recorded::read(Path::new(&steps))?;
-    let start = Start { gates: vec![GATE.into()], ..Start::default() };
+    let start = Start { gates: vec![gates::parse(GATE)?], ..Start::default() };
     let source = Recorded::new("point_get", record.steps, record.summary, &start);
     let mut screen = Screen::new(Box::new(source), Options { color: true, tikv_src: None });
     while screen.poll() {}

@@ -7,6 +7,7 @@ use tikv_tui::{
     terminal::signals::Stopped,
     view::theme::Theme,
 };
+use tracepoints::{Gate, session::GateState};
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -49,11 +50,27 @@ impl StepSource for Faulty {
         self.source.run()
     }
 
-    fn toggle_gate(&mut self, stage: &str) -> anyhow::Result<bool> {
-        self.source.toggle_gate(stage)
+    fn release(&mut self, hold: u64) -> anyhow::Result<()> {
+        self.source.release(hold)
     }
 
-    fn gates(&self) -> Vec<String> {
+    fn set_gate(&mut self, gate: Gate) -> anyhow::Result<()> {
+        self.source.set_gate(gate)
+    }
+
+    fn remove_gate(&mut self, text: &str) -> anyhow::Result<()> {
+        self.source.remove_gate(text)
+    }
+
+    fn switch_gate(&mut self, text: &str, on: bool) -> anyhow::Result<()> {
+        self.source.switch_gate(text, on)
+    }
+
+    fn run_to(&mut self, gate: Gate) -> anyhow::Result<()> {
+        self.source.run_to(gate)
+    }
+
+    fn gates(&self) -> Vec<GateState> {
         self.source.gates()
     }
 

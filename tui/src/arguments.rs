@@ -1,8 +1,8 @@
 //! Parses the values of arguments: stages, gates, kinds of requests, keys.
 use anyhow::{Context as _, Result, bail};
-use tracepoints::{Stage, catalogue::STAGES, request::RequestKind};
+use tracepoints::{Gate, Stage, catalogue::STAGES, request::RequestKind};
 
-use crate::state::search;
+use crate::state::{gates, search};
 
 /// Finds a stage by its name in any case; the error suggests similar names.
 pub fn stage(flag: &str, name: &str) -> Result<&'static Stage> {
@@ -21,16 +21,9 @@ fn suggest<'a>(what: &str, name: &str, all: impl Iterator<Item = &'a str> + Clon
     }
 }
 
-/// Finds a stage that can hold a request, by its name in any case.
-pub fn gate(name: &str) -> Result<String> {
-    let stage = stage("--gate", name)?;
-    if stage.hold == tracepoints::Hold::None {
-        bail!(
-            "--gate: expected a stage that can hold a request, found `{}`, which is only observed; choose a stage before or after it",
-            stage.name
-        );
-    }
-    Ok(stage.name.into())
+/// Parses a gate.
+pub fn gate(text: &str) -> Result<Gate> {
+    gates::parse(text).context("--gate")
 }
 
 /// Finds a request kind by its name in any case.
@@ -65,11 +58,11 @@ mod tests {
 
     #[test]
     fn an_unknown_stage_is_an_error_with_similar_names() {
-        assert_eq!(gate("Lock_CF_get").unwrap(), "lock_cf_get");
-        let near = gate("lock_cf").unwrap_err().to_string();
-        assert!(near.contains("lock_cf_get"), "{near}");
-        assert!(gate("qqqqqqqq").unwrap_err().to_string().contains("grpc_receive, grpc_decode"));
-        assert!(gate("raft_ack").unwrap_err().to_string().contains("only observed"));
+        assert_eq!(gate("Lock_CF_get").unwrap().text(), "lock_cf_get");
+        let wrong = |text| format!("{:#}", gate(text).unwrap_err());
+        assert!(wrong("lock_cf").contains("did you mean lock_cf_get"), "{}", wrong("lock_cf"));
+        assert!(wrong("qqqqqqqq").contains("grpc_receive, grpc_decode"));
+        assert!(wrong("raft_ack").starts_with("--gate: ") && wrong("raft_ack").contains("only observed"));
     }
 
     #[test]

@@ -33,6 +33,10 @@ Examples:
       print the steps of that point get as JSON
   tikv-tui step txn_2pc --gate raft_commit
       run a two-phase commit up to its quorum commit
+  tikv-tui step point_get_old_version --gate 'write_cf_found if commit_ts > ts1'
+      run up to the record that is too new for the read
+  tikv-tui run 'put k1 v1'
+      step a put of your own
   tikv-tui step my.txt --plain
       print the steps of a scenario file as a table
   tikv-tui attach 127.0.0.1:20160 --key k1
@@ -42,9 +46,11 @@ Examples:
 pub enum Command {
     /// Step a recipe or a scenario file on an embedded cluster
     Step(StepArgs),
+    /// Step one operation of a TiKV client on an embedded cluster, or with --pd on a running one
+    Run(RunArgs),
     /// List the recipes
     List(ListArgs),
-    /// Step the next matching request on a running tikv-server; shows only the stages of its process
+    /// Step the next matching request on any process of a running cluster
     Attach(AttachArgs),
     /// Record all requests of running tikv-servers into a file
     Record(RecordArgs),
@@ -138,9 +144,10 @@ pub struct CompareArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct StepArgs {
-    /// A recipe's name (see `tikv-tui list`) or the path of a scenario file (*.txt)
-    #[arg(value_name = "NAME|FILE.txt", default_value = "point_get")]
-    pub name: String,
+    /// A recipe's name (see `tikv-tui list`) or the path of a scenario file (*.txt) [default: a menu; without a terminal,
+    /// point_get]
+    #[arg(value_name = "NAME|FILE.txt")]
+    pub name: Option<String>,
     #[command(flatten)]
     pub flags: StepFlags,
 }
@@ -158,8 +165,35 @@ pub struct StepFlags {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(after_help = OPERATIONS)]
+pub struct RunArgs {
+    /// The operation, such as 'get k1'
+    #[arg(value_name = "OP", required = true, num_args = 1..)]
+    pub operation: Vec<String>,
+    /// Address of a PD of a running cluster [default: an own cluster of three stores]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["data_dir", "no_stacks"])]
+    pub pd: Option<String>,
+    #[command(flatten)]
+    pub flags: StepFlags,
+}
+
+const OPERATIONS: &str = "Operations:
+  get KEY, put KEY VALUE [async-commit|one-pc], delete KEY
+  scan FROM TO limit=N, scan-reverse FROM TO limit=N, batch-get KEY...
+  raw-get KEY, raw-put KEY VALUE, raw-delete KEY, raw-cas KEY PREVIOUS|(none) VALUE
+  raw-batch-scan FROM TO [FROM TO]... limit=N
+  begin [pessimistic] put KEY VALUE; get KEY; delete KEY; commit [async-commit|one-pc]|rollback
+  OP | OP      two clients at the same time
+A value bytes=N has N bytes.
+
+Examples:
+  tikv-tui run 'get k1'
+  tikv-tui run 'begin put a 1; put b 2; commit' --gate raft_commit
+  tikv-tui run 'put k1 v1 | get k1' --plain";
+
+#[derive(Debug, Clone, Args)]
 pub struct AttachArgs {
-    /// Address of a tikv-server (its --addr)
+    /// Address of a tikv-server (its --addr); its cluster's other processes are found through PD
     #[arg(value_name = "HOST:PORT")]
     pub address: String,
     /// Only requests for this key: raw text, z-escaped (\ooo, \xhh) or 0x hex
@@ -204,8 +238,9 @@ impl TlsArgs {
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Common {
-    /// Hold the request at this stage; may be given several times [default: at every stage]
-    #[arg(long = "gate", value_name = "STAGE")]
+    /// Hold the request at this gate: a stage, `STAGE#N`, FILE:LINE, a function, `any error`, `change of VALUE`, each with
+    /// `if CONDITION`; may be given several times [default: at every stage]
+    #[arg(long = "gate", value_name = "GATE")]
     pub gates: Vec<String>,
     /// Print the steps as a table (default if standard output is not a terminal)
     #[arg(long, conflicts_with = "json")]
@@ -238,8 +273,8 @@ mod tests {
         let cli = Cli::try_parse_from(["tikv-tui", "step", "x", "--gate", "a", "--gate", "b"]).unwrap();
         let Some(Command::Step(args)) = cli.command else { panic!("step") };
         assert_eq!(
-            (args.name.as_str(), args.flags.common.gates),
-            ("x", vec!["a".to_owned(), "b".to_owned()])
+            (args.name.as_deref(), args.flags.common.gates),
+            (Some("x"), vec!["a".to_owned(), "b".to_owned()])
         );
     }
 

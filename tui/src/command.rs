@@ -13,7 +13,7 @@ use crate::{
     arguments::{gate, kind, parse_key},
     cli::{
         AttachArgs, Cli, Command, Common, CompareArgs, FilterArgs, ImportArgs, ListArgs, OpenArgs,
-        OverheadArgs, StepArgs, TraceArgs, TraceCommand,
+        OverheadArgs, RunArgs, StepArgs, TraceArgs, TraceCommand,
     },
     print::{self, Format, unless_pipe_closed},
     recording,
@@ -33,8 +33,9 @@ use crate::{
 /// The failure of the command, or [`Stopped`] if a signal ended it.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        None => step(StepArgs { name: "point_get".into(), flags: cli.step }),
+        None => step(StepArgs { name: Some("point_get".into()), flags: cli.step }),
         Some(Command::Step(args)) => step(args),
+        Some(Command::Run(args)) => run_operation(args),
         Some(Command::List(args)) => list(&args),
         Some(Command::Attach(args)) => attach(args),
         Some(Command::Record(args)) => recording::record::run(&args),
@@ -77,8 +78,42 @@ fn overhead(_: OverheadArgs) -> Result<()> {
 fn step(args: StepArgs) -> Result<()> {
     let crate::cli::StepFlags { data_dir, no_stacks, common } = args.flags;
     let start = start(&common, !no_stacks)?;
-    let source = crate::source::embedded::Embedded::start(&args.name, data_dir, start)?;
+    let name = match args.name {
+        Some(name) => name,
+        None if printed(&common).is_none() => choose_recipe()?,
+        None => "point_get".to_owned(),
+    };
+    let source = crate::source::embedded::Embedded::start(&name, data_dir, start)?;
     show(Box::new(source), &common)
+}
+
+/// Asks for a recipe on the terminal.
+#[cfg(feature = "embedded")]
+fn choose_recipe() -> Result<String> {
+    let recipes = crate::source::embedded::recipes()?;
+    let width = recipes.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: String = recipes
+        .iter()
+        .enumerate()
+        .map(|(i, (name, title))| format!("{:>3}  {name:<width$}  {title}\n", i + 1))
+        .collect();
+    print(&format!("{lines}\nA number, a name or a file (Enter: point_get): "))
+        .context("cannot write to the terminal")?;
+    io::stdout().flush().context("cannot write to the terminal")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).context("cannot read from the terminal")?;
+    Ok(chosen_recipe(answer.trim(), &recipes))
+}
+
+/// The recipe of an answer: by its number, or the text itself.
+#[cfg(feature = "embedded")]
+fn chosen_recipe(answer: &str, recipes: &[(String, String)]) -> String {
+    let by_number = answer.parse::<usize>().ok().and_then(|n| recipes.get(n.checked_sub(1)?));
+    match (answer, by_number) {
+        ("", _) => "point_get".to_owned(),
+        (_, Some((name, _))) => name.clone(),
+        (text, None) => text.to_owned(),
+    }
 }
 
 #[cfg(not(feature = "embedded"))]
@@ -104,6 +139,22 @@ fn compare(args: &CompareArgs) -> Result<()> {
     screen.compare_with_run(before.run);
     screen.toggle_compare();
     on_screen(screen)
+}
+
+#[cfg(feature = "embedded")]
+fn run_operation(args: RunArgs) -> Result<()> {
+    let crate::cli::StepFlags { data_dir, no_stacks, common } = args.flags;
+    let (text, start) = (args.operation.join(" "), start(&common, !no_stacks)?);
+    let source: Box<dyn StepSource> = match args.pd {
+        Some(pd) => Box::new(crate::source::remote::start(&pd, &text, start)?),
+        None => Box::new(crate::source::embedded::Embedded::start_operation(&text, data_dir, start)?),
+    };
+    show(source, &common)
+}
+
+#[cfg(not(feature = "embedded"))]
+fn run_operation(_: RunArgs) -> Result<()> {
+    bail!("this program was built without the embedded cluster: build it with the feature `embedded`")
 }
 
 #[cfg(feature = "embedded")]
@@ -276,5 +327,19 @@ fn on_screen(screen: Screen) -> Result<()> {
         ScreenEnd::Quit(None) => Ok(()),
         ScreenEnd::Quit(Some(failure)) => bail!(failure),
         ScreenEnd::Signal(signal) => Err(Stopped(signal).into()),
+    }
+}
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_menu_takes_a_number_a_name_or_a_file() {
+        let recipes = crate::source::embedded::recipes().unwrap();
+        assert_eq!(chosen_recipe("", &recipes), "point_get");
+        assert_eq!(chosen_recipe("2", &recipes), recipes[1].0);
+        assert_eq!(chosen_recipe("0", &recipes), "0", "an error names it");
+        assert_eq!(chosen_recipe("my.txt", &recipes), "my.txt");
     }
 }

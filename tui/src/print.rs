@@ -153,7 +153,11 @@ fn drive(source: &mut dyn StepSource, at_end: &mut AtEnd<'_>) -> Result<()> {
                 SourceEvent::Begin { title } => received = Received { title, ..Received::default() },
                 SourceEvent::Step(step) => received.take(*step),
                 SourceEvent::Held(hold) => {
-                    note(format_args!("held at {} on store {}; continuing", hold.stage, hold.store));
+                    let gate = match hold.reason.as_str() {
+                        reason if reason.is_empty() || reason == hold.stage => String::new(),
+                        reason => format!(" by the gate {reason}"),
+                    };
+                    note(format_args!("held at {} on store {}{gate}; continuing", hold.stage, hold.store));
                     source.to_gate()?;
                 }
                 SourceEvent::Finished { summary, outcome, more } => {
@@ -167,7 +171,7 @@ fn drive(source: &mut dyn StepSource, at_end: &mut AtEnd<'_>) -> Result<()> {
                     mistakes.push(why);
                     bail!(mistakes.join("\n"));
                 }
-                SourceEvent::Log(line) => note(line),
+                SourceEvent::Log(line) | SourceEvent::Refused(line) => note(line),
                 SourceEvent::Mistake(text) => mistakes.push(text),
                 SourceEvent::Request(_) | SourceEvent::Released(_) => {}
             }

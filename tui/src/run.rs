@@ -22,6 +22,8 @@ const IDLE: Duration = Duration::from_millis(50);
 const BUSY: Duration = Duration::from_millis(10);
 /// Time after which the offer to save ends the program without saving, so that a script is never blocked.
 const LEAVE: Duration = Duration::from_secs(10);
+/// Time between two frames while a request is held.
+const TICK: Duration = Duration::from_secs(1);
 /// Maximum time between two frames while keys arrive.
 const FRAME: Duration = Duration::from_millis(16);
 
@@ -70,7 +72,7 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal, saved: &mut Option<String
     let signals = terminal.signals();
     let mut offered: Option<Instant> = None;
     let mut keyboard = Keyboard::default();
-    let mut dirty = true;
+    let (mut dirty, mut ticked) = (true, Instant::now());
     loop {
         if let Some(signal) = signals.end() {
             return Ok(Some(signal));
@@ -91,6 +93,10 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal, saved: &mut Option<String
         offered = offers.then(|| offered.unwrap_or_else(Instant::now));
         if offered.is_some_and(|since| since.elapsed() >= LEAVE) {
             return Ok(None);
+        }
+        // The head line shows for how long a request has been held.
+        if screen.ticks() && ticked.elapsed() >= TICK {
+            (dirty, ticked) = (true, Instant::now());
         }
         let wait = if matches!(screen.phase(), Phase::Running | Phase::Starting) { BUSY } else { IDLE };
         let deadline = Instant::now() + FRAME;

@@ -4,3 +4,5 @@ pub mod attached;
 pub mod embedded;
 pub mod feed;
 pub mod recorded;
+#[cfg(feature = "embedded")]
+pub mod remote;

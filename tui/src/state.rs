@@ -6,6 +6,7 @@ pub mod document;
 pub mod engine;
 pub mod flame;
 pub mod function_name;
+pub mod gates;
 pub mod highlight;
 pub mod index;
 pub mod messages;

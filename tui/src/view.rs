@@ -4,6 +4,7 @@ mod flame;
 mod flame_help;
 mod flame_legend;
 mod help;
+mod lists;
 mod palette;
 mod panel;
 mod path;
@@ -70,6 +71,11 @@ pub fn draw(frame: &mut Frame<'_>, screen: &Screen) -> Positions {
         Overlay::Help { scroll } => help::draw(frame, body, screen, theme, *scroll),
         Overlay::Palette { query, selected } => palette::draw(frame, body, screen, theme, query, *selected),
         Overlay::Places(places) => places::draw(frame, body, theme, places),
+        Overlay::Gates { selected, input } => {
+            lists::gates(frame, body, screen, theme, (*selected, input.as_ref()));
+        }
+        Overlay::Held { selected } => lists::held(frame, body, screen, theme, *selected),
+        Overlay::Operation(input) => lists::operation(frame, body, theme, input),
         _ => {}
     }
     drawn

@@ -5,13 +5,13 @@ use clap::CommandFactory;
 use tikv_tui::{
     cli::Cli,
     print::{self, Format},
-    state::Start,
+    state::{Start, gates},
 };
 
 mod common;
 
 fn printed(format: Format, gates: &[&str]) -> String {
-    let gates = gates.iter().map(|g| (*g).to_owned()).collect();
+    let gates = gates.iter().map(|g| gates::parse(g).unwrap()).collect();
     let start = Start { run: true, gates, stacks: true };
     let mut source = common::source("point_get", common::point_get(), &start);
     let mut out = Vec::new();

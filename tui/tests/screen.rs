@@ -5,12 +5,12 @@ use tikv_tui::{
     export,
     source::recorded::Recorded,
     state::{
-        Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, StepSource, overlay::Overlay,
+        Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, StepSource, gates, overlay::Overlay,
         panes::Tab, screen::Options,
     },
     view,
 };
-use tracepoints::trace::Step;
+use tracepoints::{Gate, session::GateState, trace::Step};
 
 mod common;
 
@@ -210,11 +210,23 @@ impl StepSource for Live {
     fn run(&mut self) -> anyhow::Result<()> {
         self.0.run()
     }
-    fn toggle_gate(&mut self, stage: &str) -> anyhow::Result<bool> {
-        self.0.toggle_gate(stage)
+    fn release(&mut self, hold: u64) -> anyhow::Result<()> {
+        self.0.release(hold)
     }
-    fn gates(&self) -> Vec<String> {
+    fn gates(&self) -> Vec<GateState> {
         self.0.gates()
+    }
+    fn set_gate(&mut self, gate: Gate) -> anyhow::Result<()> {
+        self.0.set_gate(gate)
+    }
+    fn remove_gate(&mut self, text: &str) -> anyhow::Result<()> {
+        self.0.remove_gate(text)
+    }
+    fn switch_gate(&mut self, text: &str, on: bool) -> anyhow::Result<()> {
+        self.0.switch_gate(text, on)
+    }
+    fn run_to(&mut self, gate: Gate) -> anyhow::Result<()> {
+        self.0.run_to(gate)
     }
     fn next_operation(&mut self) -> anyhow::Result<()> {
         self.0.next_operation()
@@ -405,20 +417,20 @@ fn stepping_goes_forward_and_back_and_state_is_as_it_was() {
 fn gates_hold_the_request_and_c_goes_to_them() {
     let mut rig = Rig::new(
         common::point_get(),
-        Start { gates: vec!["lock_cf_get".into()], ..Start::default() },
+        Start { gates: vec![gates::parse("lock_cf_get").unwrap()], ..Start::default() },
         LARGE,
         true,
     );
     assert_eq!((rig.stage(), rig.screen.phase()), ("lock_cf_get", Phase::Held));
     rig.keys(":gate at grpc_reply");
     rig.key(KeyCode::Enter);
-    assert!(rig.screen.gates().contains("grpc_reply"));
+    assert!(rig.screen.is_gated("grpc_reply"));
     rig.keys("c");
     assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
     rig.keys("0c");
     assert_eq!(rig.stage(), "lock_cf_get", "over known steps first");
     rig.keys("b");
-    assert!(!rig.screen.gates().contains("lock_cf_get"));
+    assert!(!rig.screen.is_gated("lock_cf_get"));
     rig.keys("$c");
     assert_eq!((rig.stage(), rig.screen.phase()), ("client_reply", Phase::Finished));
     rig.keys("b");
@@ -446,11 +458,23 @@ impl StepSource for Silent {
     fn run(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
-    fn toggle_gate(&mut self, _: &str) -> anyhow::Result<bool> {
-        Ok(true)
+    fn release(&mut self, _: u64) -> anyhow::Result<()> {
+        Ok(())
     }
-    fn gates(&self) -> Vec<String> {
+    fn gates(&self) -> Vec<GateState> {
         Vec::new()
+    }
+    fn set_gate(&mut self, _: Gate) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn remove_gate(&mut self, _: &str) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn switch_gate(&mut self, _: &str, _: bool) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn run_to(&mut self, _: Gate) -> anyhow::Result<()> {
+        Ok(())
     }
     fn next_operation(&mut self) -> anyhow::Result<()> {
         Ok(())
@@ -471,6 +495,72 @@ fn a_release_without_a_next_step_is_named() {
     let said = screen.message().unwrap_or_default();
     assert!(said.starts_with("released at raft_commit (store 1)"), "{said}");
     assert!(said.ends_with("n then releases follower_append (store 2)"), "{said}");
+}
+
+#[test]
+fn the_list_of_gates_adds_refuses_switches_and_removes() {
+    let mut rig = Rig::stepped(SMALL);
+    rig.keys("Bwrite_cf_found if comit_ts > ts1");
+    rig.key(KeyCode::Enter);
+    assert!(
+        rig.text().contains("expected a field of write_cf_found, found `comit_ts`")
+            || rig.screen.gates().len() == 1
+    );
+    rig.screen.on_key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
+    rig.keys("nowhere");
+    rig.key(KeyCode::Enter);
+    assert!(rig.text().contains("expected a stage of the catalogue, found `nowhere`"), "{}", rig.text());
+    rig.screen.on_key(KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL));
+    rig.keys("any if store == 7");
+    rig.key(KeyCode::Enter);
+    rig.keys("agrpc_reply if store == 1");
+    rig.key(KeyCode::Enter);
+    let gates = |rig: &Rig| {
+        let text = |g: &GateState| format!("{} {}", g.gate.text(), g.on);
+        rig.screen.gates().iter().map(text).collect::<Vec<_>>()
+    };
+    let set = gates(&rig);
+    assert!(set.contains(&"any if store == 7 true".to_owned()), "{set:?}");
+    assert!(set.contains(&"grpc_reply if store == 1 true".to_owned()), "{set:?}");
+    assert!(rig.text().contains("● on  any if store == 7"), "{}", rig.text());
+    rig.keys("kkkk ");
+    assert_eq!(gates(&rig)[0].rsplit(' ').next(), Some("false"));
+    rig.keys("d");
+    assert_eq!(gates(&rig).len(), set.len() - 1);
+    rig.key(KeyCode::Esc);
+    rig.keys("c");
+    assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
+    assert_eq!(rig.screen.message(), Some("held by the gate grpc_reply if store == 1"));
+}
+
+#[test]
+fn of_several_held_requests_the_user_chooses() {
+    let mut rig = Rig::stepped(SMALL);
+    for (id, store) in [(71, 2), (72, 3)] {
+        let stage = "raft_ready".to_owned();
+        rig.screen.apply(SourceEvent::Held(HeldRequest { id, stage, store, ..HeldRequest::default() }));
+    }
+    rig.keys("Hj");
+    assert!(rig.text().contains("choose which one continues"), "{}", rig.text());
+    let held = |rig: &Rig| rig.screen.timeline().holds().iter().map(|hold| hold.id).collect::<Vec<_>>();
+    let before = held(&rig);
+    rig.key(KeyCode::Enter);
+    assert!(!held(&rig).contains(&before[1]) && held(&rig).contains(&before[2]), "{:?}", held(&rig));
+}
+
+#[test]
+fn the_palette_runs_to_a_stage_and_an_operation_needs_a_client() {
+    let mut rig = Rig::stepped(SMALL);
+    rig.keys(":run to grpc_reply");
+    rig.key(KeyCode::Enter);
+    assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
+    assert!(rig.screen.gates().is_empty(), "the gate held once");
+    rig.keys("eget k1");
+    rig.key(KeyCode::Enter);
+    assert!(rig.text().contains("this source has no client"), "{}", rig.text());
+    rig.key(KeyCode::Esc);
+    rig.keys("R");
+    assert!(rig.screen.message().is_some_and(|m| m.contains("nothing can run again here")));
 }
 
 #[test]

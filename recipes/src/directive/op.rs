@@ -128,6 +128,11 @@ impl Op {
         }
     }
 
+    /// Whether the runner of recipes makes the request, not the client.
+    pub fn is_the_runners(&self) -> bool {
+        matches!(self, Op::PessimisticLock { .. } | Op::FollowerGet { .. })
+    }
+
     /// The transactions of `begin` that the operation ends or extends.
     pub(super) fn named_txns(&self) -> Vec<&str> {
         match self {

@@ -85,8 +85,7 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
             return Err("expected one `|`, for two clients, found more".into());
         }
         // The runner makes their requests, and only one at a time.
-        let is_own = |op: &Op| matches!(op, Op::PessimisticLock { .. } | Op::FollowerGet { .. });
-        if let Some(own) = [&first, &second].into_iter().find(|op| is_own(op)) {
+        if let Some(own) = [&first, &second].into_iter().find(|op| op.is_the_runners()) {
             return Err(format!("expected operations of a client on both sides of `|`, found `{own}`"));
         }
         return Ok(Op::TwoClients(Box::new(first), Box::new(second)));

@@ -20,8 +20,16 @@ pub enum Action {
     First,
     /// Shows the end of the operation, then the newest step.
     Last,
-    /// Shows the held step.
+    /// Shows the held step, or the list of held requests if there are several.
     Held,
+    /// Opens the list of gates.
+    Gates,
+    /// Runs the operation again, up to the step at the cursor.
+    RunToStep,
+    /// Asks for an operation, and steps it.
+    Operation,
+    /// Runs the operation or the scenario again.
+    Restart,
     /// Runs the scenario's next directive or operation.
     NextOperation,
     /// Opens the source of the selected step, frame or name.
@@ -128,10 +136,14 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::ToGate, &["c"], "continue to the next gate", Group::Step),
     bind(Action::Run, &["r"], "run to the end", Group::Step),
     bind(Action::Gate, &["b"], "set or remove a gate at this stage", Group::Step),
+    bind(Action::Gates, &["B"], "gates: conditions, hit counts, on and off", Group::Step),
     bind(Action::First, &["0", "Home"], "first step", Group::Step),
     bind(Action::Last, &["$", "End"], "newest step", Group::Step),
-    bind(Action::Held, &["H"], "to the step that is held", Group::Step),
-    bind(Action::NextOperation, &["N"], "run the scenario's next directive or operation", Group::Step),
+    bind(Action::Held, &["H"], "to the held step; of several: choose which one continues", Group::Step),
+    bind(Action::RunToStep, &["U"], "run again, up to this step", Group::Step),
+    bind(Action::Operation, &["e"], "step an operation of your own, such as get k1", Group::Step),
+    bind(Action::Restart, &["R"], "run the operation or the scenario again", Group::Step),
+    bind(Action::NextOperation, &["N"], "run the next directive, operation or request", Group::Step),
     bind(
         Action::Open,
         &["Enter"],

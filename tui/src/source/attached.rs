@@ -1,24 +1,25 @@
 //! Steps a request of a running `tikv-server` over its TraceControl service, in a separate thread.
+mod link;
+mod steps;
+
 use std::{
-    collections::BTreeSet,
     sync::mpsc::{Receiver, Sender, channel},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::tracecontrol::{
-    ContinueRequest, GatesRequest, StatusRequest, StepEvent, SubscribeRequest, continue_request::Mode,
-    trace_control_client::TraceControlClient,
+    ContinueRequest, GatesRequest, StepEvent, SubscribeRequest, continue_request::Mode,
 };
 use security::SecurityManager;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tonic::transport::{Channel, Endpoint};
-use tracepoints::{
-    Outcome,
-    trace::{Step, Summary},
-};
+use tonic::transport::Endpoint;
+use tracepoints::{Gate, Outcome, session::GateState, trace::Step};
 
-use crate::state::{HeldRequest, SourceEvent, Start, StepSource};
+use link::{Heard, Link};
+use steps::Merged;
+
+use crate::state::{HeldRequest, SourceEvent, Start, StepSource, gates::GateSet};
 
 /// Timeout for the server's answers and keep-alives.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,8 +36,17 @@ pub struct RequestFilter {
 }
 
 enum Command {
+    /// Waits for the next request.
+    Next,
     Continue(Mode),
-    Gate { stage: String, set: bool },
+    /// Releases one held request, by the number of its hold.
+    Release(u64),
+    /// Runs to a gate that holds once.
+    RunTo(String),
+    Gate {
+        text: String,
+        set: bool,
+    },
 }
 
 /// A subscription to one server.
@@ -44,7 +54,10 @@ pub struct Attached {
     address: String,
     events: Receiver<SourceEvent>,
     commands: UnboundedSender<Command>,
-    gates: BTreeSet<String>,
+    gates: GateSet,
+    title: String,
+    /// The operation is this program's, whose client waits as long as the user.
+    own: bool,
 }
 
 impl Attached {
@@ -55,20 +68,41 @@ impl Attached {
         wanted: RequestFilter,
         start: Start,
     ) -> Result<Self> {
+        Self::start_with(format!("attach {address}"), address, security, wanted, start, None)
+    }
+
+    /// As [`Attached::start`]; steps the requests of `operation`, which is called when the servers wait for
+    /// them.
+    pub fn start_with(
+        title: String,
+        address: &str,
+        security: &SecurityManager,
+        wanted: RequestFilter,
+        start: Start,
+        operation: Option<Operation>,
+    ) -> Result<Self> {
         let (events_tx, events) = channel();
         let (commands, commands_rx) = unbounded_channel();
-        let gates = start.gates.iter().cloned().collect();
-        let endpoint = endpoint(address, security)?;
+        let gates = GateSet::new(start.gates.iter().cloned());
+        // A malformed address is an error before anything runs.
+        endpoint(address, security)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (server, hint) = (address.to_owned(), security.hint());
+        let own = operation.is_some();
+        let session = Session {
+            server: address.to_owned(),
+            security: security.clone(),
+            wanted,
+            gates: start.gates.iter().map(|gate| gate.text().to_owned()).collect(),
+            start,
+            events: events_tx,
+            operation,
+            round: Round::default(),
+        };
         std::thread::Builder::new()
             .name("attach".into())
-            .spawn(move || {
-                let session = Session { server, hint, events: events_tx, holds: Vec::new(), next_hold: 0 };
-                runtime.block_on(session.run(endpoint, wanted, start, commands_rx));
-            })
+            .spawn(move || runtime.block_on(session.run(commands_rx)))
             .context("cannot start the thread of the connection to the server")?;
-        Ok(Self { address: address.into(), events, commands, gates })
+        Ok(Self { title, own, address: address.into(), events, commands, gates })
     }
 
     fn send(&self, command: Command) -> Result<()> {
@@ -93,7 +127,7 @@ pub(crate) fn endpoint(address: &str, security: &SecurityManager) -> Result<Endp
 
 impl StepSource for Attached {
     fn title(&self) -> String {
-        format!("attach {}", self.address)
+        self.title.clone()
     }
 
     fn poll(&mut self) -> Vec<SourceEvent> {
@@ -116,104 +150,246 @@ impl StepSource for Attached {
         self.send(Command::Continue(Mode::Run))
     }
 
-    fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
-        let set = !self.gates.contains(stage);
-        self.send(Command::Gate { stage: stage.into(), set })?;
-        if set {
-            self.gates.insert(stage.into());
-        } else {
-            self.gates.remove(stage);
-        }
-        Ok(set)
+    fn release(&mut self, hold: u64) -> Result<()> {
+        self.send(Command::Release(hold))
     }
 
-    fn gates(&self) -> Vec<String> {
-        self.gates.iter().cloned().collect()
+    fn gates(&self) -> Vec<GateState> {
+        self.gates.states().to_vec()
+    }
+
+    fn set_gate(&mut self, gate: Gate) -> Result<()> {
+        self.send(Command::Gate { text: gate.text().into(), set: true })?;
+        self.gates.set(gate);
+        Ok(())
+    }
+
+    fn remove_gate(&mut self, text: &str) -> Result<()> {
+        self.send(Command::Gate { text: text.into(), set: false })?;
+        self.gates.remove(text);
+        Ok(())
+    }
+
+    fn switch_gate(&mut self, text: &str, on: bool) -> Result<()> {
+        self.gates.switch(text, on)?;
+        self.send(Command::Gate { text: text.into(), set: on })
+    }
+
+    fn run_to(&mut self, gate: Gate) -> Result<()> {
+        self.send(Command::RunTo(gate.text().into()))
     }
 
     fn client_time_runs(&self) -> bool {
-        true
+        !self.own
+    }
+
+    fn restart(&mut self, to: Option<Gate>) -> Result<()> {
+        if !self.own {
+            bail!("only its client can send the request again: N waits for the next one that matches");
+        }
+        if to.is_some() {
+            bail!("an operation on a running cluster runs again from its begin: R runs it again");
+        }
+        self.send(Command::Next)
     }
 
     fn next_operation(&mut self) -> Result<()> {
-        bail!("attach steps one request; attach again for the next one")
+        self.send(Command::Next)
     }
 }
 
 /// The thread's side of a subscription. At the stream's or the screen's end the server releases its holds.
 struct Session {
     server: String,
-    /// A hint about TLS for errors of the connection.
-    hint: &'static str,
+    security: SecurityManager,
+    wanted: RequestFilter,
+    start: Start,
     events: Sender<SourceEvent>,
-    /// The requests that the server holds now, with ids of this side.
-    holds: Vec<HeldRequest>,
+    /// The gates that are switched on.
+    gates: Vec<String>,
+    /// Sends the operation whose requests are stepped; None: other clients send the requests.
+    operation: Option<Operation>,
+    round: Round,
+}
+
+/// An operation of this program on the cluster: called when its requests would be stepped.
+pub type Operation = Box<dyn FnMut() -> tokio::sync::oneshot::Receiver<String> + Send>;
+
+/// The steps and holds of one operation.
+#[derive(Default)]
+struct Round {
+    steps: Merged,
+    /// The requests that servers hold now, with the link and the number there.
+    holds: Vec<(usize, u64, HeldRequest)>,
     next_hold: u64,
+    /// The link whose request is stepped; None: every process waits for one.
+    active: Option<usize>,
+}
+
+/// Time in which a client sends the request again after a region error.
+const FOLLOWS: Duration = Duration::from_secs(3);
+/// Time in which servers send the last steps after the end of an operation.
+const LINGER: Duration = Duration::from_millis(800);
+
+/// The end of a round.
+enum End {
+    /// The operation has ended.
+    Operation,
+    /// The screen is closed.
+    Screen,
 }
 
 impl Session {
-    async fn run(
-        mut self,
-        endpoint: Endpoint,
-        wanted: RequestFilter,
-        start: Start,
-        mut commands: UnboundedReceiver<Command>,
-    ) {
-        if let Err(e) = self.serve(endpoint, wanted, start, &mut commands).await {
+    async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        if let Err(e) = self.serve(&mut commands).await {
             // The receiver is gone if the screen is closed.
             let _ = self.events.send(SourceEvent::Failed(format!("{e:#}")));
         }
     }
 
-    async fn serve(
-        &mut self,
-        endpoint: Endpoint,
-        wanted: RequestFilter,
-        start: Start,
-        commands: &mut UnboundedReceiver<Command>,
-    ) -> Result<()> {
+    async fn serve(&mut self, commands: &mut UnboundedReceiver<Command>) -> Result<()> {
         let server = self.server.clone();
         self.emit(SourceEvent::Log(format!("connecting to {server}")));
-        let channel = endpoint.connect().await.map_err(|e| unreachable(&server, &e, self.hint))?;
-        let mut client = TraceControlClient::new(channel).max_decoding_message_size(64 << 20);
-        let request = SubscribeRequest {
-            key: wanted.key,
-            region_id: wanted.region,
-            request_type: wanted.kind,
-            single_step: start.gates.is_empty() && !start.run,
-            gates: start.gates,
-            capture_stacks: start.stacks,
-            max_requests: 1,
-        };
-        // Asked first, because a stream fails without the service only at its first step.
-        let status =
-            client.status(StatusRequest {}).await.map_err(|s| refused(&server, &s, self.hint))?.into_inner();
-        let reply = subscribe(&mut client, request).await.map_err(|s| refused(&server, &s, self.hint))?;
-        let mut stream = reply.into_inner();
-        self.emit(SourceEvent::Log(
-            "clients send reads and writes to the store that leads the region".into(),
-        ));
-        let store = status.store_id;
-        self.emit(SourceEvent::Log(
-            "shows only stages of this server's process, not of other processes such as replicas".into(),
-        ));
-        self.emit(SourceEvent::Log(format!("store {store}: waiting for a matching request in this process")));
+        let events = self.events.clone();
+        // The receiver is gone if the screen is closed.
+        let say = move |text| drop(events.send(SourceEvent::Log(text)));
+        let mut links = Link::connect_all(&server, &self.security, &say).await?;
         loop {
+            match self.step_one(&mut links, commands).await? {
+                End::Screen => return Ok(()),
+                End::Operation => links.iter_mut().for_each(Link::unsubscribe),
+            }
+            loop {
+                match commands.recv().await {
+                    None => return Ok(()),
+                    Some(Command::Next) => break,
+                    Some(Command::Gate { text, set }) => self.note_gate(text, set),
+                    // Nothing is held between two operations.
+                    Some(_) => {}
+                }
+            }
+            self.round = Round::default();
+            self.emit(SourceEvent::Begin { title: String::from("the next request") });
+        }
+    }
+
+    /// Subscribes to every process, or only to one that has a request already.
+    async fn subscribe(&mut self, links: &mut [Link], heard: &UnboundedSender<(usize, Heard)>) -> Result<()> {
+        let request = SubscribeRequest {
+            key: self.wanted.key.clone(),
+            region_id: self.wanted.region,
+            request_type: self.wanted.kind.clone(),
+            single_step: self.gates.is_empty() && !self.start.run,
+            gates: self.gates.clone(),
+            capture_stacks: self.start.stacks,
+            // Requests of an own operation come one after the other, those of other clients one at a time.
+            max_requests: u32::from(self.operation.is_none()),
+        };
+        for (number, link) in links.iter_mut().enumerate() {
+            let done = link.subscribe(&request, number, heard.clone()).await;
+            match done {
+                Ok(()) => {}
+                Err(status) if number == 0 => {
+                    return Err(refused(&link.server, &status, self.security.hint()));
+                }
+                Err(status) => {
+                    self.emit(SourceEvent::Log(format!("no steps of {}: {}", link.server, status.message())));
+                }
+            }
+        }
+        let stores: Vec<String> =
+            links.iter().filter(|link| link.is_subscribed()).map(|link| link.store.to_string()).collect();
+        let processes = match stores.len() {
+            1 => format!("store {} and others of its process", stores[0]),
+            n => format!("{n} processes, of the stores {} and others", stores.join(", ")),
+        };
+        self.emit(SourceEvent::Log(format!("waiting for a matching request in {processes}")));
+        Ok(())
+    }
+
+    /// Steps one operation: a request of a client with its retries, or the program's own operation.
+    async fn step_one(
+        &mut self,
+        links: &mut [Link],
+        commands: &mut UnboundedReceiver<Command>,
+    ) -> Result<End> {
+        let (sender, mut heard) = unbounded_channel();
+        self.subscribe(links, &sender).await?;
+        let mut answer = self.operation.as_mut().map(|operation| operation());
+        let (mut deadline, mut outcome) = (None::<tokio::time::Instant>, String::new());
+        loop {
+            let until = deadline.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
             tokio::select! {
-                event = stream.message() => match event.map_err(|s| gone(&server, &s))? {
-                    Some(event) => {
-                        if self.take(event)? {
-                            return Ok(());
+                Some((number, message)) = heard.recv() => match message {
+                    Heard::Event(event) => {
+                        if self.operation.is_none() && !self.owns(number, links) {
+                            continue;
+                        }
+                        match self.take(number, event)? {
+                            None => deadline = if answer.is_none() && self.operation.is_some() { deadline } else { None },
+                            Some(Outcome::RegionError) if self.operation.is_none() => {
+                                outcome = ending(Outcome::RegionError).to_owned();
+                                self.emit(SourceEvent::Log(
+                                    "a region error: waiting for the client's next try on any store".into(),
+                                ));
+                                self.round.active = None;
+                                links.iter_mut().for_each(Link::unsubscribe);
+                                self.subscribe(links, &sender).await?;
+                                deadline = Some(tokio::time::Instant::now() + FOLLOWS);
+                            }
+                            Some(ended) if self.operation.is_none() => {
+                                return Ok(self.end(ending(ended).to_owned()));
+                            }
+                            Some(_) => {}
                         }
                     }
-                    None => bail!("{server} ended the stream before the end of the request: check whether the server was stopped"),
+                    Heard::Ended if self.round.active == Some(number) && self.operation.is_none() => {
+                        bail!("{} ended the stream before the end of the request: check whether the server was stopped", links[number].server)
+                    }
+                    Heard::Failed(status) if links.len() == 1 || self.round.active == Some(number) || self.holds_at(number) => {
+                        return Err(gone(&links[number].server, &status));
+                    }
+                    Heard::Failed(status) => {
+                        links[number].unsubscribe();
+                        self.emit(SourceEvent::Log(format!("no more steps of {}: {}", links[number].server, status.message())));
+                    }
+                    Heard::Ended => links[number].unsubscribe(),
+                },
+                Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                    (outcome, answer) = (text, None);
+                    deadline = Some(tokio::time::Instant::now() + LINGER);
                 },
                 command = commands.recv() => match command {
-                    Some(command) => self.send(&mut client, command).await?,
-                    None => return Ok(()),
+                    Some(command) => self.send(links, command).await?,
+                    None => return Ok(End::Screen),
+                },
+                () = tokio::time::sleep_until(until), if deadline.is_some() && self.round.holds.is_empty() => {
+                    return Ok(self.end(outcome));
                 },
             }
         }
+    }
+
+    /// Whether the stepped request is that of this link. The first one to have a request is chosen; the other
+    /// processes then wait for none.
+    fn owns(&mut self, number: usize, links: &mut [Link]) -> bool {
+        if self.round.active.is_none() {
+            self.round.active = Some(number);
+            let others = links.iter_mut().enumerate().filter(|(i, _)| *i != number);
+            others.for_each(|(_, link)| link.unsubscribe());
+        }
+        self.round.active == Some(number)
+    }
+
+    fn holds_at(&self, number: usize) -> bool {
+        self.round.holds.iter().any(|(link, ..)| *link == number)
+    }
+
+    fn end(&self, outcome: String) -> End {
+        let summary = self.round.steps.summary();
+        // Without a screen, one operation is printed.
+        self.emit(SourceEvent::Finished { summary, outcome, more: !self.start.run });
+        End::Operation
     }
 
     fn emit(&self, event: SourceEvent) {
@@ -221,8 +397,15 @@ impl Session {
         let _ = self.events.send(event);
     }
 
-    /// Handles an event of the stream. Returns whether the request has ended.
-    fn take(&mut self, event: StepEvent) -> Result<bool> {
+    fn note_gate(&mut self, text: String, set: bool) {
+        self.gates.retain(|known| *known != text);
+        if set {
+            self.gates.push(text);
+        }
+    }
+
+    /// Handles an event of a stream. Returns the outcome of the request if it has ended.
+    fn take(&mut self, number: usize, event: StepEvent) -> Result<Option<Outcome>> {
         let bad = || {
             format!(
                 "cannot read a step from {}: use the same version of the server and this program",
@@ -233,64 +416,91 @@ impl Session {
             let value: serde_json::Value = serde_json::from_slice(&event.json).with_context(bad)?;
             let outcome = value.get("outcome").and_then(|o| serde_json::from_value(o.clone()).ok());
             let summary = value.get("summary").cloned().unwrap_or(value);
-            let summary: Summary = serde_json::from_value(summary).with_context(bad)?;
-            let outcome = ending(outcome.unwrap_or_default()).to_owned();
-            self.emit(SourceEvent::Finished { summary, outcome, more: false });
-            return Ok(true);
+            self.round.steps.add(serde_json::from_value(summary).with_context(bad)?);
+            return Ok(Some(outcome.unwrap_or_default()));
         }
         let mut place = (0, String::new());
         if !event.json.is_empty() {
             let step: Step = serde_json::from_slice(&event.json).with_context(bad)?;
             place = (step.store, step.thread.clone());
+            let step = self.round.steps.place(number, step);
             self.emit(SourceEvent::Step(Box::new(step)));
         }
+        let holds = &mut self.round.holds;
         if event.held {
-            self.next_hold += 1;
-            let hold =
-                HeldRequest { id: self.next_hold, stage: event.hold_stage, store: place.0, thread: place.1 };
-            self.holds.push(hold.clone());
+            self.round.next_hold += 1;
+            let (id, stage, reason) = (self.round.next_hold, event.hold_stage, event.hold_reason);
+            let hold = HeldRequest { id, stage, store: place.0, thread: place.1, reason };
+            holds.push((number, event.hold_id, hold.clone()));
             self.emit(SourceEvent::Held(hold));
-        } else if let Some(at) = self.holds.iter().position(|h| h.stage == event.hold_stage) {
+        } else if let Some(at) = holds.iter().position(|(link, id, hold)| {
+            (*link, *id, hold.stage.as_str()) == (number, event.hold_id, event.hold_stage.as_str())
+        }) {
             // A stage without a step means: the request that was held there continues.
-            let released = self.holds.remove(at).id;
-            self.emit(SourceEvent::Released(released));
+            let (_, _, released) = holds.remove(at);
+            self.emit(SourceEvent::Released(released.id));
         }
-        Ok(false)
+        Ok(None)
     }
 
-    async fn send(&mut self, client: &mut TraceControlClient<Channel>, command: Command) -> Result<()> {
+    async fn send(&mut self, links: &mut [Link], command: Command) -> Result<()> {
         match command {
-            Command::Continue(mode) => {
-                // The stream reports the release.
-                let reply =
-                    client.r#continue(ContinueRequest { mode: mode.into(), ..Default::default() }).await;
-                reply.map_err(|s| gone(&self.server, &s))?;
+            Command::Next => {
+                self.emit(SourceEvent::Log("this request has not ended yet: r runs it to its end".into()))
             }
-            Command::Gate { stage, set } => {
-                let (add, remove) = if set { (vec![stage], vec![]) } else { (vec![], vec![stage]) };
-                let reply = client.set_gates(GatesRequest { add, remove }).await;
-                if let Err(status) = reply {
-                    self.emit(SourceEvent::Log(format!("the server refused the gate: {}", status.message())));
+            // The stream reports the release.
+            Command::Continue(mode) => {
+                let request = ContinueRequest { mode: mode.into(), ..ContinueRequest::default() };
+                let first = self
+                    .round
+                    .holds
+                    .first()
+                    .map(|(link, ..)| *link)
+                    .filter(|_| matches!(mode, Mode::Step | Mode::Into));
+                for number in self.subscribed(links, first) {
+                    let done = links[number].continues(request.clone()).await;
+                    done.map_err(|s| gone(&links[number].server, &s))?;
+                }
+            }
+            Command::Release(hold) => {
+                let held = self.round.holds.iter().find(|(.., known)| known.id == hold);
+                let Some((number, hold_id)) = held.map(|(link, id, _)| (*link, *id)) else { return Ok(()) };
+                let request =
+                    ContinueRequest { mode: Mode::Step.into(), hold_id, ..ContinueRequest::default() };
+                links[number].continues(request).await.map_err(|s| gone(&links[number].server, &s))?;
+            }
+            Command::RunTo(run_to) => {
+                let request =
+                    ContinueRequest { mode: Mode::Continue.into(), run_to, ..ContinueRequest::default() };
+                for number in self.subscribed(links, None) {
+                    let done = links[number].continues(request.clone()).await;
+                    self.say_refused(done);
+                }
+            }
+            Command::Gate { text, set } => {
+                self.note_gate(text.clone(), set);
+                let (add, remove) = if set { (vec![text], vec![]) } else { (vec![], vec![text]) };
+                for number in self.subscribed(links, None) {
+                    let done =
+                        links[number].gates(GatesRequest { add: add.clone(), remove: remove.clone() }).await;
+                    self.say_refused(done);
                 }
             }
         }
         Ok(())
     }
-}
 
-/// Subscribes; retries for 1 s while the previous session ends.
-async fn subscribe(
-    client: &mut TraceControlClient<Channel>,
-    request: SubscribeRequest,
-) -> Result<tonic::Response<tonic::Streaming<StepEvent>>, tonic::Status> {
-    for _ in 0..5 {
-        match client.subscribe(request.clone()).await {
-            Err(status) if status.code() == tonic::Code::ResourceExhausted => {}
-            other => return other,
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    /// The numbers of the links with a subscription; with `only`, that one.
+    fn subscribed(&self, links: &[Link], only: Option<usize>) -> Vec<usize> {
+        let wanted = |i: &usize| only.is_none_or(|only| only == *i) && links[*i].is_subscribed();
+        (0..links.len()).filter(wanted).collect()
     }
-    client.subscribe(request).await
+
+    fn say_refused(&self, done: std::result::Result<(), tonic::Status>) {
+        if let Err(status) = done {
+            self.emit(SourceEvent::Log(format!("the server refused the gate: {}", status.message())));
+        }
+    }
 }
 
 /// Describes the end of the request; empty if the server did not report it.

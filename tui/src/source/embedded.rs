@@ -1,6 +1,5 @@
 //! Steps a recipe's operations on a cluster inside this process. A separate thread runs the scenario.
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -10,11 +9,20 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use recipes::{Front, Runner, Scenario, directive::is_stepped, front::Listener, scenario::Block};
-use tracepoints::{Session, SessionConfig, SessionEvent, find_stage, symbolize::Symbolizer};
+use recipes::{
+    Front, Runner, Scenario,
+    directive::{is_stepped, scenario_of},
+    front::Listener,
+    scenario::Block,
+};
+use tracepoints::{
+    Gate, Session, SessionConfig, SessionEvent,
+    session::{GateState, Mode},
+    symbolize::Symbolizer,
+};
 
 use super::feed::Feed;
-use crate::state::{SourceEvent, Start, StepSource};
+use crate::state::{SourceEvent, Start, StepSource, gates::GateSet};
 
 /// Lists the names and titles of the recipes.
 pub fn recipes() -> Result<Vec<(String, String)>> {
@@ -26,14 +34,33 @@ pub fn recipes() -> Result<Vec<(String, String)>> {
 struct Shared {
     /// The session of a `step`; None for a `hold`, which only the scenario controls.
     session: Option<Arc<Session>>,
-    gates: BTreeSet<String>,
+    gates: GateSet,
     /// A `hold` of the scenario is under way.
     scripted: bool,
     /// The scenario runs without waiting for the user while it holds an operation.
     runs: bool,
     /// The scenario has ended.
     over: bool,
+    /// Number of operations that have begun in this run of the scenario.
+    operations: usize,
+    /// The user's own operation, if the last one is not the scenario's.
+    own: Option<String>,
 }
+
+/// An order to the scenario's thread.
+enum Order {
+    /// Run the next directive.
+    Next,
+    /// Run the scenario again, and its first operations (`passing`) without a hold; up to a gate.
+    Restart { passing: usize, to: Option<Gate> },
+    /// Step an operation of the user, up to a gate.
+    Operation { text: String, to: Option<Gate> },
+}
+
+/// Ends a run of the scenario, because the user ordered something else.
+#[derive(Debug, thiserror::Error)]
+#[error("the user ordered something else")]
+struct Interrupted;
 
 type SharedRef = Arc<Mutex<Shared>>;
 
@@ -46,8 +73,8 @@ fn lock(shared: &SharedRef) -> std::sync::MutexGuard<'_, Shared> {
 pub struct Embedded {
     name: String,
     events: Receiver<SourceEvent>,
-    /// Lets the scenario run its next directive; None once the screen closes.
-    next: Option<Sender<()>>,
+    /// Orders to the scenario's thread; None once the screen closes.
+    orders: Option<Sender<Order>>,
     shared: SharedRef,
     /// Closed when the scenario's thread and its cluster have ended.
     ended: Receiver<()>,
@@ -58,7 +85,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.next = None;
+        self.orders = None;
         if let Some(session) = &lock(&self.shared).session {
             session.run();
         }
@@ -73,6 +100,11 @@ impl Embedded {
         Self::run(recipes::library::find(name)?, data_dir, start)
     }
 
+    /// Steps one operation, such as `get k1`, on a new cluster of three stores.
+    pub fn start_operation(text: &str, data_dir: Option<PathBuf>, start: Start) -> Result<Self> {
+        Self::run(scenario_of(text).map_err(anyhow::Error::msg)?, data_dir, start)
+    }
+
     /// Checks the scenario, then runs it in the background up to its first operation.
     pub fn run(scenario: Scenario, data_dir: Option<PathBuf>, start: Start) -> Result<Self> {
         let name = scenario.name.clone();
@@ -83,16 +115,19 @@ impl Embedded {
                 scenario.path.display()
             );
         }
-        let gates = start.gates.iter().cloned().collect();
+        let gates = GateSet::new(start.gates.iter().cloned());
         let shared = Arc::new(Mutex::new(Shared { gates, ..Shared::default() }));
         let (events_tx, events) = channel();
-        let (next, next_rx) = channel();
+        let (orders, orders_rx) = channel();
         let (alive, ended) = channel();
         let feed = spawn_feed(events_tx.clone(), start.stacks)?;
         let front = ScreenFront {
             events: events_tx,
             feed,
-            next: next_rx,
+            orders: orders_rx,
+            order: None,
+            passing: 0,
+            run_to: None,
             shared: shared.clone(),
             start,
             hold: false,
@@ -105,7 +140,11 @@ impl Embedded {
                 drop::<Sender<()>>(alive);
             })
             .context("cannot start the thread that runs the scenario")?;
-        Ok(Self { name, events, next: Some(next), shared, ended })
+        Ok(Self { name, events, orders: Some(orders), shared, ended })
+    }
+
+    fn order(&self, order: Order) -> Result<()> {
+        self.orders.as_ref().and_then(|orders| orders.send(order).ok()).context("the scenario has ended")
     }
 
     /// Releases the operation by `how`. If the scenario holds it, runs the scenario's next directive instead.
@@ -151,27 +190,84 @@ impl StepSource for Embedded {
         self.let_go(true, Session::run)
     }
 
-    fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
-        let known = find_stage(stage).with_context(|| format!("expected a stage, found `{stage}`"))?;
-        let mut shared = lock(&self.shared);
-        let set = !shared.gates.remove(stage);
-        if set {
-            shared.gates.insert(stage.to_owned());
-        }
-        if let Some(session) = &shared.session
-            && session.gates().iter().any(|state| state.gate.stage() == Some(known.id)) != set
-        {
-            session.toggle_gate(known.id);
-        }
-        Ok(set)
+    fn release(&mut self, hold: u64) -> Result<()> {
+        self.let_go(false, |session| session.release(hold, Mode::Step))
     }
 
-    fn gates(&self) -> Vec<String> {
-        lock(&self.shared).gates.iter().cloned().collect()
+    fn gates(&self) -> Vec<GateState> {
+        let shared = lock(&self.shared);
+        let Some(session) = &shared.session else { return shared.gates.states().to_vec() };
+        // The session counts the arrivals; a gate that holds once is not the user's.
+        let counted = session.gates();
+        let hits = |state: &GateState| counted.iter().find(|c| c.gate == state.gate).map_or(0, |c| c.hits);
+        shared.gates.states().iter().map(|state| GateState { hits: hits(state), ..state.clone() }).collect()
+    }
+
+    fn set_gate(&mut self, gate: Gate) -> Result<()> {
+        let mut shared = lock(&self.shared);
+        shared.gates.set(gate.clone());
+        if let Some(session) = &shared.session {
+            session.set_gate(gate);
+        }
+        Ok(())
+    }
+
+    fn remove_gate(&mut self, text: &str) -> Result<()> {
+        let mut shared = lock(&self.shared);
+        shared.gates.remove(text);
+        if let Some(session) = &shared.session {
+            session.remove_gate(text);
+        }
+        Ok(())
+    }
+
+    fn switch_gate(&mut self, text: &str, on: bool) -> Result<()> {
+        let mut shared = lock(&self.shared);
+        shared.gates.switch(text, on)?;
+        if let Some(session) = &shared.session {
+            session.switch_gate(text, on);
+        }
+        Ok(())
+    }
+
+    fn run_to(&mut self, gate: Gate) -> Result<()> {
+        self.let_go(true, |session| {
+            session.set_gate_once(gate);
+            session.to_gate()
+        })
     }
 
     fn next_operation(&mut self) -> Result<()> {
-        self.next.as_ref().and_then(|n| n.send(()).ok()).context("the scenario has ended")
+        self.order(Order::Next)
+    }
+
+    fn restart(&mut self, to: Option<Gate>) -> Result<()> {
+        let (session, operations, own) = {
+            let mut shared = lock(&self.shared);
+            // What runs now runs to its end; the order is taken then.
+            shared.runs = true;
+            (shared.session.clone(), shared.operations, shared.own.clone())
+        };
+        if let Some(session) = session {
+            session.run();
+        }
+        match own {
+            Some(text) => self.order(Order::Operation { text, to }),
+            None => self.order(Order::Restart {
+                passing: if to.is_some() { operations.saturating_sub(1) } else { 0 },
+                to,
+            }),
+        }
+    }
+
+    fn try_operation(&mut self, text: &str) -> Result<()> {
+        scenario_of(text).map_err(anyhow::Error::msg)?;
+        let shared = lock(&self.shared);
+        if shared.session.is_some() || shared.scripted {
+            bail!("expected no running operation, found one: r runs it to its end first");
+        }
+        drop(shared);
+        self.order(Order::Operation { text: text.to_owned(), to: None })
     }
 
     fn over(&mut self) -> bool {
@@ -237,7 +333,13 @@ fn spawn_feed(events: Sender<SourceEvent>, stacks: bool) -> Result<Sender<FeedMe
 struct ScreenFront {
     events: Sender<SourceEvent>,
     feed: Sender<FeedMessage>,
-    next: Receiver<()>,
+    orders: Receiver<Order>,
+    /// An order that arrived while the scenario waited for the next directive.
+    order: Option<Order>,
+    /// Number of operations that still run without a hold.
+    passing: usize,
+    /// The gate that holds the next operation once.
+    run_to: Option<Gate>,
     shared: SharedRef,
     start: Start,
     /// The running directive is a `hold`.
@@ -247,18 +349,69 @@ struct ScreenFront {
 }
 
 impl ScreenFront {
+    /// Runs the scenario, and then the user's orders. The cluster runs until the screen closes.
     fn run(mut self, scenario: Scenario, data_dir: Option<PathBuf>) {
-        let runner = Runner::new(scenario).map(|runner| runner.with_data_dir(data_dir));
-        let mut runner = match runner {
-            Ok(runner) => runner,
-            Err(e) => return self.fail(&e),
-        };
-        match runner.run(&mut self) {
+        loop {
+            let runner = Runner::new(scenario.clone()).map(|runner| runner.with_data_dir(data_dir.clone()));
+            let mut runner = match runner {
+                Ok(runner) => runner,
+                Err(e) => return self.fail(&e),
+            };
+            self.run_scenario(&mut runner);
+            if !self.obey(&mut runner) {
+                return;
+            }
+            // A cluster must end before the next one opens its files.
+            drop(runner);
+            self.ended = false;
+            let mut shared = lock(&self.shared);
+            (shared.operations, shared.over, shared.own) = (0, false, None);
+        }
+    }
+
+    fn run_scenario(&mut self, runner: &mut Runner) {
+        match runner.run(self) {
             Ok(()) => lock(&self.shared).over = true,
+            Err(e) if e.is::<Interrupted>() => {}
             Err(e) => self.fail(&e),
         }
-        // The cluster runs until the screen closes.
-        while self.next.recv().is_ok() {}
+    }
+
+    /// Obeys orders until the scenario must run again (true) or the screen closes (false).
+    fn obey(&mut self, runner: &mut Runner) -> bool {
+        loop {
+            let order = match self.order.take() {
+                Some(order) => order,
+                None => match self.orders.recv() {
+                    Ok(order) => order,
+                    Err(_) => return false,
+                },
+            };
+            match order {
+                // After an operation of the user, the scenario continues.
+                Order::Next => {
+                    self.ended = false;
+                    self.run_scenario(runner);
+                }
+                Order::Restart { passing, to } => {
+                    (self.passing, self.run_to) = (passing, to);
+                    return true;
+                }
+                Order::Operation { text, to } => {
+                    self.run_to = to;
+                    lock(&self.shared).own = Some(text.clone());
+                    self.hold = false;
+                    let begun = lock(&self.shared).operations;
+                    match runner.step(&text, self) {
+                        Err(e) if lock(&self.shared).operations == begun => {
+                            self.emit(SourceEvent::Refused(format!("{e:#}")));
+                        }
+                        Err(e) => self.fail(&e),
+                        Ok(()) => {}
+                    }
+                }
+            }
+        }
     }
 
     fn emit(&self, event: SourceEvent) {
@@ -271,8 +424,15 @@ impl ScreenFront {
         (shared.session, shared.scripted, shared.over) = (None, false, true);
     }
 
-    fn wait(&self) -> Result<()> {
-        self.next.recv().context("the screen was closed")
+    /// Waits until the user lets the scenario run its next directive.
+    fn wait(&mut self) -> Result<()> {
+        match self.orders.recv().context("the screen was closed")? {
+            Order::Next => Ok(()),
+            other => {
+                self.order = Some(other);
+                Err(Interrupted.into())
+            }
+        }
     }
 }
 
@@ -303,22 +463,27 @@ impl Front for ScreenFront {
     }
 
     fn config(&mut self) -> SessionConfig {
-        let gates =
-            lock(&self.shared).gates.iter().filter_map(|g| find_stage(g)).map(|s| s.id.into()).collect();
-        SessionConfig {
-            mode: self.start.mode(),
-            gates,
-            stacks: self.start.stacks,
-            ..SessionConfig::default()
-        }
+        let gates = lock(&self.shared).gates.on().cloned().collect();
+        let mode = match (self.passing, &self.run_to) {
+            (1.., _) => Mode::Run,
+            (0, Some(_)) => Mode::ToGate,
+            (0, None) => self.start.mode(),
+        };
+        SessionConfig { mode, gates, stacks: self.start.stacks, ..SessionConfig::default() }
     }
 
     fn begin(&mut self, operation: &str, session: &Arc<Session>) -> Listener {
         let quiet = self.hold && self.start.run;
         // The thread has ended if the screen is closed.
         let _ = self.feed.send(FeedMessage::Begin { title: operation.to_owned(), quiet });
+        if self.passing == 0
+            && let Some(gate) = self.run_to.take()
+        {
+            session.set_gate_once(gate);
+        }
         let mut shared = lock(&self.shared);
-        (shared.scripted, shared.runs) = (self.hold, false);
+        (shared.scripted, shared.runs) = (self.hold, self.passing > 0);
+        shared.operations += 1;
         shared.session = (!self.hold).then(|| session.clone());
         let feed = self.feed.clone();
         Box::new(move |event| drop(feed.send(FeedMessage::Event(Box::new(event)))))
@@ -329,7 +494,9 @@ impl Front for ScreenFront {
             let mut shared = lock(&self.shared);
             (shared.session, shared.scripted) = (None, false);
         }
-        self.ended = more;
+        // Operations that only lead to the wanted one do not wait for the user.
+        self.ended = more && self.passing == 0;
+        self.passing = self.passing.saturating_sub(1);
         let _ = self.feed.send(FeedMessage::End { outcome: outcome.to_owned(), more });
     }
 }

@@ -69,7 +69,13 @@ impl Feed {
 
 fn hold(info: &HoldInfo) -> HeldRequest {
     let thread = thread::info(info.thread).name;
-    HeldRequest { id: info.id, stage: info.stage.name().into(), store: info.store, thread }
+    HeldRequest {
+        id: info.id,
+        stage: info.stage.name().into(),
+        store: info.store,
+        thread,
+        reason: info.reason.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Steps a saved trace as if it were live.
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use tracepoints::{
-    Hold as HoldKind, find_stage,
+    Gate, Hold as HoldKind, find_stage,
+    gates::{self, Timestamps},
     request::RequestInfo,
-    session::Mode,
+    session::{GateState, Mode},
     trace::{Step, Summary, TraceRecord},
 };
 
-use crate::state::{HeldRequest, SourceEvent, Start, StepSource};
+use crate::state::{HeldRequest, SourceEvent, Start, StepSource, gates::GateSet};
 
 /// A recorded operation.
 pub struct Recorded {
@@ -17,7 +18,11 @@ pub struct Recorded {
     steps: Vec<Step>,
     summary: Summary,
     outcome: String,
-    gates: BTreeSet<String>,
+    gates: GateSet,
+    timestamps: Timestamps,
+    requests: Vec<RequestInfo>,
+    /// The gate that holds once.
+    run_to: Option<Gate>,
     mode: Mode,
     /// Number of steps emitted so far.
     emitted: usize,
@@ -34,7 +39,10 @@ impl Recorded {
             steps,
             summary,
             outcome: String::new(),
-            gates: start.gates.iter().cloned().collect(),
+            gates: GateSet::new(start.gates.iter().cloned()),
+            timestamps: Timestamps::default(),
+            requests: Vec::new(),
+            run_to: None,
             mode: start.mode(),
             emitted: 0,
             held: None,
@@ -46,12 +54,13 @@ impl Recorded {
     /// Adds the operation's result and its requests.
     pub fn with(mut self, outcome: &str, requests: Vec<RequestInfo>) -> Self {
         self.outcome = outcome.into();
-        self.queue.extend(requests.into_iter().map(SourceEvent::Request));
+        self.queue.extend(requests.iter().cloned().map(SourceEvent::Request));
+        self.requests = requests;
         self
     }
 
     /// Opens a file of JSON lines as `--json` prints them, to run up to the gates.
-    pub fn open(path: &Path, gates: Vec<String>) -> Result<Self> {
+    pub fn open(path: &Path, gates: Vec<Gate>) -> Result<Self> {
         let record = Self::read(path)?;
         let title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self::new(&title, record.steps, record.summary, &Start { gates, run: true, stacks: false }))
@@ -97,14 +106,15 @@ impl Recorded {
             if let Some(before) = (0..i).rev().find(|b| same_lane(&self.steps[*b], &self.steps[i])) {
                 self.queue.push(SourceEvent::Step(Box::new(self.steps[before].clone())));
             }
-            let step = &self.steps[i];
-            let hold = self.holds(step).then(|| HeldRequest {
+            let step = self.steps[i].clone();
+            let hold = self.holds(&step).map(|reason| HeldRequest {
                 id: i as u64 + 1,
                 stage: step.stage.clone(),
                 store: step.store,
                 thread: step.thread.clone(),
+                reason,
             });
-            self.queue.push(SourceEvent::Step(Box::new(Step { dur_ns: 0, ..step.clone() })));
+            self.queue.push(SourceEvent::Step(Box::new(Step { dur_ns: 0, ..step })));
             self.held = hold.as_ref().map(|h| h.id);
             self.queue.extend(hold.map(SourceEvent::Held));
         }
@@ -117,13 +127,33 @@ impl Recorded {
         }
     }
 
-    fn holds(&self, step: &Step) -> bool {
-        let can = find_stage(&step.stage).is_some_and(|s| s.hold != HoldKind::None);
-        can && match self.mode {
-            Mode::Run => false,
-            Mode::Step => !tracepoints::trace::story::is_inside(step),
-            Mode::Into => true,
-            Mode::ToGate => self.gates.contains(&step.stage),
+    /// Counts the step at all gates; returns the reason if it is held.
+    fn holds(&mut self, step: &Step) -> Option<String> {
+        let stage = find_stage(&step.stage).filter(|s| s.hold != HoldKind::None)?;
+        self.timestamps.learn(step);
+        let key = self.requests.iter().find(|r| r.id == step.request).map(|r| r.key.as_slice());
+        let at = gates::Recorded { step, key, timestamps: &self.timestamps };
+        let accepts = |gate: &Gate| gate.accepts(stage.id, &step.file, step.line, &at);
+        let mut reason = None;
+        for state in self.gates.states_mut().iter_mut().filter(|state| state.on && accepts(&state.gate)) {
+            state.hits += 1;
+            if state.hits >= state.gate.hit {
+                reason = reason.or_else(|| Some(state.gate.text().to_owned()));
+            }
+        }
+        if let Some(gate) = self.run_to.take_if(|gate| accepts(gate)) {
+            if gate.hit <= 1 {
+                reason = reason.or_else(|| Some(gate.text().to_owned()));
+            } else {
+                let hit = gate.hit - 1;
+                self.run_to = Some(gate.with_hit(hit));
+            }
+        }
+        match self.mode {
+            Mode::Run => None,
+            Mode::Step if tracepoints::trace::story::is_inside(step) => reason,
+            Mode::Step | Mode::Into => Some(reason.unwrap_or_default()),
+            Mode::ToGate => reason,
         }
     }
 
@@ -164,16 +194,31 @@ impl StepSource for Recorded {
         self.go(Mode::Run)
     }
 
-    fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
-        let removed = self.gates.remove(stage);
-        if !removed {
-            self.gates.insert(stage.to_owned());
-        }
-        Ok(!removed)
+    fn release(&mut self, _: u64) -> Result<()> {
+        self.go(Mode::Step)
     }
 
-    fn gates(&self) -> Vec<String> {
-        self.gates.iter().cloned().collect()
+    fn gates(&self) -> Vec<GateState> {
+        self.gates.states().to_vec()
+    }
+
+    fn set_gate(&mut self, gate: Gate) -> Result<()> {
+        self.gates.set(gate);
+        Ok(())
+    }
+
+    fn remove_gate(&mut self, text: &str) -> Result<()> {
+        self.gates.remove(text);
+        Ok(())
+    }
+
+    fn switch_gate(&mut self, text: &str, on: bool) -> Result<()> {
+        self.gates.switch(text, on).map(drop)
+    }
+
+    fn run_to(&mut self, gate: Gate) -> Result<()> {
+        self.run_to = Some(gate);
+        self.go(Mode::ToGate)
     }
 
     fn is_live(&self) -> bool {

@@ -38,6 +38,29 @@ pub enum Overlay {
     },
     /// The offer to save the steps before the program ends.
     Leave,
+    /// The list of gates.
+    Gates {
+        /// Index of the selected gate.
+        selected: usize,
+        /// The typed text of a new gate, and why it is refused; None: nothing is typed.
+        input: Option<Typing>,
+    },
+    /// The list of held requests.
+    Held {
+        /// Index of the selected request.
+        selected: usize,
+    },
+    /// The input of an operation to step.
+    Operation(Typing),
+}
+
+/// A line that is typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Typing {
+    /// The text.
+    pub text: String,
+    /// Why the text was refused; None before Enter.
+    pub problem: Option<String>,
 }
 
 /// Places in the code to choose from: definitions of a name, or callers of a function.
@@ -69,6 +92,8 @@ pub enum Choice {
     Action(Action),
     /// Sets or removes a gate at this stage.
     Gate(&'static str),
+    /// Runs to the next arrival at this stage.
+    RunTo(&'static str),
     /// Shows a step, by its number from 0.
     Step(usize),
 }
@@ -95,6 +120,8 @@ pub fn entries(query: &str, stages_passed: &[&str], gates: &[&str]) -> Vec<Entry
         let verb = if gates.contains(&stage.name) { "remove gate at" } else { "set gate at" };
         let title = format!("{verb} {}", stage.name);
         all.push(Entry { choice: Choice::Gate(stage.name), title, keys: String::new() });
+        let title = format!("run to {}", stage.name);
+        all.push(Entry { choice: Choice::RunTo(stage.name), title, keys: String::new() });
     }
     for (i, stage) in stages_passed.iter().enumerate() {
         let title = format!("go to step {} {stage}", i + 1);

@@ -97,7 +97,7 @@ pub fn wall_ns(steps: &[Step]) -> u64 {
 
 /// Time that at least one of the steps covers, in ns. Parallel requests thus never exceed the operation.
 fn covered<'a>(steps: impl Iterator<Item = &'a Step>) -> u64 {
-    let mut spans: Vec<_> = steps.map(|s| (s.at_ns, s.at_ns.saturating_add(s.dur_ns))).collect();
+    let mut spans: Vec<_> = steps.map(|s| (s.at_ns.saturating_add(s.held_ns), s.end_ns())).collect();
     spans.sort_unstable();
     let mut upto = 0;
     spans.into_iter().fold(0, |sum, (from, to)| {

@@ -2,14 +2,18 @@
 mod compare_keys;
 mod flame_keys;
 mod follow;
+mod gate_keys;
 mod keymap_actions;
 mod mouse;
 mod pane_text;
 mod text_input;
 
-use std::{cell::RefCell, collections::BTreeSet, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
-use tracepoints::trace::{Step, story};
+use tracepoints::{
+    session::GateState,
+    trace::{Step, story},
+};
 
 use super::{
     code,
@@ -73,7 +77,7 @@ pub struct Screen {
     /// Outputs that the scenario did not expect.
     mistakes: Vec<String>,
     log: Vec<String>,
-    gates: BTreeSet<String>,
+    gates: Vec<GateState>,
     query: String,
     overlay: Overlay,
     /// A message of one line, until the next key.
@@ -102,7 +106,7 @@ impl Screen {
     pub fn new(source: Box<dyn StepSource>, options: Options) -> Self {
         let title = source.title();
         Self {
-            gates: source.gates().into_iter().collect(),
+            gates: source.gates(),
             source,
             options,
             timeline: Timeline::new(title.clone()),
@@ -159,9 +163,14 @@ impl Screen {
         &self.log
     }
 
-    /// The stages with a gate.
-    pub fn gates(&self) -> &BTreeSet<String> {
+    /// The gates in the order in which they were set.
+    pub fn gates(&self) -> &[GateState] {
         &self.gates
+    }
+
+    /// Whether a gate that is switched on may hold a request at this stage.
+    pub fn is_gated(&self, stage: &str) -> bool {
+        self.gates.iter().any(|state| state.on && state.gate.stage().is_some_and(|s| s.name() == stage))
     }
 
     /// The searched text; empty without a search.
@@ -345,6 +354,7 @@ impl Screen {
                 self.mistakes.push(text.clone());
                 self.warn(text);
             }
+            SourceEvent::Refused(why) => self.warn(why),
             SourceEvent::Failed(why) => {
                 self.note(format!("error: {why}"));
                 self.timeline.remove_all_holds();
@@ -390,7 +400,12 @@ impl Screen {
 
     fn take_hold(&mut self, hold: HeldRequest) {
         let place = if hold.store == 0 { "client".into() } else { format!("store {}", hold.store) };
-        self.note(format!("held at {} ({place})", hold.stage));
+        let why = if hold.reason.is_empty() { String::new() } else { format!(" by {}", hold.reason) };
+        self.note(format!("held at {} ({place}){why}", hold.stage));
+        if !hold.reason.is_empty() && hold.reason != hold.stage {
+            self.message = Some(format!("held by the gate {}", hold.reason));
+        }
+        self.gates = self.source.gates();
         if let Some(step) = self.timeline.add_hold(hold) {
             self.go_to(step);
         }
@@ -399,12 +414,18 @@ impl Screen {
         }
     }
 
+    /// Releases the request that has been held the longest.
     fn release_one(&mut self, into: bool) {
         self.timeline.remove_first_hold();
         let released = if into { self.source.step_into() } else { self.source.step() };
         if let Err(e) = released {
             self.message = Some(format!("{e:#}"));
         }
+    }
+
+    /// Whether the screen changes while nothing arrives: it shows how long a request has been held.
+    pub fn ticks(&self) -> bool {
+        self.phase() == Phase::Held
     }
 
     fn finish(&mut self, ending: OperationEnd) {

@@ -1,10 +1,14 @@
 //! The interface of a source of steps: an embedded cluster, a running server, or a recording.
 use anyhow::Result;
 use tracepoints::{
+    Gate,
     catalogue::{Hold as HoldKind, find},
     request::RequestInfo,
+    session::GateState,
     trace::{Step, Summary},
 };
+
+use super::gates;
 
 /// A request that is held at a gate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub struct HeldRequest {
     pub store: u64,
     /// The thread that reached the gate.
     pub thread: String,
+    /// The gate that holds it, with the change it waited for; empty if every stage holds.
+    pub reason: String,
 }
 
 impl HeldRequest {
@@ -61,6 +67,8 @@ pub enum SourceEvent {
     Log(String),
     /// An output differs from the scenario: file, line, the expected and the found output.
     Mistake(String),
+    /// The user's own operation did not begin, for this reason.
+    Refused(String),
     /// The source has failed; the steps so far stay.
     Failed(String),
 }
@@ -77,16 +85,50 @@ pub trait StepSource: Send {
     fn step_into(&mut self) -> Result<()> {
         self.step()
     }
+    /// Releases one held request, by the number of its hold, to its next stage; the others stay held.
+    fn release(&mut self, hold: u64) -> Result<()>;
     /// Releases all held requests to the next gate.
     fn to_gate(&mut self) -> Result<()>;
     /// Releases all held requests to their end.
     fn run(&mut self) -> Result<()>;
-    /// Sets or removes a gate; returns whether it is set now.
-    fn toggle_gate(&mut self, stage: &str) -> Result<bool>;
-    /// Stages that have a gate.
-    fn gates(&self) -> Vec<String>;
+    /// The gates in the order in which they were set.
+    fn gates(&self) -> Vec<GateState>;
+    /// Sets a gate; one of the same text counts its arrivals from 0 again.
+    fn set_gate(&mut self, gate: Gate) -> Result<()>;
+    /// Removes a gate by its text.
+    fn remove_gate(&mut self, text: &str) -> Result<()>;
+    /// Switches a gate on or off by its text.
+    fn switch_gate(&mut self, text: &str, on: bool) -> Result<()>;
+    /// Releases all held requests up to this gate, which holds once.
+    fn run_to(&mut self, gate: Gate) -> Result<()>;
+    /// Sets or removes the plain gate of a stage; returns whether it is set now.
+    fn toggle_gate(&mut self, stage: &str) -> Result<bool> {
+        let gate = gates::parse(stage)?;
+        let set = !self.gates().iter().any(|state| state.gate.text() == gate.text());
+        if set {
+            self.set_gate(gate)?
+        } else {
+            self.remove_gate(gate.text())?
+        }
+        Ok(set)
+    }
     /// Runs the scenario's next operation after one has finished, or its next directive while it holds one.
     fn next_operation(&mut self) -> Result<()>;
+    /// Runs the operation or the scenario again from its begin; with a gate, up to that gate, which holds once.
+    fn restart(&mut self, _to: Option<Gate>) -> Result<()> {
+        anyhow::bail!(
+            "nothing can run again here: step a recipe or an operation, such as tikv-tui run 'get k1'"
+        )
+    }
+    /// Steps an operation of the user on the same cluster, such as `get k1`.
+    ///
+    /// # Errors
+    /// If the text is no operation, another one runs, or the source has no client.
+    fn try_operation(&mut self, _text: &str) -> Result<()> {
+        anyhow::bail!(
+            "this source has no client: tikv-tui run 'get k1' --pd HOST:PORT steps an operation of a cluster"
+        )
+    }
     /// Whether no event follows the end of the last operation: all outputs of a scenario have been checked.
     fn over(&mut self) -> bool {
         true
@@ -108,8 +150,8 @@ pub trait StepSource: Send {
 /// The holds of an operation at its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// Stages with a gate. Empty: held at every stage, or nowhere if `run` is set.
-    pub gates: Vec<String>,
+    /// The gates. Empty: held at every stage, or nowhere if `run` is set.
+    pub gates: Vec<Gate>,
     /// Run without a user; only gates hold the operation.
     pub run: bool,
     /// Capture call stacks.

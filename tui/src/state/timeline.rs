@@ -1,5 +1,10 @@
 //! One operation: its steps so far, the user's position in them, and the held requests.
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tracepoints::{
     critical::CriticalPath,
@@ -50,6 +55,8 @@ pub struct Timeline {
     requests: Vec<RequestInfo>,
     cursor: usize,
     holds: Vec<HeldRequest>,
+    /// Real time at which each hold began, by its number.
+    since: HashMap<u64, Instant>,
     ending: Option<OperationEnd>,
     /// The cursor follows the newest step.
     follow: bool,
@@ -104,6 +111,11 @@ impl Timeline {
     /// The end of the operation; None before it.
     pub fn ending(&self) -> Option<&OperationEnd> {
         self.ending.as_ref()
+    }
+
+    /// Real time for which a request has been held.
+    pub fn held_for(&self, hold: &HeldRequest) -> Duration {
+        self.since.get(&hold.id).map_or(Duration::ZERO, Instant::elapsed)
     }
 
     /// The phase, unless the source has failed.
@@ -250,6 +262,7 @@ impl Timeline {
     pub(crate) fn add_hold(&mut self, hold: HeldRequest) -> Option<usize> {
         let target = if self.follow { self.held_step(&hold) } else { None };
         self.follow &= target.is_none();
+        self.since.insert(hold.id, Instant::now());
         self.holds.push(hold);
         target
     }
@@ -318,7 +331,7 @@ mod tests {
     fn a_hold_ends_the_following() {
         let mut timeline = two_steps();
         timeline.set_follow(true);
-        let hold = HeldRequest { id: 1, stage: "grpc_decode".into(), store: 1, thread: String::new() };
+        let hold = HeldRequest { id: 1, stage: "grpc_decode".into(), store: 1, ..HeldRequest::default() };
         assert_eq!(timeline.add_hold(hold.clone()), Some(1));
         assert_eq!(timeline.add_hold(HeldRequest { id: 2, ..hold }), None);
         assert!(timeline.is_held(1) && !timeline.is_held(0) && timeline.phase() == Phase::Held);

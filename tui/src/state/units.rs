@@ -39,6 +39,16 @@ pub fn timestamp(ts: u64) -> Option<String> {
     Some(format!("{h:02}:{m:02}:{s:02}.{:03} +{logical}", ms % 1000))
 }
 
+/// Formats the real time for which a request has been held; empty below one second.
+pub fn held(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        0 => String::new(),
+        s @ 1..60 => format!("for {s} s"),
+        s @ 60..3_600 => format!("for {} min {} s", s / 60, s % 60),
+        s => format!("for {} h {} min", s / 3_600, s / 60 % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,7 +43,7 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) 
     let right = 8 + percent_width + if bar_width > 0 { bar_width + 1 } else { 0 };
     let current = row.step == Some(screen.timeline().cursor());
     let held = row.step.is_some_and(|s| screen.timeline().is_held(s));
-    let gated = row.step.is_some() && screen.gates().contains(&row.label);
+    let gated = row.step.is_some() && screen.is_gated(&row.label);
     let later = row.span.0 > screen.timeline().cursor();
     let base = if later || row.step.is_none() { theme.dim() } else { theme.plain() };
     let sign = match (held, gated) {

@@ -30,7 +30,7 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     }
     if said.is_empty() && screen.phase() == Phase::Held {
         let short = match screen.client_time_runs() {
-            true => [" · the client's time runs on", " · client time runs", ""],
+            true => [" · the client's time runs on", " · client time runs", " · client runs"],
             false => [" · time stands still", " · clock stopped", ""],
         };
         said = short.into_iter().find(|s| text::width(s) + 2 <= room).unwrap_or_default().to_owned();
@@ -62,7 +62,9 @@ fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, r
             if screen.timeline().holds().len() > 1 {
                 more.insert(0, format!(", {} more held", screen.timeline().holds().len() - 1));
             }
-            ("‖", format!("held at {}", hold.stage), more, theme.held())
+            let held = units::held(screen.timeline().held_for(hold));
+            let held = if held.is_empty() { held } else { format!(" {held}") };
+            ("‖", format!("held at {}{held}", hold.stage), more, theme.held())
         }
         Phase::Finished if !screen.mistakes().is_empty() => ("■", "ended".into(), ended(screen), theme.bad()),
         Phase::Finished => ("■", "ended".into(), ended(screen), theme.good()),
@@ -134,6 +136,9 @@ pub fn foot(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
         (Overlay::Help { .. }, _) => HELP,
         (Overlay::Palette { .. }, _) => PALETTE,
         (Overlay::Flame(view), _) if view.timeline => TIMELINE,
+        (Overlay::Gates { input: None, .. }, _) => GATES,
+        (Overlay::Gates { .. } | Overlay::Operation(_), _) => TYPING,
+        (Overlay::Held { .. }, _) => HELD,
         (Overlay::Flame(_), _) => FLAME,
         (Overlay::Places(_), _) => PLACES,
         (Overlay::Compare { .. }, _) => COMPARE,
@@ -219,6 +224,17 @@ const COMPARE: Hints =
 const PLACES: Hints = &[("j k", "choose"), ("Enter", "go there"), ("Esc", "back")];
 const HELP: Hints = &[("j k", "scroll"), ("Esc", "close")];
 const PALETTE: Hints = &[("↑ ↓", "choose"), ("Enter", "do it"), ("Esc", "close")];
+const GATES: Hints = &[
+    ("a", "add"),
+    ("e", "edit"),
+    ("Space", "on or off"),
+    ("d", "remove"),
+    ("j k", "choose"),
+    ("Esc", "back"),
+];
+const TYPING: Hints = &[("Enter", "set"), ("Ctrl-u", "clear"), ("Esc", "back")];
+const HELD: Hints =
+    &[("j k", "choose"), ("Enter", "this one continues"), ("g", "to its step"), ("Esc", "back")];
 const FLAME: Hints = &[
     ("h l j k", "move"),
     ("z", "zoom"),

@@ -4,7 +4,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::{Effect, Screen};
 use crate::{
     input::action::{Action, Pressed, press},
-    state::{overlay::Overlay, panes::Pane, source::HeldRequest, timeline::Phase},
+    state::{
+        overlay::{Overlay, Typing},
+        panes::Pane,
+        source::HeldRequest,
+        timeline::Phase,
+    },
 };
 
 /// Columns by which a key moves a pane to the side.
@@ -26,6 +31,9 @@ impl Screen {
             Overlay::Places(_) => return self.places_key(key),
             Overlay::Compare { .. } => return self.compare_key(key),
             Overlay::Leave => return self.leave_key(key),
+            Overlay::Gates { .. } => return self.gates_key(key),
+            Overlay::Held { .. } => return self.held_key(key),
+            Overlay::Operation(_) => return self.operation_key(key),
             _ => {}
         }
         if self.flame_key(key) {
@@ -62,6 +70,10 @@ impl Screen {
             }
             Action::Last => self.jump(self.timeline.steps().len()),
             Action::Held => self.go_to_held(),
+            Action::Gates => self.open_gates(),
+            Action::RunToStep => self.run_to_step(),
+            Action::Operation => self.overlay = Overlay::Operation(Typing::default()),
+            Action::Restart => self.restart(),
             Action::NextOperation => self.next_operation(),
             Action::Tikv => self.panes.toggle_tikv(),
             Action::Editor => return self.edit(),
@@ -215,7 +227,7 @@ impl Screen {
     /// Moves to the next recorded step with a gate; without one, runs the request to its next gate.
     fn go_to_gate(&mut self) {
         let mut later = self.timeline.steps().iter().enumerate().skip(self.timeline.cursor() + 1);
-        let ahead = later.find(|(_, step)| self.gates.contains(&step.stage)).map(|(i, _)| i);
+        let ahead = later.find(|(_, step)| self.is_gated(&step.stage)).map(|(i, _)| i);
         if let Some(step) = ahead {
             return self.go_to(step);
         }
@@ -259,19 +271,14 @@ impl Screen {
             self.note(text.clone());
             self.say(text);
         }
-        self.gates = self.source.gates().into_iter().collect();
-    }
-
-    fn go_to_held(&mut self) {
-        match self.timeline.holds().first().and_then(|h| self.timeline.held_step(h)) {
-            Some(step) => self.go_to(step),
-            None => self.say("nothing is held now"),
-        }
+        self.gates = self.source.gates();
     }
 
     fn next_operation(&mut self) {
         match self.timeline.ending() {
-            Some(e) if !e.more => self.say("the scenario has no further operation"),
+            Some(e) if !e.more => {
+                self.say("no further operation: e steps one of your own, R runs this again")
+            }
             _ => {
                 let result = self.source.next_operation();
                 self.ok_or_say(result);

@@ -81,6 +81,10 @@ impl Screen {
                 query
             }
             Overlay::Flame(view) if view.typing => &mut view.query,
+            Overlay::Operation(typing) | Overlay::Gates { input: Some(typing), .. } => {
+                typing.problem = None;
+                &mut typing.text
+            }
             _ => return self.say("pasted text is ignored here; / searches for text, : filters actions"),
         };
         let room = MAX_INPUT.saturating_sub(input.chars().count());
@@ -91,7 +95,7 @@ impl Screen {
     /// Lists the entries of the palette that match the query, best first.
     pub fn palette_entries(&self, query: &str) -> Vec<overlay::Entry> {
         let stages: Vec<&str> = self.timeline.steps().iter().map(|s| s.stage.as_str()).collect();
-        let gates: Vec<&str> = self.gates.iter().map(String::as_str).collect();
+        let gates: Vec<&str> = self.gates.iter().map(|state| state.gate.text()).collect();
         overlay::entries(query, &stages, &gates)
     }
 
@@ -123,6 +127,7 @@ impl Screen {
         match self.palette_entries(&query).into_iter().nth(selected).map(|e| e.choice) {
             Some(Choice::Action(action)) => return self.act(action),
             Some(Choice::Gate(stage)) => self.toggle_gate(stage),
+            Some(Choice::RunTo(stage)) => self.run_to_stage(stage),
             Some(Choice::Step(step)) => self.jump(step),
             None => self.say(format!("no action fits `{query}`")),
         }
@@ -139,14 +144,14 @@ fn one_line(text: &str) -> impl Iterator<Item = char> {
     spaced.filter(|c| !needs_escape(*c))
 }
 
-enum Typed {
+pub(super) enum Typed {
     Open,
     Closed,
     Done,
 }
 
 /// Edits one line of input.
-fn typed(input: &mut String, key: KeyEvent) -> Typed {
+pub(super) fn typed(input: &mut String, key: KeyEvent) -> Typed {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Esc => return Typed::Closed,

@@ -1,0 +1,73 @@
+//! Merges the steps of requests on several processes into the steps of one operation.
+use std::collections::HashMap;
+
+use tracepoints::trace::{Step, Summary};
+
+/// The steps of one operation so far.
+#[derive(Default)]
+pub(super) struct Merged {
+    /// Numbers in the operation, by link, request and number in the request.
+    numbers: HashMap<(usize, u64, usize), usize>,
+    /// Begin of each request in the operation, in ns, by link and request. The processes have clocks of
+    /// their own, so a request begins when the newest known step ends.
+    begins: HashMap<(usize, u64), u64>,
+    end_ns: u64,
+    summary: Option<Summary>,
+}
+
+impl Merged {
+    /// Gives a request's step its number and its time in the operation.
+    pub(super) fn place(&mut self, link: usize, mut step: Step) -> Step {
+        let begin = *self.begins.entry((link, step.request)).or_insert(self.end_ns);
+        let next = self.numbers.len();
+        step.step = *self.numbers.entry((link, step.request, step.step)).or_insert(next);
+        step.at_ns += begin;
+        self.end_ns = self.end_ns.max(step.end_ns());
+        step
+    }
+
+    /// Adds the times of a request that has ended; returns those of the operation.
+    pub(super) fn add(&mut self, summary: Summary) -> Summary {
+        let sum = match self.summary.take() {
+            None => summary,
+            Some(before) => {
+                let (stage_ns, wall_ns) =
+                    (before.stage_ns + summary.stage_ns, before.wall_ns + summary.wall_ns);
+                let accounted = if wall_ns == 0 { 1.0 } else { stage_ns as f64 / wall_ns as f64 };
+                Summary { stage_ns, wall_ns, accounted, dropped: before.dropped + summary.dropped }
+            }
+        };
+        self.summary = Some(sum.clone());
+        sum
+    }
+
+    /// The times of the requests that have ended.
+    pub(super) fn summary(&self) -> Summary {
+        self.summary.clone().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_on_another_store_follows_the_first_request() {
+        let mut merged = Merged::default();
+        let step = |step, request, at_ns| Step { step, request, at_ns, dur_ns: 5, ..Step::default() };
+        let placed = [
+            (0, step(0, 7, 0)),
+            (0, step(1, 7, 5)),
+            (2, step(0, 7, 0)),
+            (2, step(1, 7, 5)),
+            (0, step(1, 7, 6)),
+        ]
+        .map(|(link, step)| merged.place(link, step))
+        .map(|step| (step.step, step.at_ns));
+        assert_eq!(placed, [(0, 0), (1, 5), (2, 10), (3, 15), (1, 6)], "a known step keeps its number");
+        let times = |stage_ns| Summary { stage_ns, wall_ns: 10, accounted: 0.0, dropped: 1 };
+        merged.add(times(10));
+        let sum = merged.add(times(5));
+        assert_eq!((sum.stage_ns, sum.wall_ns, sum.dropped, sum.accounted), (15, 20, 2, 0.75));
+    }
+}
