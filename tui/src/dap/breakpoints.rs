@@ -1,21 +1,27 @@
 //! The client's breakpoints: of lines, functions, values and errors; and the decision to stop at a step.
-mod condition;
 mod errors;
 mod place;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracepoints::{Hold, catalogue::find, trace::Step};
+use tracepoints::{
+    Gate,
+    gates::{Recorded, Timestamps},
+    trace::Step,
+};
 
 use super::{
     arguments::Wanted,
     stepper::{Stop, Watch},
     types::{Breakpoint, Source},
 };
-pub use errors::{FILTERS, answered_with};
+pub use errors::FILTERS;
+use errors::answered_with;
 pub use place::{Place, of_function, of_line};
 pub use values::watched;
+
+use crate::state::{HeldRequest, timeline::Timeline};
 
 /// A breakpoint that is set.
 #[derive(Debug)]
@@ -84,7 +90,10 @@ pub struct Breakpoints {
     values: Vec<(i64, String, Rule)>,
     /// The last seen values of the watched ones.
     known: BTreeMap<String, String>,
-    errors: BTreeSet<String>,
+    /// The gates of the errors to stop at.
+    errors: Vec<Gate>,
+    /// The timestamps of the operation up to the newest step that was passed, and the number of these steps.
+    named: (usize, Timestamps),
     next_id: i64,
     /// Lines of log points that wait to be written.
     pub logged: Vec<String>,
@@ -116,13 +125,14 @@ impl Breakpoints {
         shown
     }
 
-    /// Sets the gates of the configuration: names of stages.
-    pub fn set_stages(&mut self, names: &[String]) {
-        let mut set = Vec::new();
-        for name in names {
-            self.add(of_function(name), &Wanted::default(), &mut set);
-        }
-        self.stages = set;
+    /// Sets the gates of the configuration.
+    pub fn set_gates(&mut self, gates: &[Gate]) {
+        let set = gates.iter().map(|gate| {
+            let hit = (gate.hit > 1).then_some(Hits::From(gate.hit as usize));
+            let (place, rule) = (gate.clone().into(), Rule { hit, log: None });
+            Set { id: self.id(), place, rule, hits: BTreeSet::new() }
+        });
+        self.stages = set.collect();
     }
 
     /// Replaces the watched values.
@@ -149,35 +159,39 @@ impl Breakpoints {
 
     /// Replaces the errors to stop at; returns whether each filter is known.
     pub fn set_errors(&mut self, filters: &[String]) -> Vec<Breakpoint> {
-        self.errors = filters.iter().cloned().collect();
-        let known = |f: &String| FILTERS.iter().any(|(filter, _, _)| filter == f);
-        let shown = filters.iter().map(|f| match known(f) {
-            true => Breakpoint { id: self.next_id, verified: true, ..Breakpoint::default() },
-            false => {
-                let message = format!(
-                    "expected a filter of this adapter, found `{f}`: choose key_error or region_error"
-                );
-                Breakpoint { id: self.next_id, message, ..Breakpoint::default() }
-            }
-        });
-        shown.collect()
+        self.errors.clear();
+        let mut shown = Vec::new();
+        for filter in filters {
+            shown.push(match errors::gate(filter) {
+                Ok(gate) => {
+                    self.errors.push(gate);
+                    Breakpoint { id: self.next_id, verified: true, ..Breakpoint::default() }
+                }
+                Err(message) => Breakpoint { id: self.next_id, message, ..Breakpoint::default() },
+            });
+        }
+        shown
     }
 
-    /// Stages at which the engine must hold for these breakpoints.
-    pub fn gates(&self) -> BTreeSet<&'static str> {
+    /// The gates at which the engine must hold for these breakpoints, each once.
+    pub fn gates(&self) -> Vec<Gate> {
         let all = self.lines.values().flatten().chain(&self.functions).chain(&self.stages);
-        let stages = all.flat_map(|set| set.place.stages.iter().copied());
-        // An answer is sent after this stage, so it shows the outcome while the request is still held.
-        let replies = (!self.errors.is_empty()).then_some("grpc_reply");
-        stages.filter(|stage| find(stage).is_some_and(|s| s.hold != Hold::None)).chain(replies).collect()
+        let mut gates: Vec<Gate> = all.flat_map(|set| set.place.gates()).cloned().collect();
+        // An answer is sent after its stage, so it shows the outcome while the request is still held.
+        gates.extend(self.errors.iter().cloned());
+        gates.sort_by(|a, b| a.text().cmp(b.text()));
+        gates.dedup_by(|a, b| a.text() == b.text());
+        gates
     }
 
     /// Whether a breakpoint or error stops at the step of this number; counts no hit.
-    pub fn stops_at(&self, steps: &[Step], at: usize) -> bool {
+    pub fn stops_at(&self, timeline: &Timeline, at: usize) -> bool {
+        let steps = timeline.steps();
+        let arrival = arrival(timeline, at, &self.named.1);
         let number = |set: &Set| set.hits.range(..=at).count();
         let stops = |set: &Set| {
             set.rule.log.is_none()
-                && set.place.accepts(steps, at)
+                && set.place.accepts(&steps[at], &arrival)
                 && set.rule.hit.is_none_or(|hit| hit.accepts(number(set)))
         };
         let changed = |data: &String| {
@@ -186,7 +200,7 @@ impl Breakpoints {
         };
         self.lines.values().flatten().chain(&self.functions).chain(&self.stages).any(stops)
             || self.values.iter().any(|(_, data, _)| changed(data))
-            || answered_with(&steps[at]).is_some_and(|(filter, _)| self.errors.contains(filter))
+            || answered_with(&steps[at], &arrival, self.errors.iter()).is_some()
     }
 
     fn id(&mut self) -> i64 {
@@ -220,11 +234,12 @@ impl Breakpoints {
         (!ids.is_empty()).then(|| Stop::Data(ids, changes.join("; ")))
     }
 
-    fn hits(&mut self, steps: &[Step], at: usize) -> Option<Stop> {
-        let step = &steps[at];
+    fn hits(&mut self, timeline: &Timeline, at: usize) -> Option<Stop> {
+        let step = &timeline.steps()[at];
+        let arrival = arrival(timeline, at, &self.named.1);
         let mut stopped = Vec::new();
         for set in self.lines.values_mut().flatten().chain(&mut self.functions).chain(&mut self.stages) {
-            if !set.place.accepts(steps, at) {
+            if !set.place.accepts(step, &arrival) {
                 continue;
             }
             set.hits.insert(at);
@@ -239,6 +254,14 @@ impl Breakpoints {
         }
         (!stopped.is_empty()).then_some(Stop::Breakpoint(stopped))
     }
+}
+
+/// The arrival of a step, as a condition sees it.
+fn arrival<'a>(timeline: &'a Timeline, at: usize, timestamps: &'a Timestamps) -> Recorded<'a> {
+    let step = &timeline.steps()[at];
+    let request = timeline.requests().iter().find(|request| request.id == step.request);
+    // A request of a server of another process is known by its rows only.
+    Recorded { step, key: request.map(|request| request.key.as_slice()), timestamps }
 }
 
 fn rule(wanted: &Wanted) -> Result<Rule, String> {
@@ -264,11 +287,21 @@ fn filled(text: &str, step: &Step) -> String {
 }
 
 impl Watch for Breakpoints {
-    fn reached(&mut self, steps: &[Step], at: usize) -> Option<Stop> {
-        let changed = self.changes(&steps[at]);
-        let hit = self.hits(steps, at);
-        let wrong = answered_with(&steps[at]).filter(|(filter, _)| self.errors.contains(*filter));
-        changed.or(hit).or_else(|| wrong.map(|(_, what)| Stop::Error(what)))
+    fn reached(&mut self, timeline: &Timeline, at: usize) -> Option<Stop> {
+        let step = &timeline.steps()[at];
+        for step in timeline.steps().iter().take(at + 1).skip(self.named.0) {
+            self.named.1.learn(step);
+        }
+        self.named.0 = self.named.0.max(at + 1);
+        let changed = self.changes(step);
+        let hit = self.hits(timeline, at);
+        let wrong = answered_with(step, &arrival(timeline, at, &self.named.1), self.errors.iter());
+        changed.or(hit).or_else(|| wrong.map(Stop::Error))
+    }
+
+    fn held(&mut self, hold: &HeldRequest) -> Option<Stop> {
+        let set = self.stages.iter().find(|set| set.place.is_reason(&hold.reason))?;
+        Some(Stop::Data(vec![set.id], hold.reason.clone()))
     }
 
     fn settled(&mut self, step: &Step) -> Option<Stop> {
@@ -283,6 +316,7 @@ impl Watch for Breakpoints {
     /// Hits are counted in each operation.
     fn begin(&mut self) {
         self.known.clear();
+        self.named = Default::default();
         self.lines
             .values_mut()
             .flatten()
@@ -298,7 +332,21 @@ impl Watch for Breakpoints {
 
 #[cfg(test)]
 mod tests {
+    use tracepoints::gates::Names;
+
     use super::*;
+
+    fn timeline(steps: Vec<Step>) -> Timeline {
+        let mut timeline = Timeline::new("test".into());
+        for (i, step) in steps.into_iter().enumerate() {
+            timeline.add_step(Step { step: i, ..step });
+        }
+        timeline
+    }
+
+    fn texts(all: &Breakpoints) -> Vec<String> {
+        all.gates().iter().map(|gate| gate.text().to_owned()).collect()
+    }
 
     fn step(stage: &str, commit_ts: u64) -> Step {
         Step { stage: stage.into(), fields: [("commit_ts".to_owned(), commit_ts)].into(), ..Step::default() }
@@ -320,10 +368,12 @@ mod tests {
         let wanted =
             Wanted { name: "write_cf_found".into(), hit_condition: Some("2".into()), ..Wanted::default() };
         assert!(all.set_functions(&[wanted])[0].verified);
-        let steps = [step("write_cf_found", 1), step("read_done", 0), step("write_cf_found", 2)];
+        let steps =
+            timeline(vec![step("write_cf_found", 1), step("read_done", 0), step("write_cf_found", 2)]);
         assert_eq!(all.reached(&steps, 0), None);
         assert_eq!(all.reached(&steps, 0), None, "passed again after a step back");
         assert!(matches!(all.reached(&steps, 2), Some(Stop::Breakpoint(_))));
+        assert!(all.stops_at(&steps, 2) && !all.stops_at(&steps, 0));
     }
 
     #[test]
@@ -331,16 +381,35 @@ mod tests {
         let mut all = Breakpoints::default();
         let log_message = Some("commit {commit_ts} at {stage}, {nothing}".into());
         all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
-        assert_eq!(all.reached(&[step("write_cf_found", 7)], 0), None);
+        assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
         assert_eq!(all.logged, ["commit 7 at write_cf_found, {no nothing}"]);
     }
 
     #[test]
     fn a_gate_of_the_configuration_stops_as_a_breakpoint_does() {
         let mut all = Breakpoints::default();
-        all.set_stages(&["mvcc_get".into()]);
-        assert_eq!(all.gates().into_iter().collect::<Vec<_>>(), ["mvcc_get"]);
-        assert!(matches!(all.reached(&[step("mvcc_get", 0)], 0), Some(Stop::Breakpoint(_))));
+        let gate = |text| Gate::parse(text, &Names::default()).unwrap();
+        all.set_gates(&[gate("mvcc_get#2 if store == 0"), gate("change of commit")]);
+        assert_eq!(texts(&all), ["change of commit", "mvcc_get#2 if store == 0"]);
+        let steps = timeline(vec![step("mvcc_get", 0), step("mvcc_get", 0)]);
+        assert_eq!(all.reached(&steps, 0), None, "the first hit");
+        assert!(matches!(all.reached(&steps, 1), Some(Stop::Breakpoint(_))));
+        let hold = |reason: &str| HeldRequest { reason: reason.into(), ..HeldRequest::default() };
+        let change = "change of commit: commit of store 1: 7 → 8";
+        assert!(matches!(all.held(&hold(change)), Some(Stop::Data(_, text)) if text == change));
+        assert_eq!(all.held(&hold("mvcc_get#2 if store == 0")), None, "its step shows it");
+    }
+
+    #[test]
+    fn errors_are_gates_of_the_engine() {
+        let mut all = Breakpoints::default();
+        let shown = all.set_errors(&["any_error".into(), "panic".into()]);
+        assert!(shown[0].verified && !shown[1].verified && shown[1].message.contains("key_error"));
+        assert_eq!(texts(&all), ["any error"]);
+        let mut reply = step("grpc_reply", 0);
+        reply.fields.insert("outcome".into(), tracepoints::Outcome::KeyError as u64);
+        let stop = all.reached(&timeline(vec![reply]), 0);
+        assert!(matches!(stop, Some(Stop::Error(text)) if text.contains("with a key error")));
     }
 
     #[test]
@@ -350,6 +419,6 @@ mod tests {
         let shown = all.set_functions(&[named("raft_ack"), named("mvcc_get"), named("nothing")]);
         assert!(shown[0].verified && shown[0].message.contains("only observed"), "{:?}", shown[0]);
         assert!(!shown[2].verified && shown[2].message.contains("`nothing`"), "{:?}", shown[2]);
-        assert_eq!(all.gates().into_iter().collect::<Vec<_>>(), ["mvcc_get"]);
+        assert_eq!(texts(&all), ["mvcc_get"]);
     }
 }

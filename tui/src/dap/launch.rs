@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
+use tracepoints::Gate;
 
 use crate::{
     arguments::{gate, kind, parse_key},
@@ -56,8 +57,8 @@ pub struct Config {
     ca_path: Option<PathBuf>,
     cert_path: Option<PathBuf>,
     key_path: Option<PathBuf>,
-    /// Stages to hold at, besides the breakpoints.
-    pub gates: Vec<String>,
+    /// Gates, besides the breakpoints.
+    gates: Vec<String>,
     /// Stop at the first step.
     pub stop_on_entry: bool,
     /// Capture call stacks.
@@ -106,6 +107,8 @@ enum What {
 #[derive(Clone, Debug)]
 pub struct Plan {
     what: What,
+    /// The gates of the configuration.
+    pub gates: Vec<Gate>,
     /// The configuration.
     pub config: Config,
 }
@@ -136,11 +139,9 @@ impl Plan {
     /// # Errors
     /// A sentence about the argument that is missing, unknown or too much.
     pub fn parse(arguments: &Value, attach: bool) -> Result<Self> {
-        let mut config: Config = serde_json::from_value(arguments.clone())
+        let config: Config = serde_json::from_value(arguments.clone())
             .context("expected the arguments of a configuration of type tikv-step, found other ones")?;
-        for name in &mut config.gates {
-            *name = gate(name)?;
-        }
+        let gates = config.gates.iter().map(|text| gate(text)).collect::<Result<_>>()?;
         let named = [
             config.recipe.clone().map(What::Recipe),
             config.scenario.clone().map(What::Recipe),
@@ -161,7 +162,7 @@ impl Plan {
         if config.address.is_some() && config.pd.is_some() {
             bail!("expected `address` or `pd`, found both: name one");
         }
-        let plan = Self { what, config };
+        let plan = Self { what, gates, config };
         plan.check()?;
         Ok(plan)
     }
@@ -199,11 +200,11 @@ impl Plan {
         matches!(self.what, What::Recipe(_) | What::Operation(_))
     }
 
-    /// Starts the source. `gates` are the stages of the client's breakpoints.
+    /// Starts the source. `gates` are those of the client's breakpoints.
     ///
     /// # Errors
     /// If the source cannot start.
-    pub fn start(&self, gates: Vec<String>) -> Result<Started> {
+    pub fn start(&self, gates: Vec<Gate>) -> Result<Started> {
         let entry = self.config.stop_on_entry;
         // Without gates an operation is held at its first stage; the gates are set after the start.
         let gates_at_start = if entry { Vec::new() } else { gates.clone() };
@@ -224,9 +225,9 @@ impl Plan {
             What::Replay(path) => (Box::new(self.replay(path, start)?) as Box<dyn StepSource>, 0),
             What::Attach => (Box::new(self.attach(start)?) as Box<dyn StepSource>, 0),
         };
-        let known = source.gates();
-        for stage in gates.iter().filter(|stage| !known.contains(stage)) {
-            source.toggle_gate(stage)?;
+        let known: Vec<String> = source.gates().iter().map(|state| state.gate.text().to_owned()).collect();
+        for gate in gates.into_iter().filter(|gate| !known.iter().any(|text| text == gate.text())) {
+            source.set_gate(gate)?;
         }
         Ok(Started { source, skip })
     }

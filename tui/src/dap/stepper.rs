@@ -41,7 +41,10 @@ pub enum Stop {
 /// Decides at each step that the cursor passes whether to stop there.
 pub trait Watch {
     /// Returns the reason to stop at the step of this number. Called for each step that the cursor passes forward.
-    fn reached(&mut self, steps: &[Step], at: usize) -> Option<Stop>;
+    fn reached(&mut self, timeline: &Timeline, at: usize) -> Option<Stop>;
+    /// Returns the reason to stop because of this hold, although no step shows it: a gate on a change. Called once
+    /// for each hold.
+    fn held(&mut self, hold: &HeldRequest) -> Option<Stop>;
     /// Returns the reason to stop at the newest step before its request is released: its owner has published its
     /// state by then.
     fn settled(&mut self, step: &Step) -> Option<Stop>;
@@ -74,6 +77,8 @@ pub struct Stepper {
     /// The steps before this one have been compared with the goal.
     next: usize,
     failure: Option<String>,
+    /// The number of the newest hold that the watch was asked about.
+    asked: u64,
     /// The source was asked for its next operation, which has not begun yet.
     awaits_begin: bool,
 }
@@ -82,7 +87,7 @@ impl Stepper {
     /// Begins with the goal of the client.
     pub fn new(source: Box<dyn StepSource>, goal: Goal) -> Self {
         let timeline = Timeline::new(source.title());
-        Self { source, timeline, goal, next: 0, failure: None, awaits_begin: false }
+        Self { source, timeline, goal, next: 0, failure: None, asked: 0, awaits_begin: false }
     }
 
     /// The operation so far.
@@ -165,7 +170,7 @@ impl Stepper {
             SourceEvent::Begin { title } => {
                 self.timeline = Timeline::new(title.clone());
                 self.timeline.set_follow(false);
-                (self.next, self.awaits_begin) = (0, false);
+                (self.next, self.asked, self.awaits_begin) = (0, 0, false);
                 polled.began = Some(title);
             }
             SourceEvent::Request(info) => self.timeline.add_request(info),
@@ -175,7 +180,7 @@ impl Stepper {
             SourceEvent::Finished { summary, outcome, more } => {
                 self.timeline.finish(OperationEnd { summary, outcome, more });
             }
-            SourceEvent::Log(line) => polled.log.push(line),
+            SourceEvent::Log(line) | SourceEvent::Refused(line) => polled.log.push(line),
             SourceEvent::Mistake(text) => polled.mistakes.push(text),
             SourceEvent::Failed(why) => {
                 self.timeline.remove_all_holds();
@@ -197,10 +202,9 @@ impl Stepper {
         while self.next < self.timeline.steps().len() {
             let at = self.next;
             self.next += 1;
-            let steps = self.timeline.steps();
             // Asked at every step, so that hits are counted and lines are logged while the client steps.
-            let stop = watch.reached(steps, at);
-            if let Some(stop) = stop.or_else(|| reached(self.goal, &steps[at])) {
+            let stop = watch.reached(&self.timeline, at);
+            if let Some(stop) = stop.or_else(|| reached(self.goal, &self.timeline.steps()[at])) {
                 self.look_at(at);
                 return Some(stop);
             }
@@ -212,6 +216,14 @@ impl Stepper {
             return (!self.awaits_begin).then(|| self.end(Stop::End));
         }
         if self.timeline.phase() == Phase::Held {
+            let new = self.timeline.holds().iter().find(|hold| hold.id > self.asked).cloned();
+            if let Some(hold) = new {
+                self.asked = hold.id;
+                if let Some(stop) = watch.held(&hold) {
+                    self.look_at(self.timeline.steps().len().saturating_sub(1));
+                    return Some(stop);
+                }
+            }
             if let Some(stop) = self.timeline.steps().last().and_then(|step| watch.settled(step)) {
                 self.look_at(self.timeline.steps().len() - 1);
                 return Some(stop);
@@ -258,7 +270,11 @@ fn reached(goal: Goal, step: &Step) -> Option<Stop> {
 pub struct Nothing;
 
 impl Watch for Nothing {
-    fn reached(&mut self, _: &[Step], _: usize) -> Option<Stop> {
+    fn reached(&mut self, _: &Timeline, _: usize) -> Option<Stop> {
+        None
+    }
+
+    fn held(&mut self, _: &HeldRequest) -> Option<Stop> {
         None
     }
 

@@ -1,8 +1,14 @@
 //! Errors that a client can stop at: the answers of requests.
-use tracepoints::{Outcome, trace::Step};
+use tracepoints::{
+    Gate, Outcome,
+    gates::{Arrival, Names},
+    stage,
+    trace::Step,
+};
 
-/// The filters: name, label, description.
+/// The filters: name, label, description. The gate of a filter is its name, with a space.
 pub const FILTERS: &[(&str, &str, &str)] = &[
+    ("any_error", "Any error", "An answer with an error, or none: a deadline, a client that went away"),
     (
         "key_error",
         "Key errors",
@@ -15,37 +21,66 @@ pub const FILTERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The filter and a sentence, if the step answers with an error.
-pub fn answered_with(step: &Step) -> Option<(&'static str, String)> {
-    let outcome = outcome(step)?;
-    let (filter, label, _) = FILTERS.iter().find(|(filter, _, _)| *filter == outcome.name())?;
-    let label = label.trim_end_matches('s').to_lowercase();
-    Some((filter, format!("{} of store {} is answered with a {label}", step.kind, step.store)))
+/// The gate of a filter.
+///
+/// # Errors
+/// A sentence with the filters, if there is no such one.
+pub fn gate(filter: &str) -> Result<Gate, String> {
+    let known = FILTERS.iter().find(|(name, _, _)| *name == filter);
+    let parsed = known.and_then(|(name, _, _)| Gate::parse(&name.replace('_', " "), &Names::default()).ok());
+    parsed.ok_or_else(|| {
+        let names: Vec<&str> = FILTERS.iter().map(|(name, _, _)| *name).collect();
+        format!("expected a filter of this adapter, found `{filter}`: choose {}", names.join(" or "))
+    })
 }
 
-/// The outcome in the stamp of an answer.
-fn outcome(step: &Step) -> Option<Outcome> {
-    let number = step.fields.get("outcome")?;
-    Outcome::ALL.get(usize::try_from(*number).ok()?).copied()
+/// A sentence, if the step answers with an error of one of these gates.
+pub fn answered_with<'a>(
+    step: &Step,
+    at: &impl Arrival,
+    mut chosen: impl Iterator<Item = &'a Gate>,
+) -> Option<String> {
+    let is_reply = step.stage == stage::GRPC_REPLY.name();
+    if !is_reply || !chosen.any(|gate| gate.accepts(stage::GRPC_REPLY, &step.file, step.line, at)) {
+        return None;
+    }
+    let number = usize::try_from(*step.fields.get("outcome")?).ok()?;
+    let outcome = Outcome::ALL.get(number)?;
+    let text = match outcome {
+        Outcome::DeadlineExceeded => "exceeds its deadline".to_owned(),
+        Outcome::Cancelled => "is cancelled by its client".to_owned(),
+        Outcome::Error => "is answered with an error".to_owned(),
+        other => format!("is answered with a {}", other.name().replace('_', " ")),
+    };
+    Some(format!("{} of store {} {text}", step.kind, step.store))
 }
 
 #[cfg(test)]
 mod tests {
+    use tracepoints::gates::{Recorded, Timestamps};
+
     use super::*;
 
     #[test]
     fn only_failed_answers_are_errors() {
-        let step = |outcome: Outcome| Step {
-            stage: "grpc_reply".into(),
-            kind: "kv_get".into(),
-            store: 2,
-            fields: [("outcome".to_owned(), outcome as u64)].into(),
-            ..Step::default()
+        let text = |stage: &str, outcome: Outcome, filter: &str| {
+            let step = Step {
+                stage: stage.into(),
+                kind: "kv_get".into(),
+                store: 2,
+                fields: [("outcome".to_owned(), outcome as u64)].into(),
+                ..Step::default()
+            };
+            let at = Recorded { step: &step, key: None, timestamps: &Timestamps::default() };
+            answered_with(&step, &at, [gate(filter).unwrap()].iter())
         };
-        let (filter, text) = answered_with(&step(Outcome::KeyError)).unwrap();
-        assert_eq!((filter, text.as_str()), ("key_error", "kv_get of store 2 is answered with a key error"));
-        assert_eq!(answered_with(&step(Outcome::RegionError)).unwrap().0, "region_error");
-        assert_eq!(answered_with(&step(Outcome::Ok)), None);
-        assert_eq!(answered_with(&Step::default()), None);
+        let key = text("grpc_reply", Outcome::KeyError, "key_error");
+        assert_eq!(key.as_deref(), Some("kv_get of store 2 is answered with a key error"));
+        assert_eq!(text("grpc_reply", Outcome::RegionError, "key_error"), None);
+        assert!(text("grpc_reply", Outcome::RegionError, "any_error").is_some());
+        assert!(text("grpc_reply", Outcome::DeadlineExceeded, "any_error").unwrap().contains("deadline"));
+        assert_eq!(text("grpc_reply", Outcome::Ok, "any_error"), None);
+        assert_eq!(text("client_reply", Outcome::Error, "any_error"), None);
+        assert!(gate("panic").unwrap_err().contains("any_error or key_error or region_error"));
     }
 }

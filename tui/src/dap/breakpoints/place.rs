@@ -2,12 +2,12 @@
 use std::collections::BTreeSet;
 
 use tracepoints::{
-    Hold,
+    Gate, Hold,
     catalogue::{STAGES, find},
+    gates::{self, Arrival, Names},
     trace::Step,
 };
 
-use super::condition::Condition;
 use crate::{
     sites::{self, Site},
     state::{search, tikv},
@@ -16,16 +16,39 @@ use crate::{
 /// The place of a breakpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The stages.
-    pub stages: BTreeSet<&'static str>,
+    /// The gates: one for each stage, or the one of the configuration.
+    gates: Vec<Gate>,
     /// The line of the stamp, if the breakpoint is of a line.
     site: Option<Site>,
     /// TiKV's function: a stage has another one for some kinds of requests.
     tikv: Option<String>,
-    condition: Option<Condition>,
+}
+
+impl From<Gate> for Place {
+    fn from(gate: Gate) -> Self {
+        Self { gates: vec![gate], ..Self::default() }
+    }
 }
 
 impl Place {
+    fn of_stages(stages: impl IntoIterator<Item = &'static str>) -> Self {
+        let gates = stages.into_iter().filter_map(find).map(|stage| Gate::at(stage.id)).collect();
+        Self { gates, ..Self::default() }
+    }
+
+    /// The gates at which the engine must hold: those of stages that are only observed are left out.
+    pub fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.iter().filter(|gate| gate.stage().is_none_or(|stage| stage.stage().hold != Hold::None))
+    }
+
+    /// Whether a hold of this reason is one of a gate on a change, which no step shows.
+    pub fn is_reason(&self, reason: &str) -> bool {
+        let changes = |gate: &&Gate| matches!(gate.place, gates::Place::Change(_));
+        self.gates.iter().filter(changes).any(|gate| {
+            reason.strip_prefix(gate.text()).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
+        })
+    }
+
     /// The line to which the breakpoint moved.
     pub fn line(&self) -> Option<u32> {
         self.site.as_ref().map(|site| site.line)
@@ -33,13 +56,10 @@ impl Place {
 
     /// Describes the place for the client.
     pub fn describe(&self) -> String {
-        let names = self.stages.iter().copied().collect::<Vec<_>>().join(", ");
-        let observed: Vec<&str> = self
-            .stages
-            .iter()
-            .copied()
-            .filter(|stage| find(stage).is_none_or(|s| s.hold == Hold::None))
-            .collect();
+        let stages: Vec<_> = self.gates.iter().filter_map(Gate::stage).collect();
+        let names = stages.iter().map(|stage| stage.name()).collect::<Vec<_>>().join(", ");
+        let only_observed = stages.iter().filter(|stage| stage.stage().hold == Hold::None);
+        let observed: Vec<&str> = only_observed.map(|stage| stage.name()).collect();
         match observed.is_empty() {
             true => format!("stage {names}"),
             false => format!(
@@ -49,23 +69,38 @@ impl Place {
         }
     }
 
-    /// Adds a condition.
+    /// Adds a condition. A stage without one of its fields is left out, unless no stage has them all.
     ///
     /// # Errors
-    /// If it does not parse.
+    /// If it does not parse, or no stage has its fields.
     pub fn under(self, condition: Option<&str>) -> Result<Self, String> {
-        let condition = condition.filter(|text| !text.trim().is_empty()).map(Condition::parse).transpose()?;
-        Ok(Self { condition, ..self })
+        let names = Names { observed: true, ..Names::default() };
+        let under = |gate: Gate| gate.under(condition.unwrap_or_default(), &names).map_err(|e| e.to_string());
+        let (mut gates, mut refused) = (Vec::new(), None);
+        for gate in self.gates {
+            match under(gate) {
+                Ok(gate) => gates.push(gate),
+                Err(problem) => refused = refused.or(Some(problem)),
+            }
+        }
+        match refused.filter(|_| gates.is_empty()) {
+            Some(problem) => Err(problem),
+            None => Ok(Self { gates, ..self }),
+        }
     }
 
-    /// Whether the step of this number is at this place.
-    pub fn accepts(&self, steps: &[Step], at: usize) -> bool {
-        let step = &steps[at];
+    /// Whether the step passed this place, which has no condition.
+    pub fn is_passed_by(&self, step: &Step) -> bool {
+        self.accepts(step, &gates::Recorded { step, key: None, timestamps: &gates::Timestamps::default() })
+    }
+
+    /// Whether the step that arrived so is at this place.
+    pub fn accepts(&self, step: &Step, at: &impl Arrival) -> bool {
         let in_line = |site: &Site| step.line == site.line && site.is_in(&step.file);
-        self.stages.contains(step.stage.as_str())
+        let Some(stage) = find(&step.stage) else { return false };
+        self.gates.iter().any(|gate| gate.accepts(stage.id, &step.file, step.line, at))
             && self.site.as_ref().is_none_or(in_line)
             && self.tikv.as_ref().is_none_or(|name| is_end(&tikv::Place::parse(&step.tikv).name(), name))
-            && self.condition.as_ref().is_none_or(|condition| condition.holds(steps, at))
     }
 }
 
@@ -83,9 +118,7 @@ pub fn of_line(path: &str, line: u32) -> Result<Place, String> {
     let near = |site: &&Site| (site.line < line, site.line.abs_diff(line));
     let inside = |site: &&Site| site.line == line || function.is_some_and(|f| f.lines.contains(&site.line));
     match file.sites.iter().filter(inside).min_by_key(near) {
-        Some(site) => {
-            Ok(Place { stages: BTreeSet::from([site.stage]), site: Some(site.clone()), ..Place::default() })
-        }
+        Some(site) => Ok(Place { site: Some(site.clone()), ..Place::of_stages([site.stage]) }),
         None => {
             let here = function.map_or("this line".into(), |f| format!("the function {}", f.name));
             let other = file.sites.iter().min_by_key(|site| site.line.abs_diff(line));
@@ -117,7 +150,7 @@ fn outer(stages: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
 pub fn of_function(name: &str) -> Result<Place, String> {
     let name = name.trim();
     if let Some(stage) = find(name) {
-        return Ok(Place { stages: BTreeSet::from([stage.name]), ..Place::default() });
+        return Ok(Place::of_stages([stage.name]));
     }
     let place = |text: &str| tikv::Place::parse(text).name();
     let stages: BTreeSet<&'static str> = STAGES
@@ -129,7 +162,7 @@ pub fn of_function(name: &str) -> Result<Place, String> {
         .collect();
     let stages = outer(stages);
     if !name.is_empty() && !stages.is_empty() {
-        return Ok(Place { stages, tikv: Some(name.to_owned()), ..Place::default() });
+        return Ok(Place { tikv: Some(name.to_owned()), ..Place::of_stages(stages) });
     }
     let stages: BTreeSet<&'static str> = sites::sites()
         .filter(|site| !name.is_empty() && is_end(&site.function, name))
@@ -137,7 +170,7 @@ pub fn of_function(name: &str) -> Result<Place, String> {
         .collect();
     let stages = outer(stages);
     if !stages.is_empty() {
-        return Ok(Place { stages, ..Place::default() });
+        return Ok(Place::of_stages(stages));
     }
     let hint = match search::near(name, STAGES.iter().map(|s| s.name)).as_slice() {
         [] => "choose a name of the view of the path".to_owned(),
@@ -168,13 +201,38 @@ mod tests {
 
     #[test]
     fn functions_are_those_of_tikv_and_of_this_engine() {
-        let stages = |name| of_function(name).unwrap().stages.into_iter().collect::<Vec<_>>();
-        assert!(stages("PointGetter::load_data").contains(&"write_cf_seek"));
-        assert!(stages("KvService::serve").contains(&"grpc_receive"));
+        let stages = |name| {
+            let place = of_function(name).unwrap();
+            place.gates.iter().map(|gate| gate.text().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(stages("PointGetter::load_data").contains(&"write_cf_seek".to_owned()));
+        assert!(stages("KvService::serve").contains(&"grpc_receive".to_owned()));
         assert_eq!(stages("MVCC_get"), ["mvcc_get"]);
         for bad in ["", "::", "etter::load_data", "lock_cf"] {
             assert!(of_function(bad).unwrap_err().starts_with("expected a stage or a function"), "{bad}");
         }
         assert!(of_function("lock_cf").unwrap_err().contains("lock_cf_get"));
+    }
+
+    /// The stamps of the engine are in this program only with the embedded cluster.
+    #[cfg(feature = "embedded")]
+    #[test]
+    fn a_condition_leaves_out_the_stages_without_its_fields() {
+        let place = of_function("PointGetter::load_data").unwrap();
+        let under = |condition| place.clone().under(Some(condition));
+        let texts = |place: Place| place.gates.iter().map(|g| g.text().to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            texts(under("commit_ts > ts1 and write_type == Put").unwrap()),
+            ["write_cf_found if commit_ts > ts1 and write_type == Put"]
+        );
+        assert_eq!(under("").unwrap(), place);
+        for (bad, expected) in [
+            ("comit_ts > ts1", "found `comit_ts`; its fields are"),
+            ("commit_ts >", "found the end"),
+            ("== 2", "found `==`"),
+            ("commit_ts == 1 and", "found the end"),
+        ] {
+            assert!(under(bad).unwrap_err().contains(expected), "{bad}: {:?}", under(bad));
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Session {
             self.twins = Twins::new(checkout)?;
         }
         self.claim = plan.claim().map_err(|e| format!("{e:#}"))?;
-        self.breakpoints.set_stages(&plan.config.gates);
+        self.breakpoints.set_gates(&plan.gates);
         self.plan = Some((plan, request.clone()));
         self.stage = Stage::Configuring;
         self.later("initialized", Value::Null);
@@ -48,8 +48,7 @@ impl Session {
                 "expected `launch` or `attach` before `configurationDone`, found none: launch first".into()
             );
         };
-        let gates = self.breakpoints.gates().into_iter().map(str::to_owned);
-        match plan.start(gates.collect()) {
+        match plan.start(self.breakpoints.gates()) {
             Ok(Started { source, skip }) => {
                 let entry = plan.config.stop_on_entry;
                 let goal = if entry && skip == 0 { Goal::Any } else { Goal::Breakpoint };

@@ -71,11 +71,12 @@ impl Session {
     fn reverse(&mut self) -> Answer {
         self.stepper()?;
         let Some(stepper) = &self.stepper else { return Err(NO_STEP.into()) };
-        let (steps, cursor) = (stepper.timeline().steps(), stepper.timeline().cursor());
-        if steps.is_empty() {
+        let timeline = stepper.timeline();
+        if timeline.steps().is_empty() {
             return Err(NO_STEP.into());
         }
-        let hit = (0..cursor.min(steps.len())).rev().find(|at| self.breakpoints.stops_at(steps, *at));
+        let before = 0..timeline.cursor().min(timeline.steps().len());
+        let hit = before.rev().find(|at| self.breakpoints.stops_at(timeline, *at));
         match hit {
             Some(step) => self.look_at(step, "breakpoint"),
             None => self.look_at(0, "entry"),
@@ -113,7 +114,7 @@ impl Session {
         self.stepper()?;
         let Some(stepper) = &self.stepper else { return Err(NO_STEP.into()) };
         let steps = stepper.timeline().steps();
-        let passed = (0..steps.len()).filter(|at| place.accepts(steps, *at));
+        let passed = (0..steps.len()).filter(|at| place.is_passed_by(&steps[*at]));
         let targets: Vec<Value> = passed
             .map(|at| {
                 let step = &steps[at];

@@ -1,6 +1,4 @@
 //! Requests that set breakpoints.
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::{Answer, NO_STEP, Session};
@@ -49,11 +47,16 @@ impl Session {
 
     /// Sets the gates of the source to those of the breakpoints and the configuration.
     fn update_gates(&mut self) -> Result<(), String> {
-        let wanted: BTreeSet<String> = self.breakpoints.gates().into_iter().map(str::to_owned).collect();
+        let wanted = self.breakpoints.gates();
         let Some(stepper) = &mut self.stepper else { return Ok(()) };
-        let set: BTreeSet<String> = stepper.source().gates().into_iter().collect();
-        for stage in wanted.symmetric_difference(&set) {
-            stepper.source().toggle_gate(stage).map_err(|e| format!("{e:#}"))?;
+        let set: Vec<String> =
+            stepper.source().gates().iter().map(|state| state.gate.text().to_owned()).collect();
+        let fails = |e: anyhow::Error| format!("{e:#}");
+        for text in set.iter().filter(|text| !wanted.iter().any(|gate| gate.text() == *text)) {
+            stepper.source().remove_gate(text).map_err(fails)?;
+        }
+        for gate in wanted.into_iter().filter(|gate| !set.iter().any(|text| text == gate.text())) {
+            stepper.source().set_gate(gate).map_err(fails)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The stage of a step, its request and its answer.
-use tracepoints::{catalogue::find, field::named, probe::PerfProbe, request::RequestInfo, trace::Step};
+use tracepoints::{
+    catalogue::find, field::named, gates::is_timestamp, probe::PerfProbe, request::RequestInfo, trace::Step,
+};
 
 use super::node::{Node, timestamp};
 use crate::state::{tikv::Place, timeline::OperationEnd, units};
