@@ -299,9 +299,17 @@ impl Watch for Breakpoints {
         changed.or(hit).or_else(|| wrong.map(Stop::Error))
     }
 
-    fn held(&mut self, hold: &HeldRequest) -> Option<Stop> {
-        let set = self.stages.iter().find(|set| set.place.is_reason(&hold.reason))?;
-        Some(Stop::Data(vec![set.id], hold.reason.clone()))
+    fn held(&mut self, hold: &HeldRequest, step: Option<&Step>) -> Option<Stop> {
+        if let Some(set) = self.stages.iter().find(|set| set.place.is_change(&hold.reason)) {
+            return Some(Stop::Data(vec![set.id], hold.reason.clone()));
+        }
+        let step = step?;
+        let breakpoints = self.lines.values().flatten().chain(&self.functions);
+        let counted = |set: &&Set| set.rule.hit.is_none() && set.rule.log.is_none();
+        let all = breakpoints.filter(counted).chain(&self.stages);
+        let ids: Vec<i64> =
+            all.filter(|set| set.place.is_reason(&hold.reason, step)).map(|set| set.id).collect();
+        (!ids.is_empty()).then_some(Stop::Breakpoint(ids))
     }
 
     fn settled(&mut self, step: &Step) -> Option<Stop> {
@@ -396,8 +404,11 @@ mod tests {
         assert!(matches!(all.reached(&steps, 1), Some(Stop::Breakpoint(_))));
         let hold = |reason: &str| HeldRequest { reason: reason.into(), ..HeldRequest::default() };
         let change = "change of commit: commit of store 1: 7 → 8";
-        assert!(matches!(all.held(&hold(change)), Some(Stop::Data(_, text)) if text == change));
-        assert_eq!(all.held(&hold("mvcc_get#2 if store == 0")), None, "its step shows it");
+        assert!(matches!(all.held(&hold(change), None), Some(Stop::Data(_, text)) if text == change));
+        let get = step("mvcc_get", 0);
+        let by_key = all.held(&hold("mvcc_get#2 if store == 0"), Some(&get));
+        assert!(matches!(by_key, Some(Stop::Breakpoint(_))), "the engine knows more than the step");
+        assert_eq!(all.held(&hold(""), Some(&get)), None, "held at every stage");
     }
 
     #[test]

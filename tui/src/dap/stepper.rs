@@ -42,9 +42,9 @@ pub enum Stop {
 pub trait Watch {
     /// Returns the reason to stop at the step of this number. Called for each step that the cursor passes forward.
     fn reached(&mut self, timeline: &Timeline, at: usize) -> Option<Stop>;
-    /// Returns the reason to stop because of this hold, although no step shows it: a gate on a change. Called once
-    /// for each hold.
-    fn held(&mut self, hold: &HeldRequest) -> Option<Stop>;
+    /// Returns the reason to stop because of this hold, at whose step [`Watch::reached`] gave none: the engine knows
+    /// more than the step shows, such as a change or the key of the request. Called once for each hold.
+    fn held(&mut self, hold: &HeldRequest, step: Option<&Step>) -> Option<Stop>;
     /// Returns the reason to stop at the newest step before its request is released: its owner has published its
     /// state by then.
     fn settled(&mut self, step: &Step) -> Option<Stop>;
@@ -79,6 +79,8 @@ pub struct Stepper {
     failure: Option<String>,
     /// The number of the newest hold that the watch was asked about.
     asked: u64,
+    /// The step of the last stop.
+    stopped: Option<usize>,
     /// The source was asked for its next operation, which has not begun yet.
     awaits_begin: bool,
 }
@@ -87,7 +89,7 @@ impl Stepper {
     /// Begins with the goal of the client.
     pub fn new(source: Box<dyn StepSource>, goal: Goal) -> Self {
         let timeline = Timeline::new(source.title());
-        Self { source, timeline, goal, next: 0, failure: None, asked: 0, awaits_begin: false }
+        Self { source, timeline, goal, next: 0, failure: None, asked: 0, stopped: None, awaits_begin: false }
     }
 
     /// The operation so far.
@@ -170,7 +172,7 @@ impl Stepper {
             SourceEvent::Begin { title } => {
                 self.timeline = Timeline::new(title.clone());
                 self.timeline.set_follow(false);
-                (self.next, self.asked, self.awaits_begin) = (0, 0, false);
+                (self.next, self.asked, self.stopped, self.awaits_begin) = (0, 0, None, false);
                 polled.began = Some(title);
             }
             SourceEvent::Request(info) => self.timeline.add_request(info),
@@ -206,6 +208,7 @@ impl Stepper {
             let stop = watch.reached(&self.timeline, at);
             if let Some(stop) = stop.or_else(|| reached(self.goal, &self.timeline.steps()[at])) {
                 self.look_at(at);
+                self.stopped = Some(at);
                 return Some(stop);
             }
         }
@@ -219,8 +222,13 @@ impl Stepper {
             let new = self.timeline.holds().iter().find(|hold| hold.id > self.asked).cloned();
             if let Some(hold) = new {
                 self.asked = hold.id;
-                if let Some(stop) = watch.held(&hold) {
-                    self.look_at(self.timeline.steps().len().saturating_sub(1));
+                let at = self.timeline.held_step(&hold);
+                let step = at.and_then(|at| self.timeline.steps().get(at));
+                let stop = if at.is_some() && at == self.stopped { None } else { watch.held(&hold, step) };
+                if let Some(stop) = stop {
+                    let at = at.unwrap_or(self.timeline.steps().len().saturating_sub(1));
+                    self.look_at(at);
+                    (self.next, self.stopped) = (self.timeline.steps().len(), Some(at));
                     return Some(stop);
                 }
             }
@@ -274,7 +282,7 @@ impl Watch for Nothing {
         None
     }
 
-    fn held(&mut self, _: &HeldRequest) -> Option<Stop> {
+    fn held(&mut self, _: &HeldRequest, _: Option<&Step>) -> Option<Stop> {
         None
     }
 

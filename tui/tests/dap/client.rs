@@ -1,7 +1,7 @@
 //! A client of the adapter, which runs in this process.
 use std::{
-    io::{BufReader, Write as _},
-    net::Shutdown,
+    io::{BufReader, Read, Write},
+    net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
     thread::JoinHandle,
     time::Duration,
@@ -22,8 +22,9 @@ pub struct Site {
 }
 
 pub struct Client {
-    from: BufReader<UnixStream>,
-    to: UnixStream,
+    from: BufReader<Box<dyn Read>>,
+    to: Box<dyn Write>,
+    close: Box<dyn Fn(Shutdown)>,
     seq: i64,
     server: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -33,7 +34,18 @@ impl Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(TIMEOUT)).unwrap();
         let server = std::thread::spawn(move || serve(theirs.try_clone().unwrap(), &mut &theirs));
-        Self { from: BufReader::new(ours.try_clone().unwrap()), to: ours, seq: 0, server: Some(server) }
+        let (from, to) = (ours.try_clone().unwrap(), ours.try_clone().unwrap());
+        let close = Box::new(move |how| ours.shutdown(how).unwrap());
+        Self { from: BufReader::new(Box::new(from)), to: Box::new(to), close, seq: 0, server: Some(server) }
+    }
+
+    /// Connects to an adapter that listens on a port of this machine.
+    pub fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let (from, to) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+        let close = Box::new(move |how| drop(stream.shutdown(how)));
+        Self { from: BufReader::new(Box::new(from)), to: Box::new(to), close, seq: 0, server: None }
     }
 
     pub fn send_bytes(&mut self, bytes: &[u8]) {
@@ -92,16 +104,16 @@ impl Client {
 
     /// Goes away without a word; returns the end of the adapter.
     pub fn vanish(mut self) -> anyhow::Result<()> {
-        self.to.shutdown(Shutdown::Both).unwrap();
+        (self.close)(Shutdown::Both);
         self.server.take().unwrap().join().expect("the adapter does not panic")
     }
 
     /// Closes only the way to the adapter; returns what the adapter still sends, and its end.
     pub fn finish(mut self) -> (Vec<Value>, anyhow::Result<()>) {
-        self.to.shutdown(Shutdown::Write).unwrap();
+        (self.close)(Shutdown::Write);
         let ended = self.server.take().unwrap().join().expect("the adapter does not panic");
         let mut rest = Vec::new();
-        self.to.shutdown(Shutdown::Both).unwrap();
+        (self.close)(Shutdown::Both);
         while let Some(message) = self.next() {
             rest.push(message);
         }

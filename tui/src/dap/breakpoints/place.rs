@@ -41,12 +41,17 @@ impl Place {
         self.gates.iter().filter(|gate| gate.stage().is_none_or(|stage| stage.stage().hold != Hold::None))
     }
 
-    /// Whether a hold of this reason is one of a gate on a change, which no step shows.
-    pub fn is_reason(&self, reason: &str) -> bool {
+    /// Whether a hold of this reason is one of a gate on a change.
+    pub fn is_change(&self, reason: &str) -> bool {
         let changes = |gate: &&Gate| matches!(gate.place, gates::Place::Change(_));
         self.gates.iter().filter(changes).any(|gate| {
             reason.strip_prefix(gate.text()).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
         })
+    }
+
+    /// Whether a hold of this reason at a step is one of these gates.
+    pub fn is_reason(&self, reason: &str, step: &Step) -> bool {
+        self.gates.iter().any(|gate| gate.text() == reason) && self.is_in_function(step)
     }
 
     /// The line to which the breakpoint moved.
@@ -96,10 +101,15 @@ impl Place {
 
     /// Whether the step that arrived so is at this place.
     pub fn accepts(&self, step: &Step, at: &impl Arrival) -> bool {
-        let in_line = |site: &Site| step.line == site.line && site.is_in(&step.file);
         let Some(stage) = find(&step.stage) else { return false };
         self.gates.iter().any(|gate| gate.accepts(stage.id, &step.file, step.line, at))
-            && self.site.as_ref().is_none_or(in_line)
+            && self.is_in_function(step)
+    }
+
+    /// Whether the step is in the line and in TiKV's function of the breakpoint, as far as it names them.
+    fn is_in_function(&self, step: &Step) -> bool {
+        let in_line = |site: &Site| step.line == site.line && site.is_in(&step.file);
+        self.site.as_ref().is_none_or(in_line)
             && self.tikv.as_ref().is_none_or(|name| is_end(&tikv::Place::parse(&step.tikv).name(), name))
     }
 }
