@@ -120,7 +120,8 @@ impl Runner {
     pub fn step(&mut self, text: &str, front: &mut dyn Front) -> Result<()> {
         let scenario = directive::scenario_of(text).map_err(anyhow::Error::msg)?;
         let Some(block) = scenario.blocks.first() else { return Ok(()) };
-        let output = self.run_block(block, front)?;
+        let directive = directive::parse(&block.words).map_err(anyhow::Error::msg)?;
+        let output = self.execute(directive, front).with_context(|| format!("`{text}`"))?;
         front.after(block, &output, None);
         Ok(())
     }

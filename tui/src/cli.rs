@@ -33,8 +33,8 @@ Examples:
       print the steps of that point get as JSON
   tikv-tui step txn_2pc --gate raft_commit
       run a two-phase commit up to its quorum commit
-  tikv-tui step point_get_old_version --gate 'write_cf_found if commit_ts > ts1'
-      run up to the record that is too new for the read
+  tikv-tui step point_get_locked --gate 'key error'
+      run up to the answer that reports a lock
   tikv-tui run 'put k1 v1'
       step a put of your own
   tikv-tui step my.txt --plain

@@ -96,6 +96,7 @@ fn steps(screen: &mut Screen, terminal: &mut Terminal, saved: &mut Option<String
         }
         // The head line shows for how long a request has been held.
         if screen.ticks() && ticked.elapsed() >= TICK {
+            screen.tick();
             (dirty, ticked) = (true, Instant::now());
         }
         let wait = if matches!(screen.phase(), Phase::Running | Phase::Starting) { BUSY } else { IDLE };

@@ -2,9 +2,11 @@
 #![cfg(feature = "embedded")]
 use std::{
     process::{Command, Output},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tempfile::TempDir;
 use tikv_tui::{
     input::Action,
@@ -173,6 +175,12 @@ fn a_hold_prints_the_same_as_in_a_recipe() {
     }
 }
 
+/// A process has one session: only one test at a time steps in this one.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Polls the source until `done`.
 fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
@@ -185,6 +193,7 @@ fn until(screen: &mut Screen, what: &str, done: impl Fn(&Screen) -> bool) {
 
 #[test]
 fn on_the_screen_the_scenario_controls_its_hold() {
+    let _alone = alone();
     let (_dir, path) = scenario(&HELD.replace("\nv2\n", "\nv3\n"));
     let source = Embedded::start(&path, None, Start::default()).unwrap();
     let mut screen = Screen::new(Box::new(source), Options::default());
@@ -227,7 +236,7 @@ fn a_wrong_output_and_an_unreached_stage_are_errors() {
         let output = run(&["step", &path, format]);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        let wanted = "mine.txt:7: `hold raft_propose#9 put k1 v2`: expected raft_propose at least 9 times";
+        let wanted = "mine.txt:7: `hold raft_propose#9 put k1 v2`: expected the operation to be held at `raft_propose#9`, found 2 arrivals";
         assert!(error.contains(wanted), "{error}");
     }
 }
@@ -246,4 +255,113 @@ fn at_the_end_all_latches_are_free() {
     }
     let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
     assert_eq!(client, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
+}
+
+#[test]
+fn an_operation_is_stepped_on_an_own_cluster() {
+    let (steps, summary) = json(&["run", "begin put a 1; put b 2; commit", "--json"]);
+    assert!(summary.accounted >= 0.99, "{summary:?}");
+    let of = |kind: &str| steps.iter().filter(|s| s.kind == kind && s.stage == "grpc_reply").count();
+    assert_eq!((of("kv_prewrite"), of("kv_commit")), (1, 1), "both keys are in one region");
+    let output = run(&["run", "put", "k1", "v1", "|", "get", "k2", "--plain"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("lock_cf_get") && text.contains("raft_propose"), "{text}");
+    assert!(text.contains("result: ok | (none)"), "{text}");
+}
+
+#[test]
+fn an_operation_is_stepped_on_a_running_cluster() {
+    let _alone = alone();
+    let cluster = recipes::Cluster::start(recipes::ClusterConfig::default()).unwrap();
+    let pd = cluster.pd_endpoint();
+    let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--json", "--gate", "raft_propose#2"]);
+    for kind in ["kv_prewrite", "kv_commit"] {
+        let stages: Vec<&str> = steps.iter().filter(|s| s.kind == kind).map(|s| s.stage.as_str()).collect();
+        assert!(stages.contains(&"grpc_receive") && stages.contains(&"apply_write"), "{kind}: {stages:?}");
+    }
+    let output = run(&["run", "get k1", "--pd", &pd, "--plain"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("write_cf_found") && text.contains("result: v1"), "{text}");
+    assert_eq!(text.matches("grpc_receive").count(), 1, "{text}");
+}
+
+#[test]
+fn a_wrong_operation_or_gate_is_an_error_before_any_step() {
+    for (args, part) in [
+        (["run", "fetch k1", "--plain"], "get KEY"),
+        (["run", "begin put a 1", "--plain"], "expected `commit` or `rollback`"),
+        (["run", "commit t", "--plain"], "expected `begin t` before"),
+        (["run", "get k1", "--pd=127.0.0.1:1"], "no PD answers at 127.0.0.1:1"),
+        (["run", "follower-get k1", "--pd=127.0.0.1:1"], "which only a recipe can step"),
+        (["step", "point_get", "--gate=write_cf_found if commit_ts >"], "found the end at column"),
+        (["step", "point_get", "--gate=write_cf_found if comit_ts > ts1"], "its fields are commit_ts"),
+        (["step", "point_get", "--gate=nowhere"], "expected a stage of the catalogue, found `nowhere`"),
+        (["step", "point_get", "--gate=point_getter.rs:1"], "the nearest stage of the file is"),
+        (["step", "point_get", "--gate=raft_ack"], "only observed"),
+    ] {
+        let output = run(&args);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{args:?}");
+        assert!(
+            error.contains(part) && error.contains("expected") || error.contains("no PD"),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn an_operation_of_the_user_follows_that_of_the_scenario() {
+    let _alone = alone();
+    let (_dir, path) = scenario("cluster stores=1\n----\n\nstep put k1 v1\n----\n\nstep get k2\n----\n");
+    let source = Embedded::start(&path, None, Start::default()).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    let ended = |s: &Screen, title: &str| s.timeline().operation() == title && s.phase() == Phase::Finished;
+    until(&mut screen, "the first operation", |s| s.phase() == Phase::Held);
+    screen.act(Action::Operation);
+    screen.on_paste("get k1");
+    press(&mut screen, KeyCode::Enter);
+    let refused = format!("{:?}", screen.overlay());
+    assert!(refused.contains("expected no running operation"), "{refused}");
+    press(&mut screen, KeyCode::Esc);
+    screen.act(Action::Run);
+    until(&mut screen, "its end", |s| ended(s, "put k1 v1"));
+    screen.act(Action::Operation);
+    screen.on_paste("pessimistic-lock t1 k1");
+    press(&mut screen, KeyCode::Enter);
+    until(&mut screen, "the refusal", |s| s.message().is_some_and(|m| m.contains("pessimistic-begin t1")));
+    screen.act(Action::Operation);
+    screen.on_paste("get k1");
+    press(&mut screen, KeyCode::Enter);
+    until(&mut screen, "the own operation", |s| {
+        s.timeline().operation() == "get k1" && s.phase() == Phase::Held
+    });
+    screen.act(Action::Run);
+    until(&mut screen, "its end", |s| ended(s, "get k1"));
+    assert_eq!(screen.timeline().ending().unwrap().outcome, "v1");
+    screen.act(Action::NextOperation);
+    until(&mut screen, "the scenario's next one", |s| {
+        s.timeline().operation() == "get k2" && s.phase() == Phase::Held
+    });
+    screen.act(Action::Run);
+    until(&mut screen, "its end", |s| ended(s, "get k2"));
+    // Up to the second operation's step in a new run.
+    let seek = screen.timeline().steps().iter().position(|s| s.stage == "lock_cf_get").unwrap();
+    while screen.timeline().cursor() > seek {
+        screen.act(Action::Back);
+    }
+    screen.act(Action::RunToStep);
+    until(&mut screen, "the hold", |s| {
+        s.timeline().operation() == "get k2"
+            && s.phase() == Phase::Held
+            && s.step().is_some_and(|step| step.stage == "lock_cf_get")
+    });
+    screen.act(Action::Restart);
+    until(&mut screen, "the scenario's begin", |s| {
+        s.timeline().operation() == "put k1 v1" && s.phase() == Phase::Held
+    });
+}
+
+fn press(screen: &mut Screen, key: KeyCode) {
+    screen.on_key(KeyEvent::new(key, KeyModifiers::NONE));
 }

@@ -1,4 +1,5 @@
 //! Steps a request of a running `tikv-server` over its TraceControl service, in a separate thread.
+mod connection;
 mod link;
 mod steps;
 
@@ -13,16 +14,14 @@ use kvproto::tracecontrol::{
 };
 use security::SecurityManager;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tonic::transport::Endpoint;
 use tracepoints::{Gate, Outcome, session::GateState, trace::Step};
 
+pub(crate) use connection::{endpoint, unreachable};
+use connection::{gone, refused};
 use link::{Heard, Link};
 use steps::Merged;
 
 use crate::state::{HeldRequest, SourceEvent, Start, StepSource, gates::GateSet};
-
-/// Timeout for the server's answers and keep-alives.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Selects the requests to step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,18 +110,6 @@ impl Attached {
             Err(_) => bail!("no longer attached to {}; the steps so far stay readable", self.address),
         }
     }
-}
-
-/// Parses a server's address and prepares a connection.
-pub(crate) fn endpoint(address: &str, security: &SecurityManager) -> Result<Endpoint> {
-    let expected = || format!("expected HOST:PORT, the --addr of a tikv-server, found `{address}`");
-    let bare = address.split_once("://").map_or(address, |(_, bare)| bare);
-    let Some((host, port)) = bare.rsplit_once(':') else { bail!(expected()) };
-    if host.is_empty() || port.parse::<u16>().is_err() {
-        bail!(expected());
-    }
-    let endpoint = security.endpoint(bare).with_context(expected)?;
-    Ok(endpoint.connect_timeout(TIMEOUT).keep_alive_while_idle(true).http2_keep_alive_interval(TIMEOUT))
 }
 
 impl StepSource for Attached {
@@ -228,8 +215,10 @@ struct Round {
 
 /// Time in which a client sends the request again after a region error.
 const FOLLOWS: Duration = Duration::from_secs(3);
-/// Time in which servers send the last steps after the end of an operation.
+/// Time in which servers send the last steps after the end of an operation, or after a later step.
 const LINGER: Duration = Duration::from_millis(800);
+/// Time in which a server reads its symbols, before it sends its first step.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// The end of a round.
 enum End {
@@ -326,7 +315,8 @@ impl Session {
                             continue;
                         }
                         match self.take(number, event)? {
-                            None => deadline = if answer.is_none() && self.operation.is_some() { deadline } else { None },
+                            None if self.operation.is_none() => deadline = None,
+                            None => deadline = deadline.map(|_| tokio::time::Instant::now() + LINGER),
                             Some(Outcome::RegionError) if self.operation.is_none() => {
                                 outcome = ending(Outcome::RegionError).to_owned();
                                 self.emit(SourceEvent::Log(
@@ -357,7 +347,8 @@ impl Session {
                 },
                 Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
                     (outcome, answer) = (text, None);
-                    deadline = Some(tokio::time::Instant::now() + LINGER);
+                    let late = self.round.steps.is_empty() && !outcome.starts_with("error");
+                    deadline = Some(tokio::time::Instant::now() + if late { FIRST } else { LINGER });
                 },
                 command = commands.recv() => match command {
                     Some(command) => self.send(links, command).await?,
@@ -514,33 +505,6 @@ fn ending(outcome: Outcome) -> &'static str {
         Outcome::Error => "answered with an error",
         Outcome::Cancelled => "cancelled by its client; clients have their own timeouts, often 2 s",
     }
-}
-
-fn refused(server: &str, status: &tonic::Status, hint: &str) -> anyhow::Error {
-    match status.code() {
-        tonic::Code::Unimplemented => anyhow::anyhow!(
-            "expected a tikv-server of this project at {server}, found a server without TraceControl (TiKV itself cannot be stepped)"
-        ),
-        tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument | tonic::Code::NotFound => {
-            anyhow::anyhow!("{server} refused the subscription: {}", status.message())
-        }
-        _ => anyhow::anyhow!("{}: {}{hint}", no_answer(server), status.message()),
-    }
-}
-
-/// The error for a failed connection to `server`.
-pub(crate) fn unreachable(server: &str, error: &tonic::transport::Error, hint: &str) -> anyhow::Error {
-    anyhow::anyhow!("{}: {}{hint}", no_answer(server), security::causes(error))
-}
-
-fn no_answer(server: &str) -> String {
-    format!(
-        "no tikv-server answers at {server}: check that it is running and that this is its --addr, not --status-addr"
-    )
-}
-
-fn gone(server: &str, status: &tonic::Status) -> anyhow::Error {
-    anyhow::anyhow!("lost the connection to {server}: {}; the steps so far stay readable", status.message())
 }
 
 #[cfg(test)]

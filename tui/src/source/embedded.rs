@@ -391,6 +391,7 @@ impl ScreenFront {
                 // After an operation of the user, the scenario continues.
                 Order::Next => {
                     self.ended = false;
+                    lock(&self.shared).own = None;
                     self.run_scenario(runner);
                 }
                 Order::Restart { passing, to } => {

@@ -428,6 +428,11 @@ impl Screen {
         self.phase() == Phase::Held
     }
 
+    /// Notes the real time. Must be called every second while the screen ticks.
+    pub fn tick(&mut self) {
+        self.timeline.tick();
+    }
+
     fn finish(&mut self, ending: OperationEnd) {
         let s = &ending.summary;
         let wall = units::duration(s.wall_ns);

@@ -57,6 +57,8 @@ pub struct Timeline {
     holds: Vec<HeldRequest>,
     /// Real time at which each hold began, by its number.
     since: HashMap<u64, Instant>,
+    /// Real time of the last tick; None before one.
+    now: Option<Instant>,
     ending: Option<OperationEnd>,
     /// The cursor follows the newest step.
     follow: bool,
@@ -113,9 +115,15 @@ impl Timeline {
         self.ending.as_ref()
     }
 
-    /// Real time for which a request has been held.
+    /// Real time for which a request had been held at the last tick.
     pub fn held_for(&self, hold: &HeldRequest) -> Duration {
-        self.since.get(&hold.id).map_or(Duration::ZERO, Instant::elapsed)
+        let since = self.since.get(&hold.id).copied();
+        since.zip(self.now).map_or(Duration::ZERO, |(since, now)| now.saturating_duration_since(since))
+    }
+
+    /// Notes the real time, which the head line shows.
+    pub fn tick(&mut self) {
+        self.now = Some(Instant::now());
     }
 
     /// The phase, unless the source has failed.

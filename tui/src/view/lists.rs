@@ -24,24 +24,26 @@ fn typing(typing: &Typing, sign: &'static str, theme: Theme, width: usize) -> Ve
     lines
 }
 
-fn examples(lines: &mut Vec<Line<'static>>, examples: &[(&str, &str)], theme: Theme) {
+/// Adds examples with their meanings.
+fn examples(lines: &mut Vec<Line<'static>>, examples: &[(&str, &str)], theme: Theme, width: usize) {
+    let column = examples.iter().map(|(example, _)| text::width(example)).max().unwrap_or(0) + 2;
     for (example, meaning) in examples {
         lines.push(Line::from(vec![
-            Span::styled(format!(" {example:<40}"), theme.plain()),
-            Span::styled((*meaning).to_owned(), theme.dim()),
+            Span::styled(format!(" {}", text::pad(example, column)), theme.plain()),
+            Span::styled(text::fit(meaning, width.saturating_sub(column + 2)), theme.dim()),
         ]));
     }
 }
 
 /// Examples of gates, each of a kind of its own.
 const GATES: &[(&str, &str)] = &[
-    ("write_cf_found if commit_ts > ts1", "a condition on the fields"),
-    ("raft_propose#2", "from the second arrival on"),
+    ("write_cf_found if commit_ts > ts1", "a condition"),
+    ("raft_propose#2", "from the second arrival"),
     ("point_getter.rs:170", "a line"),
-    ("PointGetter::load_data", "a function, ours or TiKV's"),
+    ("PointGetter::load_data", "a function: ours, TiKV's"),
     ("any if store == 2", "any stage"),
-    ("any error", "key error, region error"),
-    ("change of commit if store == 2", "term, applied, rows, latch"),
+    ("any error", "or key error, region error"),
+    ("change of commit if store == 2", "or term, rows, latch"),
 ];
 
 /// Draws the list of gates.
@@ -75,7 +77,7 @@ pub fn gates(
         lines.extend(typing(input, "gate", theme, width));
         if input.problem.is_none() {
             lines.push(Line::default());
-            examples(&mut lines, GATES, theme);
+            examples(&mut lines, GATES, theme, width);
         }
     }
     frame.render_widget(text::paragraph(lines), inner);
@@ -107,13 +109,13 @@ pub fn held(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, se
 
 /// Examples of operations.
 const OPERATIONS: &[(&str, &str)] = &[
-    ("get k1", "a read at the current timestamp"),
-    ("put k1 v1", "a transaction; also async-commit, one-pc"),
-    ("delete k1", "a transaction of one delete"),
-    ("scan a z limit=10", "also scan-reverse, batch-get k1 k2"),
-    ("begin put a 1; put b 2; commit", "one transaction of several keys"),
-    ("put k1 v1 | get k1", "two clients at the same time"),
-    ("raw-put k1 v1", "also raw-get, raw-delete, raw-cas"),
+    ("get k1", "a read at the present"),
+    ("put k1 v1", "also async-commit, one-pc"),
+    ("delete k1", "a transaction"),
+    ("scan a z limit=10", "also scan-reverse, batch-get"),
+    ("begin put a 1; put b 2; commit", "a transaction of two keys"),
+    ("put k1 v1 | get k1", "two clients side by side"),
+    ("raw-put k1 v1", "also raw-get, raw-cas, ..."),
 ];
 
 /// Draws the input of an operation.
@@ -122,7 +124,7 @@ pub fn operation(frame: &mut Frame<'_>, area: Rect, theme: Theme, input: &Typing
     let mut lines = typing(input, "op", theme, inner.width.into());
     if input.problem.is_none() {
         lines.push(Line::default());
-        examples(&mut lines, OPERATIONS, theme);
+        examples(&mut lines, OPERATIONS, theme, inner.width.into());
     }
     frame.render_widget(text::paragraph(lines), inner);
 }

@@ -15,9 +15,13 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     }
     let (sign, word, more, style) = phase(screen, theme);
     spans.push(Span::styled(format!(" {sign} {word}"), style));
-    let used = Line::from(spans.clone()).width() + 1;
-    let room = usize::from(width).saturating_sub(used);
     let (long, short) = place(screen);
+    let used = |spans: &[Span<'_>]| spans.iter().map(Span::width).sum::<usize>() + 1;
+    let held = held_for(screen);
+    if used(&spans) + text::width(&held) + text::width(&short) + 2 <= width.into() {
+        spans.push(Span::styled(held, style));
+    }
+    let room = usize::from(width).saturating_sub(used(&spans));
     // If the line is too narrow, the time is dropped first, then the parts of the phase's text.
     let whole: usize = more.iter().map(|m| text::width(m)).sum();
     let right = if whole + text::width(&long) + 2 <= room { long } else { short };
@@ -42,6 +46,13 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     text::paragraph(vec![Line::from(spans)])
 }
 
+/// The time for which the request has been held; empty below one second.
+fn held_for(screen: &Screen) -> String {
+    let hold = screen.timeline().holds().first().filter(|_| screen.phase() == Phase::Held);
+    let held = hold.map(|hold| units::held(screen.timeline().held_for(hold))).unwrap_or_default();
+    if held.is_empty() { held } else { format!(" {held}") }
+}
+
 /// A sign and a word for the phase, and further texts, the most important first.
 fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, ratatui::style::Style) {
     match screen.phase() {
@@ -62,9 +73,7 @@ fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, r
             if screen.timeline().holds().len() > 1 {
                 more.insert(0, format!(", {} more held", screen.timeline().holds().len() - 1));
             }
-            let held = units::held(screen.timeline().held_for(hold));
-            let held = if held.is_empty() { held } else { format!(" {held}") };
-            ("‖", format!("held at {}{held}", hold.stage), more, theme.held())
+            ("‖", format!("held at {}", hold.stage), more, theme.held())
         }
         Phase::Finished if !screen.mistakes().is_empty() => ("■", "ended".into(), ended(screen), theme.bad()),
         Phase::Finished => ("■", "ended".into(), ended(screen), theme.good()),

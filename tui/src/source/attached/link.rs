@@ -13,7 +13,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{endpoint, refused, unreachable};
+use super::connection::{endpoint, refused, unreachable};
 
 /// A connection to one process of the cluster.
 pub(super) struct Link {

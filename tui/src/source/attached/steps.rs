@@ -16,6 +16,11 @@ pub(super) struct Merged {
 }
 
 impl Merged {
+    /// Whether no step has arrived yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
     /// Gives a request's step its number and its time in the operation.
     pub(super) fn place(&mut self, link: usize, mut step: Step) -> Step {
         let begin = *self.begins.entry((link, step.request)).or_insert(self.end_ns);
