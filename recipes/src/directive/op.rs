@@ -130,7 +130,10 @@ impl Op {
 
     /// Whether the runner of recipes makes the request, not the client.
     pub fn is_the_runners(&self) -> bool {
-        matches!(self, Op::PessimisticLock { .. } | Op::FollowerGet { .. })
+        matches!(
+            self,
+            Op::PessimisticLock { .. } | Op::FollowerGet { .. } | Op::Flush { .. } | Op::BufferGet { .. }
+        )
     }
 
     /// The transactions of `begin` that the operation ends or extends.
