@@ -103,6 +103,34 @@ fn table_of_contents_has_every_page_once() {
     }
 }
 
+/// What a page of each part of the table of contents must say. The pages of this toolkit have no such form.
+fn form_of(part: &str) -> &'static [&'static str] {
+    match part {
+        "Get started" | "Contribute to TiKV" => &["fter this page you", "\nAs of tikv/"],
+        part if part.starts_with("Understanding TiKV") => {
+            &["fter this page you", "\nAs of tikv/", "\n## In TiKV\n", "\n## Try it\n"]
+        }
+        _ => &[],
+    }
+}
+
+#[test]
+fn pages_about_tikv_have_their_form() {
+    let dir = root().unwrap().join("docs/src");
+    let summary = fs::read_to_string(dir.join("SUMMARY.md")).unwrap();
+    let (mut part, mut checked, mut lacking) = ("", 0, Vec::new());
+    for line in summary.lines() {
+        part = line.strip_prefix("# ").unwrap_or(part);
+        let Some(file) = line.split_once("](").and_then(|(_, rest)| rest.split(')').next()) else { continue };
+        let text = fs::read_to_string(dir.join(file)).unwrap();
+        checked += usize::from(!form_of(part).is_empty());
+        let lacks = form_of(part).iter().filter(|needed| !text.contains(**needed));
+        lacking.extend(lacks.map(|needed| format!("docs/src/{file}: expected {needed:?}, found none")));
+    }
+    assert!(checked > 30, "expected the pages about TiKV, found {checked}");
+    assert!(lacking.is_empty(), "docs/src/contribute/documents.md has the form:\n{}", lacking.join("\n"));
+}
+
 #[test]
 fn missing_pages_are_not_in_the_table_of_contents() {
     let text = fs::read_to_string(root().unwrap().join("docs/src/missing.md")).unwrap();

@@ -1,5 +1,8 @@
 //! Every stage of the catalogue is stamped, and names a function that TiKV has.
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tidy::{files, root, sources};
 use tikv_tui::state::tikv::{Place, find};
@@ -27,19 +30,32 @@ fn anchors() -> impl Iterator<Item = (&'static str, Place)> {
     })
 }
 
-/// Anchors in the text of the guide, each with its page: `path::function` of a file of TiKV, in backticks.
-fn guide_anchors() -> Vec<(String, Place)> {
+/// Texts in backticks of the guide's pages that `is_anchor` accepts, each with its page.
+fn anchors_in_pages(is_anchor: impl Fn(&str) -> bool) -> Vec<(String, Place)> {
     let mut found = Vec::new();
     for page in files(&root().unwrap().join("docs/src"), &["md"]).unwrap() {
         let text = fs::read_to_string(&page).unwrap();
         let code = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
-        let of_tikv = code.filter(|code| {
-            let folder = ["src/", "components/", "cmd/", "tests/"].iter().any(|f| code.starts_with(f));
-            folder && code.contains(".rs::") && !code.contains(['{', ' '])
-        });
-        found.extend(of_tikv.map(|code| (page.display().to_string(), Place::parse(code))));
+        let anchors = code.filter(|code| !code.contains('{') && is_anchor(code));
+        found.extend(anchors.map(|code| (page.display().to_string(), Place::parse(code))));
     }
     found
+}
+
+/// Anchors in TiKV: `path::function`.
+fn guide_anchors() -> Vec<(String, Place)> {
+    anchors_in_pages(|code| {
+        let folder = ["src/", "components/", "cmd/", "tests/"].iter().any(|f| code.starts_with(f));
+        folder && code.contains(".rs::") && !code.contains(' ')
+    })
+}
+
+/// Anchors in other repositories: `owner/name path::function`.
+fn foreign_anchors() -> Vec<(String, Place)> {
+    let names_a_function = |code: &str| code.contains(".rs::") || code.contains(".go::");
+    let of_pages = anchors_in_pages(|code| code.starts_with("tikv/") && names_a_function(code));
+    let of_stages = anchors().map(|(stage, place)| (stage.to_owned(), place));
+    of_stages.filter(|(_, place)| place.repository.is_some()).chain(of_pages).collect()
 }
 
 #[test]
@@ -51,15 +67,42 @@ fn anchors_of_the_guide_name_a_function() {
     }
 }
 
-/// `TIKV_SRC` is a checkout of tikv/tikv 8e964719: `TIKV_SRC=DIR cargo test -p tidy -- --ignored`.
+/// `TIKV_SRC` is a checkout of tikv/tikv 8e964719: `TIKV_SRC=DIR cargo test -p tidy -- --ignored`. With `REPOSITORIES`,
+/// a folder with the checkouts `pd`, `client-go` and `client-rust`, also the anchors in these.
 #[test]
 #[ignore = "needs TIKV_SRC, a checkout of tikv/tikv"]
 fn every_anchor_resolves_in_tikv() {
     let root = PathBuf::from(std::env::var_os("TIKV_SRC").expect("TIKV_SRC names a checkout of tikv/tikv"));
     let stages = anchors().map(|(stage, place)| (stage.to_owned(), place));
     let ours = stages.chain(guide_anchors()).filter(|(_, place)| place.repository.is_none());
-    let lost: Vec<String> = ours
+    let mut lost: Vec<String> = ours
         .filter_map(|(place_of, place)| find(&root, &place).err().map(|why| format!("{place_of}: {why}")))
         .collect();
+    if let Some(folder) = std::env::var_os("REPOSITORIES") {
+        lost.extend(lost_in_repositories(&PathBuf::from(folder)));
+    }
     assert!(lost.is_empty(), "{}", lost.join("\n"));
+}
+
+/// Anchors that do not resolve in the checkouts of the folder, each with its place.
+fn lost_in_repositories(folder: &Path) -> Vec<String> {
+    let lost = |(place_of, place): (String, Place)| {
+        let name = place.repository.as_deref().and_then(|repository| repository.split('/').nth(1));
+        let root = folder.join(name.unwrap_or_default());
+        // Go writes `Type.Method`; the reader of Rust finds the mention of the method.
+        let function = place.function.rsplit('.').next().unwrap_or_default().to_owned();
+        let here = Place { repository: None, function, ..place };
+        find(&root, &here).err().map(|why| format!("{place_of}: {why}"))
+    };
+    foreign_anchors().into_iter().filter_map(lost).collect()
+}
+
+#[test]
+fn anchors_in_other_repositories_name_a_function() {
+    let anchors = foreign_anchors();
+    assert!(anchors.len() > 20, "expected the anchors in PD and in the clients, found {}", anchors.len());
+    for (page, place) in anchors {
+        let known = ["tikv/pd", "tikv/client-go", "tikv/client-rust"].contains(&place.whose());
+        assert!(!place.function.is_empty() && known, "{page}: {place:?}");
+    }
 }

@@ -72,7 +72,7 @@ impl FeedbackAttacher {
         for response in &mut message.responses {
             if let Some(Cmd::GetHealthFeedback(reply)) = &mut response.cmd {
                 let feedback = asked.get_or_insert_with(|| self.source.generate());
-                reply.health_feedback = Some(feedback.clone());
+                reply.health_feedback = Some(*feedback);
             }
         }
         let interval = self.source.interval;
