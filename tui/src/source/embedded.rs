@@ -410,6 +410,8 @@ impl ScreenFront {
                         Err(e) => self.fail(&e),
                         Ok(()) => {}
                     }
+                    // Only operations of the scenario run again before the wanted one.
+                    lock(&self.shared).operations = begun;
                 }
             }
         }
