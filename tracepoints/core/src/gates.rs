@@ -21,7 +21,7 @@ use std::fmt;
 
 pub use condition::{Arrival, Comparison, Condition, Live, Operand, Recorded};
 pub use error::GateError;
-pub use parse::Names;
+pub use parse::{Names, SourceOf};
 pub use timestamps::{Timestamps, is_from_pd, is_timestamp, of_facts, of_rows};
 pub(crate) use watch::Watcher;
 pub use watch::{Change, Watched};

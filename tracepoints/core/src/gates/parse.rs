@@ -13,13 +13,16 @@ use crate::{
     field, sites,
 };
 
+/// Returns the text of a source file.
+pub type SourceOf<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// The names that a gate may use besides those of stages and fields.
 #[derive(Clone, Copy, Default)]
 pub struct Names<'a> {
     /// Timestamps with a name, such as those of a scenario's `ts` directives.
     pub timestamps: Option<&'a BTreeMap<String, u64>>,
     /// Returns the text of a source file, to find the function of a line.
-    pub source: Option<&'a dyn Fn(&str) -> Option<String>>,
+    pub source: Option<SourceOf<'a>>,
     /// Accepts stages that can only be observed: for log points, which hold nothing.
     pub observed: bool,
 }
