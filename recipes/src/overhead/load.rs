@@ -12,7 +12,7 @@ use kvproto::{kvrpcpb, tikvpb::tikv_client::TikvClient};
 use tracepoints::{Req, RequestKind, clock, recorder, request};
 use txn_types::{Key, TimeStamp};
 
-use super::{Plan, Round};
+use super::paired::{Plan, Round};
 
 /// A store with committed rows.
 pub struct Target {

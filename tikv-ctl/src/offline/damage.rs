@@ -3,9 +3,9 @@
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
 use serde_json::{Value, json};
+use store_files::io::Damage;
 
-use super::{CF_RAFT, Offline, RaftStore, bounds};
-use crate::lsm::Damage;
+use super::{CF_RAFT, Offline, bounds, raft::RaftStore};
 
 /// Maximum number of regions that one text names.
 const MAX_NAMED: usize = 20;

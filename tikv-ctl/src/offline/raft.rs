@@ -4,13 +4,14 @@ use std::path::Path;
 
 use kvproto::{eraftpb::Entry, raft_serverpb::RaftLocalState};
 use prost::Message;
+use store_files::io::Damage;
 
-use super::{CF_DEFAULT, StoreConfig};
+use super::{CF_DEFAULT, config::StoreConfig};
 use crate::{
     Error,
     encryption::Keyring,
     error::DebugError,
-    lsm::{Damage, Db},
+    lsm::Db,
     raft_engine::{RaftEngineDir, is_raft_engine_dir},
     source::Answer,
 };

@@ -4,7 +4,7 @@
 use kvproto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
 use prost::Message;
 
-use super::{CF_DEFAULT, CF_RAFT, Offline, RaftStore};
+use super::{CF_DEFAULT, CF_RAFT, Offline, raft::RaftStore};
 use crate::{
     error::DebugError,
     raft_engine::RaftEngineDir,

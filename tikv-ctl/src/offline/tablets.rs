@@ -4,12 +4,13 @@ use std::path::Path;
 
 use kvproto::raft_serverpb::{PeerState, RegionLocalState};
 use prost::Message;
+use store_files::io::{Context, Damage};
 
-use super::{RaftStore, bounds, states::REGION_STATE};
+use super::{bounds, raft::RaftStore, states::REGION_STATE};
 use crate::{
     Error, Result,
     encryption::Keyring,
-    lsm::{Context, Damage, Db, Part},
+    lsm::{Db, Part},
 };
 
 /// Opens the tablets of the data directory `dir` as one database; also returns the missing ones as damage.

@@ -14,11 +14,23 @@ pub type Module = Vec<String>;
 #[derive(Debug, Default)]
 pub struct Modules {
     pub imports: BTreeMap<Module, BTreeSet<Module>>,
+    pub detours: Vec<Detour>,
 }
 
-/// One path of a `use` item.
+/// An import from an enclosing module of what that module itself only imports.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Detour {
+    pub importer: Module,
+    /// The imported path, from the crate's root.
+    pub path: Module,
+    /// The path that the enclosing module imports.
+    pub direct: Module,
+}
+
+/// One path of a `use` item, and the name that the item gives it.
 struct Use {
     path: Module,
+    name: String,
     public: bool,
 }
 
@@ -45,7 +57,8 @@ impl Modules {
             texts.iter().map(|(module, text)| (module.clone(), uses(module, text, &names))).collect();
         let imports =
             uses.iter().map(|(module, list)| (module.clone(), imports(module, list, &uses))).collect();
-        Ok(Modules { imports })
+        let detours = uses.iter().flat_map(|(module, list)| detours(module, list, &uses)).collect();
+        Ok(Modules { imports, detours })
     }
 
     /// Groups of modules that import each other, directly or through others.
@@ -99,22 +112,27 @@ fn uses(module: &Module, text: &str, names: &BTreeSet<Module>) -> Vec<Use> {
         let tree = rest.split(';').next().unwrap_or("");
         let mut paths = Vec::new();
         expand(tree, &[], &mut paths);
-        found
-            .extend(paths.iter().filter_map(|p| absolute(module, p, names)).map(|path| Use { path, public }));
+        found.extend(paths.into_iter().filter_map(|(path, name)| {
+            let path = absolute(module, &path, names)?;
+            Some(Use { path, name, public })
+        }));
     }
     found
 }
 
-/// `a::{b, c::d}` as `a::b` and `a::c::d`.
-fn expand(tree: &str, prefix: &[String], out: &mut Vec<Module>) {
+/// `a::{b, c::d as e}` as `a::b` named `b` and `a::c::d` named `e`.
+fn expand(tree: &str, prefix: &[String], out: &mut Vec<(Module, String)>) {
     let parts = |text: &str| {
         let parts = text.split("::").map(str::trim).filter(|part| !part.is_empty());
         parts.map(str::to_owned).collect::<Vec<_>>()
     };
     match tree.split_once('{') {
         None => {
-            let name = tree.split(" as ").next().unwrap_or(tree);
-            out.push([prefix, &parts(name)].concat());
+            let (path, alias) = tree.split_once(" as ").unwrap_or((tree, ""));
+            let path = [prefix, &parts(path)].concat();
+            let name =
+                if alias.is_empty() { path.last().cloned().unwrap_or_default() } else { alias.trim().into() };
+            out.push((path, name));
         }
         Some((head, rest)) => {
             let prefix = [prefix, &parts(head)].concat();
@@ -163,8 +181,21 @@ fn target(path: &Module, uses: &BTreeMap<Module, Vec<Use>>, depth: usize) -> Opt
     let at = (0..=path.len()).rev().find(|n| uses.contains_key(&path[..*n]))?;
     let module = path[..at].to_vec();
     let Some(name) = path.get(at).filter(|_| depth < 5) else { return Some(module) };
-    let exported = uses[&module].iter().find(|item| item.public && item.path.last() == Some(name));
+    let exported = uses[&module].iter().find(|item| item.public && item.name == *name);
     exported.and_then(|item| target(&item.path, uses, depth + 1)).or(Some(module))
+}
+
+/// The uses of `module` that lead through an enclosing module to a sibling. The crate's root is no detour: its
+/// exports are the crate's interface.
+fn detours(module: &Module, list: &[Use], uses: &BTreeMap<Module, Vec<Use>>) -> Vec<Detour> {
+    let through = |item: &Use| {
+        let at = (1..=item.path.len()).rev().find(|n| uses.contains_key(&item.path[..*n]))?;
+        let (exporter, name) = (&item.path[..at], item.path.get(at)?);
+        let encloses = module.len() > at && module.starts_with(exporter);
+        let direct = uses[exporter].iter().find(|use_| encloses && use_.name == *name)?.path.clone();
+        Some(Detour { importer: module.clone(), path: item.path.clone(), direct })
+    };
+    list.iter().filter_map(through).collect()
 }
 
 #[cfg(test)]
@@ -175,6 +206,20 @@ mod tests {
         let path = dir.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn an_import_through_an_enclosing_module_is_found() {
+        let dir = std::env::temp_dir().join(format!("tidy-detours-{}", std::process::id()));
+        write(&dir, "lib.rs", "mod a;\npub use a::A;\n");
+        write(&dir, "a.rs", "mod b;\nmod c;\npub use b::{B, Long as Short};\npub struct A;\n");
+        write(&dir, "a/b.rs", "use crate::A;\nuse super::A as Own;\n");
+        write(&dir, "a/c.rs", "use super::{b::B, Short};\n");
+        let modules = Modules::read(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        let path = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
+        let expected = Detour { importer: path("a::c"), path: path("a::Short"), direct: path("a::b::Long") };
+        assert_eq!(modules.detours, [expected]);
     }
 
     #[test]

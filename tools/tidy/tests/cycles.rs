@@ -1,4 +1,4 @@
-//! The modules of a crate import each other in one direction.
+//! The modules of a crate import each other in one direction, and each from the module that defines the item.
 use std::fs;
 
 use tidy::{files, modules::Modules, root};
@@ -25,4 +25,21 @@ fn modules_do_not_import_each_other() {
         }
     }
     assert!(found.is_empty(), "modules that import each other:\n{}", found.join("\n"));
+}
+
+/// An import through the parent hides which sibling a module needs, and makes the parent a hub.
+#[test]
+fn siblings_are_imported_directly() {
+    let mut found = Vec::new();
+    for manifest in files(&root().unwrap(), &["toml"]).unwrap().iter().filter(|p| p.ends_with("Cargo.toml")) {
+        let src = manifest.parent().unwrap().join("src");
+        if src.is_dir() {
+            for detour in Modules::read(&src).unwrap().detours {
+                let [importer, path, direct] =
+                    [detour.importer, detour.path, detour.direct].map(|p| p.join("::"));
+                found.push(format!("{}: {importer}: expected {direct}, found {path}", src.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} imports through an enclosing module:\n{}", found.len(), found.join("\n"));
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Common, FilterArgs};
+use super::{Common, filter::FilterArgs};
 
 const EXPORT_EXAMPLES: &str = "Examples:
   tikv-tui trace export a.trace --format perfetto -o a.pftrace

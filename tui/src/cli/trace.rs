@@ -3,7 +3,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Common, ExportArgs, FilterArgs, ImportArgs, TlsArgs};
+use super::{
+    Common, TlsArgs,
+    exchange::{ExportArgs, ImportArgs},
+    filter::FilterArgs,
+};
 
 const EXAMPLES: &str = "Examples:
   tikv-tui record 127.0.0.1:20160 -o a.trace

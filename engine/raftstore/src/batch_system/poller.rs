@@ -5,7 +5,11 @@ use crossbeam::channel::{Receiver, unbounded};
 
 use tracepoints::label;
 
-use super::{Fsm, Mailbox, Router, router::Scheduled};
+use super::{
+    Fsm,
+    mailbox::Mailbox,
+    router::{Router, Scheduled},
+};
 
 /// Decides where an FSM goes after it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

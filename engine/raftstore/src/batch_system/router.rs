@@ -4,7 +4,10 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 use dashmap::DashMap;
 
-use super::{Fsm, Mailbox, SendError};
+use super::{
+    Fsm,
+    mailbox::{Mailbox, SendError},
+};
 
 /// Item that a poller takes from its channel.
 pub(super) enum Scheduled<N: Fsm, C: Fsm> {

@@ -6,7 +6,7 @@ use kvproto::{
 };
 
 use super::{
-    Engines,
+    engines::Engines,
     peer_storage::{initial_apply_state, initial_raft_state, write_apply_state, write_peer_state},
 };
 use crate::{Error, Result};

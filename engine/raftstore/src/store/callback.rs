@@ -3,7 +3,7 @@ use futures::channel::oneshot;
 use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
 use tikv_kv::ErrorInner;
 
-use super::{RegionSnapshot, cmd_resp};
+use super::{cmd_resp, region_snapshot::RegionSnapshot};
 
 /// Response to a write.
 #[derive(Clone, Debug)]

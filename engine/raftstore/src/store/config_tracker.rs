@@ -6,7 +6,7 @@ use std::sync::{
 
 use parking_lot::RwLock;
 
-use super::Config;
+use super::config::Config;
 
 struct Tracked {
     current: RwLock<Arc<Config>>,

@@ -4,7 +4,7 @@ use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::{Callback, LatencyInspector, SnapKey, fsm::apply::ApplyRes};
+use super::{callback::Callback, fsm::apply::ApplyRes, latency_inspect::LatencyInspector, snap::SnapKey};
 use crate::debug::RegionMeta;
 
 /// Command and its callback.

@@ -28,8 +28,8 @@ pub use propose::RequestPolicy;
 pub use ready::{ReadyOutcome, is_initial_msg};
 
 use super::{
-    Config, Engines, Lease, PeerStorage, ReadDelegate, SnapKey, TxnExt, proposals::ProposalQueue,
-    read_queue::ReadIndexQueue, run::Run,
+    config::Config, engines::Engines, lease::Lease, peer_storage::PeerStorage, proposals::ProposalQueue,
+    read_delegate::ReadDelegate, read_queue::ReadIndexQueue, run::Run, snap::SnapKey, txn_ext::TxnExt,
 };
 use crate::{Result, util::slog_bridge};
 

@@ -28,7 +28,7 @@ pub use states::{
 };
 
 use super::{
-    Engines, SnapKey, async_io::WriteTask, entry_cache::EntryCache, fsm::apply::GenSnapTask,
+    async_io::WriteTask, engines::Engines, entry_cache::EntryCache, fsm::apply::GenSnapTask, snap::SnapKey,
     util::conf_state_from_region,
 };
 use crate::Result;

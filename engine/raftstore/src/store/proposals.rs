@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::Callback;
+use super::callback::Callback;
 
 /// Command whose log entry was proposed on this peer.
 pub struct Proposal {

@@ -9,7 +9,10 @@ use dashmap::DashMap;
 use kvproto::metapb;
 use tracepoints::clock::EngineInstant;
 
-use super::{LeaseState, RemoteLease, TxnExt};
+use super::{
+    lease::{LeaseState, RemoteLease},
+    txn_ext::TxnExt,
+};
 
 /// Peer state for reading threads; replaced as a whole whenever it changes.
 #[derive(Clone, Debug)]

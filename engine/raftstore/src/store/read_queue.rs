@@ -8,7 +8,7 @@ use kvproto::{
 use tracepoints::{Req, clock::EngineInstant};
 use uuid::Uuid;
 
-use super::{Callback, ReadIndexContext};
+use super::{callback::Callback, read_index_context::ReadIndexContext};
 
 /// One round: a leader asks a quorum by heartbeats, a follower asks its leader.
 pub struct ReadIndexRequest {

@@ -6,7 +6,7 @@ use kvproto::{errorpb, metapb::Region};
 use tikv_kv::{ErrorInner, IterOptions, Result};
 use txn_types::{Key, Value};
 
-use crate::{Error, store::TxnExt};
+use crate::{Error, store::txn_ext::TxnExt};
 
 /// A consistent view of one region. TiKV: `raftstore::store::region_snapshot::RegionSnapshot`.
 #[derive(Clone)]

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use tracepoints::collector;
 
 use super::{
-    ConfigFile, TikvConfig, online,
-    persist::Prepared,
+    TikvConfig, online,
+    persist::{ConfigFile, Prepared},
     rocks_options::{self, RocksOption},
 };
 use crate::{Storage, limit::ResizableSemaphore, lock_manager::LockManager, logger};

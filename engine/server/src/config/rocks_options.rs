@@ -4,7 +4,10 @@ use std::str::FromStr;
 use engine_rocks::{ALL_CFS, RocksEngine};
 use serde_json::{Map, Value};
 
-use super::{CfTuning, DbTuning, ReadableSize, TikvConfig};
+use super::{
+    ReadableSize, TikvConfig,
+    tuning::{CfTuning, DbTuning},
+};
 
 /// Options of column families, and whether each is a size.
 const OF_CF: [(&str, bool); 15] = [

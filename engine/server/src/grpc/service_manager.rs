@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Mutex};
 
-use super::{BindError, GrpcServer, Http2Options, Secured, bind};
+use super::serve::{BindError, GrpcServer, Http2Options, Secured, bind};
 
 /// Time that a pause waits for running requests.
 const GRACE: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use tikv_kv::Modify;
 use tracepoints::Req;
 use txn_types::{Key, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write};
 
-use super::{Result, facts};
+use super::{error::Result, facts};
 use crate::concurrency_manager::{ConcurrencyManager, KeyHandleGuard};
 
 /// Approximate number of bytes after which a command on many locks ends its write.

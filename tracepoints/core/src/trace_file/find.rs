@@ -1,9 +1,9 @@
 //! Searches the request table: skips whole chunks by their summaries and single requests by their entries.
 use super::{
-    Query, bloom,
+    bloom,
     chunk::Place,
     entry::{Entry, JOINS},
-    query,
+    query::{self, Query},
     read::TraceFile,
     summary::RequestsSummary,
 };

@@ -1,9 +1,11 @@
 //! Finds the chunks of a file: by its directories, or chunk by chunk where a directory is damaged or missing.
 use super::{
-    Damage, Ended, HEADER,
+    HEADER,
     chunk::{self, ChunkScan, Kind, Place},
+    damage::Damage,
     directory::{self, END_LEN},
     summary::{RequestsSummary, StampsSummary},
+    tables::Ended,
 };
 
 /// A chunk of stamps. [`Index::joins`] has its ranges.

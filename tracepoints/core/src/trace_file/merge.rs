@@ -2,7 +2,7 @@
 //! stores.
 use std::path::Path;
 
-use super::{Medium, TraceFile, TraceFileError, TraceFileWriter};
+use super::{TraceFileError, disk::Medium, read::TraceFile, write::TraceFileWriter};
 use crate::{req::Req, stamp::Stamp};
 
 /// Writes all stamps and traces of `parts` into one recording, in the order of time. Requests of the first

@@ -9,15 +9,17 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Damage, Ended, HEADER, MAGIC, Note, Query, TraceFileError, VERSION,
+    HEADER, MAGIC, TraceFileError, VERSION,
     chunk::{self, Kind, Place},
+    damage::Damage,
     entry::Entry,
     index::Index,
     opened::{Cache, Names, Opened},
+    query::Query,
     rebuilt::RebuiltTables,
     row::Row,
     summary::RequestsSummary,
-    tables::{Site, Thread},
+    tables::{Ended, Note, Site, Thread},
 };
 use crate::{
     catalogue, recorded::RecordedRequest, recorder, site::StampSite, stamp::Stamp, thread, trace::TraceRecord,

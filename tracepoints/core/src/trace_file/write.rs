@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Ended, Note, TraceFileError,
+    TraceFileError,
     chunk::{self, Kind, Place},
     directory,
     disk::{Disk, Medium},
@@ -18,7 +18,7 @@ use super::{
     read::TraceFile,
     row::Row,
     summary::{Ranges, StampsSummary, table},
-    tables::{Site, Thread},
+    tables::{Ended, Note, Site, Thread},
     tracker::{Checkpoint, StampKind, Tracker},
 };
 use crate::{

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Protocol, SendConfig, grpc::Grpc, http::Http, retry};
+use super::{SendConfig, endpoint::Protocol, grpc::Grpc, http::Http, retry};
 use crate::{
     ExportError, Request,
     otlp::{

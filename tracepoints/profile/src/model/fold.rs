@@ -4,7 +4,12 @@ use std::{collections::HashMap, ops::Range};
 use ahash::RandomState;
 use indexmap::IndexSet;
 
-use super::{FrameId, LabelsId, Profile, Sample, StackId, keys};
+use super::{
+    Profile,
+    labels::keys,
+    parts::{FrameId, LabelsId, StackId},
+    samples::Sample,
+};
 use crate::{
     Folded,
     folded::{self, hide},

@@ -1,5 +1,8 @@
 //! Attributes of a sample besides its stack.
-use super::{LabelsId, Profile, StrId};
+use super::{
+    Profile,
+    parts::{LabelsId, StrId},
+};
 
 /// Keys of this toolkit; keys of other tools are unchanged.
 pub mod keys {

@@ -3,7 +3,10 @@ use std::collections::HashMap;
 
 use ahash::RandomState;
 
-use super::{LabelsId, Profile, StackId};
+use super::{
+    Profile,
+    parts::{LabelsId, StackId},
+};
 
 /// One sample, or several with equal stack and labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The tree of callers: each stack is its caller's stack plus one frame.
 use hashbrown::HashTable;
 
-use super::{FrameId, StackId};
+use super::parts::{FrameId, StackId};
 
 type Node = (StackId, FrameId);
 

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Found, Names, file::Located};
+use super::{Names, file::Located, lookup::Found};
 
 /// Maximum total size in bytes; beyond it the least recently used files are removed.
 const MAX_BYTES: u64 = 256 << 20;

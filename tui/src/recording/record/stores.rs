@@ -17,9 +17,10 @@ use tracepoints::{
     trace_file::{self, Ended, TraceFile},
 };
 
-use super::{Source, output, record as record_one, runtime};
+use super::{Source, record as record_one, runtime};
 use crate::{
     cli::RecordArgs,
+    recording::output,
     source::attached::endpoint,
     terminal::signals::{Signals, Stopped},
 };

@@ -8,7 +8,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Answer, Api, ApiError, Shared, go_format, ok};
+use super::{Answer, Api, Shared, error::ApiError, go_format, ok};
 
 const REPLICAS: &str = "max-replicas";
 const DOWN_TIME: &str = "max-store-down-time";

@@ -2,7 +2,7 @@
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Serialize;
 
-use super::{Answer, ApiError, Shared, ok};
+use super::{Answer, Shared, error::ApiError, ok};
 
 #[derive(Serialize)]
 struct Recovering {

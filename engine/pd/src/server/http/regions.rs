@@ -9,7 +9,7 @@ use kvproto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ApiError, Shared, go_format, is_zero, ok};
+use super::{Answer, Shared, error::ApiError, go_format, is_zero, ok};
 use crate::server::regions::RegionInfo;
 
 /// Default and maximum number of regions that a scan returns.

@@ -5,7 +5,12 @@ use axum::extract::{Path, Query, State, rejection::PathRejection, rejection::Que
 use kvproto::metapb::{Store, StoreState};
 use serde::Serialize;
 
-use super::{Answer, ApiError, Shared, go_format, go_format::Float, is_zero, ok, score};
+use super::{
+    Answer, Shared,
+    error::ApiError,
+    go_format::{self, Float},
+    is_zero, ok, score,
+};
 use crate::server::{cluster::Inner, store_state::StoreStateError, stores::StoreInfo};
 
 #[derive(Serialize)]

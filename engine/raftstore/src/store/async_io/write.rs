@@ -5,11 +5,14 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
-use super::WriteTask;
+use super::write_task::WriteTask;
 use crate::{
     RaftRouter, Result,
     store::{
-        Config, Engines, LatencyInspector, PeerMsg, PersistedMsg,
+        config::Config,
+        engines::Engines,
+        latency_inspect::LatencyInspector,
+        msg::{PeerMsg, PersistedMsg},
         run::{runs, stamp_run},
     },
 };

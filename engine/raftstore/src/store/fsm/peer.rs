@@ -27,7 +27,7 @@ pub use run::PeerFsmDelegate;
 use crate::{
     Error, Result,
     batch_system::Fsm,
-    store::{Config, Engines, peer::Peer, read_queue::ReadIndexRequest},
+    store::{config::Config, engines::Engines, peer::Peer, read_queue::ReadIndexRequest},
 };
 
 /// Pending step of a peer FSM, with the data to resume it: a gate, then the work after the gate.

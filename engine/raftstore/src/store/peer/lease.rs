@@ -11,8 +11,11 @@ use super::Peer;
 use crate::{
     coprocessor::RegionChangeEvent,
     store::{
-        CampaignType, CasualMessage, LeaseState, ReadDelegate, ReadDelegates, Transport,
         fsm::store::PollContext,
+        lease::LeaseState,
+        msg::{CampaignType, CasualMessage},
+        read_delegate::{ReadDelegate, ReadDelegates},
+        transport::Transport,
     },
 };
 

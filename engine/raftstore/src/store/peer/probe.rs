@@ -12,7 +12,7 @@ use tracepoints::{
 use super::Peer;
 use crate::{
     debug::{PeerFlow, RegionMeta},
-    store::LeaseState,
+    store::lease::LeaseState,
 };
 
 /// Converts the peer's role to the vote field of a stamp.

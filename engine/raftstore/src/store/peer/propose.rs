@@ -13,7 +13,7 @@ use raft::{
 use super::Peer;
 use crate::{
     Error, Result,
-    store::{Config, util},
+    store::{config::Config, util},
 };
 
 /// Bit of an entry's context that marks a split. TiKV: `ProposalContext::SPLIT`.

@@ -9,8 +9,11 @@ use super::Peer;
 use crate::{
     Error,
     store::{
-        Callback, ReadIndexContext, ReadResponse, RegionSnapshot, cmd_resp,
+        callback::{Callback, ReadResponse},
+        cmd_resp,
+        read_index_context::ReadIndexContext,
         read_queue::{ReadIndexRequest, read_id},
+        region_snapshot::RegionSnapshot,
         util,
     },
 };

@@ -13,13 +13,14 @@ use super::{Peer, Unpersisted, propose::is_split};
 use crate::{
     Result,
     store::{
-        SnapKey, Transport,
         async_io::WriteTask,
         fsm::{
             apply::{Apply, ApplyMsg},
             store::PollContext,
         },
         run::{Run, runs, stamp_run},
+        snap::SnapKey,
+        transport::Transport,
     },
 };
 

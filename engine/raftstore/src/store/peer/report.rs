@@ -8,7 +8,9 @@ use kvproto::{
 use tracepoints::EngineClock;
 
 use super::Peer;
-use crate::store::{Config, RegionHeartbeat, Transport, fsm::store::PollContext};
+use crate::store::{
+    config::Config, fsm::store::PollContext, transport::Transport, worker::pd::RegionHeartbeat,
+};
 
 impl Peer {
     /// Reports the region to PD if this peer is the leader.

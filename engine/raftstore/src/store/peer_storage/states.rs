@@ -7,7 +7,7 @@ use kvproto::{
     raft_serverpb::{PeerState, RaftApplyState, RaftLocalState, RaftTruncatedState, RegionLocalState},
 };
 
-use crate::{Error, Result, store::Engines};
+use crate::{Error, Result, store::engines::Engines};
 
 /// Returns the index of the log's first entry.
 pub fn first_index(state: &RaftApplyState) -> u64 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use kvproto::{metapb, pdpb};
 use tracepoints::clock::EngineInstant;
 
-use crate::store::{Callback, SnapStats, TxnExt};
+use crate::store::{callback::Callback, snap::SnapStats, txn_ext::TxnExt};
 
 /// Region report from its leader. TiKV: `PdTask::Heartbeat`.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Removes compacted log entries from raft-engine. Mirrors `raftstore::store::worker::raftlog_gc`.
 use crate::store::{
-    Engines,
+    engines::Engines,
     worker::{Scheduler, Worker},
 };
 

@@ -18,7 +18,12 @@ use verdict::verdict;
 use crate::{
     Error, RaftRouter,
     store::{
-        Callback, CasualMessage, LeaseState, ReadDelegate, ReadDelegates, RegionSnapshot, RejectReason, util,
+        callback::Callback,
+        lease::LeaseState,
+        msg::CasualMessage,
+        read_delegate::{ReadDelegate, ReadDelegates, RejectReason},
+        region_snapshot::RegionSnapshot,
+        util,
     },
 };
 

@@ -12,8 +12,12 @@ use super::{Scheduler, Worker, consistency_check::compute_hash};
 use crate::{
     Error, RaftRouter, Result,
     store::{
-        CasualMessage, Engines, PeerMsg, SnapEntry, SnapKey, SnapManager, SnapshotApplied, build_snapshot,
-        clear_range, fsm::apply::GenSnapTask, peer_storage, util::conf_state_from_region,
+        engines::Engines,
+        fsm::apply::GenSnapTask,
+        msg::{CasualMessage, PeerMsg, SnapshotApplied},
+        peer_storage,
+        snap::{SnapEntry, SnapKey, SnapManager, build_snapshot, clear_range},
+        util::conf_state_from_region,
     },
 };
 

@@ -14,7 +14,7 @@ use kvproto::metapb::Region;
 use super::{Scheduler, Worker};
 use crate::{
     RaftRouter, Result,
-    store::{Callback, CasualMessage, Config},
+    store::{callback::Callback, config::Config, msg::CasualMessage},
 };
 
 /// Limits of a region's size and keys, and the targets for each region after a split.

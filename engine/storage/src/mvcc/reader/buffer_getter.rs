@@ -5,9 +5,12 @@ use tikv_kv::Snapshot;
 use tracepoints::Req;
 use txn_types::{Key, KvPair, Lock, LockOrSharedLocks, LockType, TimeStamp, Value, Write, WriteType};
 
-use super::MvccReader;
+use super::reader::MvccReader;
 use crate::{
-    mvcc::{ErrorInner, Result, facts},
+    mvcc::{
+        error::{ErrorInner, Result},
+        facts,
+    },
     statistics::Statistics,
 };
 

@@ -8,7 +8,11 @@ use txn_types::{Key, LastChange, LockOrSharedLocks, TimeStamp, Value, Write, Wri
 
 use super::{check_last_change, copy_write, default_not_found_error};
 use crate::{
-    mvcc::{Cursor, Result, SEEK_BOUND, ScanMode, facts},
+    mvcc::{
+        cursor::{Cursor, SEEK_BOUND, ScanMode},
+        error::Result,
+        facts,
+    },
     statistics::Statistics,
 };
 

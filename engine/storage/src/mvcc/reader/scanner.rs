@@ -16,7 +16,7 @@ use txn_types::{Key, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value,
 
 use super::{ValueEntry, default_not_found_error};
 use crate::{
-    mvcc::{Cursor, Result, facts, need_check_locks},
+    mvcc::{cursor::Cursor, error::Result, facts, need_check_locks},
     statistics::Statistics,
 };
 

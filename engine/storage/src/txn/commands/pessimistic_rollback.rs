@@ -6,8 +6,8 @@ use tikv_kv::Snapshot;
 use txn_types::{Key, LockOrSharedLocks, TimeStamp};
 
 use super::{
-    AfterWrite, Command, RESOLVE_LOCK_BATCH_SIZE, TypedCommand, WriteCommand, WriteContext, WriteResult,
-    command_ext, encode_keys,
+    AfterWrite, Command, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, encode_keys,
+    resolve_lock::RESOLVE_LOCK_BATCH_SIZE,
 };
 use crate::{
     errors::Result,

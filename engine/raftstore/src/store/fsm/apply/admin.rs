@@ -9,7 +9,7 @@ use kvproto::{
 };
 use raft::eraftpb::Entry;
 
-use super::{ApplyDelegate, ExecResult, context::ApplyContext};
+use super::{context::ApplyContext, delegate::ApplyDelegate, msg::ExecResult};
 use crate::{
     Error, Result,
     store::{

@@ -7,7 +7,7 @@ use kvproto::{
 };
 use raft::eraftpb::ConfChangeV2;
 
-use super::{ApplyDelegate, ExecResult, admin::admin_response, context::ApplyContext};
+use super::{admin::admin_response, context::ApplyContext, delegate::ApplyDelegate, msg::ExecResult};
 use crate::{
     Error, Result,
     store::{peer_storage::write_peer_state, util},

@@ -3,11 +3,13 @@ use engine_rocks::{RocksEngine, RocksWriteBatch};
 use kvproto::raft_cmdpb::RaftCmdResponse;
 use raft::eraftpb::Entry;
 
-use super::ApplyRes;
+use super::msg::ApplyRes;
 use crate::{
     Error, RaftRouter,
     store::{
-        Callback, PeerMsg, cmd_resp,
+        callback::Callback,
+        cmd_resp,
+        msg::PeerMsg,
         run::{Run, runs, stamp_run},
         worker::region::RegionScheduler,
     },

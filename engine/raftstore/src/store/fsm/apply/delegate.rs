@@ -10,10 +10,15 @@ use prost::Message;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType};
 
-use super::{Apply, ApplyRes, ExecResult, GenSnapTask, Registration, context::ApplyContext};
+use super::{
+    context::ApplyContext,
+    msg::{Apply, ApplyRes, ExecResult, GenSnapTask, Registration},
+};
 use crate::{
     Error, Result,
-    store::{Callback, cmd_resp, peer_storage, proposals::Proposal, util, worker::region::RegionTask},
+    store::{
+        callback::Callback, cmd_resp, peer_storage, proposals::Proposal, util, worker::region::RegionTask,
+    },
 };
 
 /// Executes the entries of one region.

@@ -5,7 +5,7 @@ use kvproto::raft_cmdpb::{
     Response,
 };
 
-use super::{ApplyDelegate, context::ApplyContext};
+use super::{context::ApplyContext, delegate::ApplyDelegate};
 use crate::{Error, Result, store::util};
 
 fn data_cf(name: &str) -> Result<CfName> {

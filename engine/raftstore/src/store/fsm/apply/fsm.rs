@@ -1,5 +1,8 @@
 //! The apply FSM of one region.
-use super::{ApplyDelegate, ApplyMsg, Registration};
+use super::{
+    delegate::ApplyDelegate,
+    msg::{ApplyMsg, Registration},
+};
 use crate::batch_system::Fsm;
 
 /// FSM that applies one region's entries.

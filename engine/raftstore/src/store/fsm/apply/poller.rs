@@ -1,11 +1,15 @@
 //! Pollers of apply FSMs, threads `apply-{n}`.
 use engine_rocks::RocksEngine;
 
-use super::{ApplyFsm, ApplyMsg, ControlFsm, Registration, context::ApplyContext};
+use super::{
+    context::ApplyContext,
+    fsm::{ApplyFsm, ControlFsm},
+    msg::{ApplyMsg, Registration},
+};
 use crate::{
     RaftRouter,
     batch_system::{BatchSystem, HandleResult, HandlerBuilder, Mailbox, PollHandler, Router},
-    store::{PeerMsg, worker::region::RegionScheduler},
+    store::{msg::PeerMsg, worker::region::RegionScheduler},
 };
 
 /// Batch system of the apply FSMs.

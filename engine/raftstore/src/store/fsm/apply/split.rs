@@ -5,7 +5,7 @@ use kvproto::{
     raft_serverpb::PeerState,
 };
 
-use super::{ApplyDelegate, ExecResult, context::ApplyContext};
+use super::{context::ApplyContext, delegate::ApplyDelegate, msg::ExecResult};
 use crate::{
     Error, Result,
     store::{

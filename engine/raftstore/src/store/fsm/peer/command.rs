@@ -7,10 +7,13 @@ use kvproto::{
 };
 use tracepoints::{EngineClock, Req};
 
-use super::{Continuation, PeerFsmDelegate};
+use super::{Continuation, run::PeerFsmDelegate};
 use crate::{
     Error, Result,
-    store::{Callback, RaftCommand, Transport, cmd_resp, peer::RequestPolicy, proposals::Proposal, util},
+    store::{
+        callback::Callback, cmd_resp, msg::RaftCommand, peer::RequestPolicy, proposals::Proposal,
+        transport::Transport, util,
+    },
 };
 
 /// Returns the busy error that clients see after a deadline. TiKV: `Error::DeadlineExceeded`.

@@ -2,8 +2,8 @@
 //! Mirrors `on_ready_compute_hash`, `on_hash_computed`, `on_ready_verify_hash`.
 use kvproto::raft_cmdpb::{AdminCmdType, AdminRequest, RaftCmdRequest, RaftRequestHeader, VerifyHashRequest};
 
-use super::PeerFsmDelegate;
-use crate::store::{Transport, peer::ConsistencyVerdict};
+use super::run::PeerFsmDelegate;
+use crate::store::{peer::ConsistencyVerdict, transport::Transport};
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     /// Handles the hash of the data as of entry `index` from the worker.

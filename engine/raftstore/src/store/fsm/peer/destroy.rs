@@ -1,10 +1,11 @@
 //! Removes a peer from the store: waits for pending writes, then deletes the peer's state.
 //! Mirrors `destroy_peer`.
-use super::{Destroying, PeerFsmDelegate};
+use super::{Destroying, run::PeerFsmDelegate};
 use crate::{
     coprocessor::RegionChangeEvent,
     store::{
-        PeerMsg, Transport, fsm::apply::ApplyMsg, peer::Unpersisted, peer_storage, worker::region::RegionTask,
+        fsm::apply::ApplyMsg, msg::PeerMsg, peer::Unpersisted, peer_storage, transport::Transport,
+        worker::region::RegionTask,
     },
 };
 

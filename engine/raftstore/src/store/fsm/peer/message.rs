@@ -4,13 +4,15 @@ use raft::eraftpb::{Message, MessageType};
 use raft_log_engine::convert;
 use tracepoints::field::{self, Vote};
 
-use super::{Continuation, PeerFsmDelegate};
+use super::{Continuation, run::PeerFsmDelegate};
 use crate::{
     Error, Result,
     store::{
-        ReadIndexContext, SnapKey, Transport,
         peer::{facts, is_initial_msg, vote},
+        read_index_context::ReadIndexContext,
         read_queue::read_id,
+        snap::SnapKey,
+        transport::Transport,
     },
 };
 

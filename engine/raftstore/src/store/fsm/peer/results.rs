@@ -2,13 +2,14 @@
 use kvproto::metapb::{self, Region};
 use raft::eraftpb::ConfChangeV2;
 
-use super::{PeerFsm, PeerFsmDelegate};
+use super::{PeerFsm, run::PeerFsmDelegate};
 use crate::{
     coprocessor::RegionChangeEvent,
     store::{
-        PeerMsg, SnapshotApplied, Transport,
         fsm::apply::{ApplyRes, ExecResult, Registration},
+        msg::{PeerMsg, SnapshotApplied},
         peer::Peer,
+        transport::Transport,
         worker::raftlog_gc::RaftlogGcTask,
     },
 };

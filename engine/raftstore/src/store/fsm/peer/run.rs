@@ -5,11 +5,12 @@ use super::{Continuation, PeerFsm};
 use crate::{
     batch_system::{HandleResult, Mailbox},
     store::{
-        CampaignType, CasualMessage, PeerMsg, SignificantMsg, Transport,
         fsm::store::PollContext,
+        msg::{CampaignType, CasualMessage, PeerMsg, SignificantMsg},
         peer::facts,
         read_queue::read_id,
         run::{Run, nth_run},
+        transport::Transport,
         worker::region::RegionTask,
     },
 };

@@ -1,7 +1,8 @@
 //! Periodic work of a peer. Mirrors `on_tick`.
-use super::PeerFsmDelegate;
+use super::run::PeerFsmDelegate;
 use crate::store::{
-    PeerTick, Transport,
+    msg::PeerTick,
+    transport::Transport,
     worker::split_check::{Limits, Running, SplitCheckTask},
 };
 

@@ -3,15 +3,24 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::StoreMeta;
+use super::meta::StoreMeta;
 use crate::{
     RaftRouter,
     coprocessor::RegionChangeObserver,
     store::{
-        Config, ConfigTracker, Engines, PdReporter, ReadDelegates, ReadIndexObserver, SnapManager, Transport,
         async_io::write::WriteSenders,
+        config::Config,
+        config_tracker::ConfigTracker,
+        engines::Engines,
         fsm::apply::ApplyRouter,
-        worker::{raftlog_gc::RaftlogGcScheduler, region::RegionScheduler, split_check::SplitCheckScheduler},
+        read_delegate::ReadDelegates,
+        read_index_context::ReadIndexObserver,
+        snap::SnapManager,
+        transport::Transport,
+        worker::{
+            pd::PdReporter, raftlog_gc::RaftlogGcScheduler, region::RegionScheduler,
+            split_check::SplitCheckScheduler,
+        },
     },
 };
 

@@ -1,10 +1,10 @@
 //! Pollers of peer FSMs, threads `raftstore-{store}-{n}`. Mirrors `RaftPoller`.
-use super::{PollContext, StoreFsm, store_delegate::StoreFsmDelegate};
+use super::{context::PollContext, store_delegate::StoreFsmDelegate, store_fsm::StoreFsm};
 use crate::{
     batch_system::{HandleResult, HandlerBuilder, Mailbox, PollHandler},
     store::{
-        Transport,
         fsm::peer::{PeerFsm, PeerFsmDelegate},
+        transport::Transport,
     },
 };
 

@@ -5,13 +5,14 @@ use kvproto::{
     raft_serverpb::{PeerState, RaftApplyState, RaftMessage, RegionLocalState},
 };
 
-use super::{PollContext, StoreFsm};
+use super::{context::PollContext, store_fsm::StoreFsm};
 use crate::{
     Error, Result,
     store::{
-        PeerMsg, SignificantMsg, StoreHeartbeat, StoreMsg, StoreTick, Transport,
         fsm::peer::{PeerFsm, is_initial, tombstone_reply},
-        worker::raftlog_gc::RaftlogGcTask,
+        msg::{PeerMsg, SignificantMsg, StoreMsg, StoreTick},
+        transport::Transport,
+        worker::{pd::StoreHeartbeat, raftlog_gc::RaftlogGcTask},
     },
 };
 

@@ -1,5 +1,5 @@
 //! The store FSM: one for each store, the control FSM of the peers' batch system.
-use crate::{batch_system::Fsm, store::StoreMsg};
+use crate::{batch_system::Fsm, store::msg::StoreMsg};
 
 /// State of the store FSM. TiKV: `StoreFsm`.
 pub struct StoreFsm {

@@ -5,23 +5,33 @@ use engine_rocks::CF_RAFT;
 use kvproto::raft_serverpb::{PeerState, RegionLocalState};
 use parking_lot::Mutex;
 
-use super::{PollContext, StoreFsm, StoreMeta, poller::RaftPollerBuilder, ticker::Ticker};
+use super::{
+    context::PollContext, meta::StoreMeta, poller::RaftPollerBuilder, store_fsm::StoreFsm, ticker::Ticker,
+};
 use crate::{
     RaftRouter, Result,
     batch_system::BatchSystem,
     coprocessor::{RegionChangeEvent, RegionChangeObserver},
     debug,
     store::{
-        Config, ConfigTracker, Engines, LocalReader, PdReporter, PeerMsg, ReadDelegates, ReadIndexObserver,
-        SnapManager, StoreMsg, StoreTick, Transport,
         async_io::write::StoreWriters,
+        config::Config,
+        config_tracker::ConfigTracker,
+        engines::Engines,
         fsm::{
             apply::{ApplyBatchSystem, ApplyBuilder, ApplyRouter, new_batch_system},
             peer::{PeerFsm, registration},
         },
+        msg::{PeerMsg, StoreMsg, StoreTick},
+        read_delegate::ReadDelegates,
+        read_index_context::ReadIndexObserver,
+        snap::SnapManager,
+        transport::Transport,
         worker::{
             Worker,
+            pd::PdReporter,
             raftlog_gc::{self, RaftlogGcTask},
+            read::LocalReader,
             region::{RegionTask, RegionWorkers},
             split_check::{self, SplitCheckTask},
         },

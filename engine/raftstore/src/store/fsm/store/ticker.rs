@@ -12,7 +12,11 @@ use tracepoints::{EngineClock, clock::EngineInstant};
 
 use crate::{
     RaftRouter,
-    store::{Config, ConfigTracker, PeerMsg, PeerTick, StoreMsg, StoreTick},
+    store::{
+        config::Config,
+        config_tracker::ConfigTracker,
+        msg::{PeerMsg, PeerTick, StoreMsg, StoreTick},
+    },
 };
 
 /// Maximum real time between two reads of engine time.

@@ -2,7 +2,10 @@
 use kvproto::raft_cmdpb::RaftRequestHeader;
 use tracepoints::{Facts, clock::EngineInstant};
 
-use crate::store::{LeaseState, ReadDelegate, RejectReason};
+use crate::store::{
+    lease::LeaseState,
+    read_delegate::{ReadDelegate, RejectReason},
+};
 
 /// Describes a read that is local, or was `refused` for a reason.
 pub fn verdict(

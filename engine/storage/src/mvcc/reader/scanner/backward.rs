@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     mvcc::{
-        REVERSE_SEEK_BOUND, Result, SEEK_BOUND,
+        cursor::{REVERSE_SEEK_BOUND, SEEK_BOUND},
+        error::Result,
         reader::{ValueEntry, copy_write, point_getter::rc_check_ts_conflict},
     },
     statistics::Statistics,

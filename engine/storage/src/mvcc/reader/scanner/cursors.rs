@@ -4,7 +4,7 @@ use txn_types::Key;
 
 use super::ScannerConfig;
 use crate::{
-    mvcc::{Cursor, Result, facts, reader::ValueEntry},
+    mvcc::{cursor::Cursor, error::Result, facts, reader::ValueEntry},
     statistics::Statistics,
 };
 

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     mvcc::{
-        Result, SEEK_BOUND,
+        cursor::SEEK_BOUND,
+        error::Result,
         reader::{ValueEntry, check_last_change, copy_write, point_getter::rc_check_ts_conflict},
     },
     statistics::Statistics,
