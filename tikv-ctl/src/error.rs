@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use store_files::{lsm, protobuf_text::BadMessage};
+use store_files::{io::FileError, protobuf_text::BadMessage};
 
 /// A command's failure: one line for standard output or standard error.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// The output could not be written. Only [`Output`](crate::print::output::Output) creates this error: a closed
     /// reader of the output ends the command with success.
-    #[error("writing the output: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 
@@ -54,8 +54,8 @@ impl Error {
     }
 }
 
-impl From<lsm::Error> for Error {
-    fn from(e: lsm::Error) -> Error {
+impl From<FileError> for Error {
+    fn from(e: FileError) -> Error {
         Error::Other(e.to_string())
     }
 }
@@ -86,7 +86,7 @@ pub enum DebugError {
     Rpc(String),
     /// A failure to read a file, printed without a prefix.
     #[error("{0}")]
-    File(#[from] lsm::Error),
+    File(#[from] FileError),
     /// A failure of the callback that takes the results.
     #[error("{0}")]
     Taker(Box<Error>),

@@ -6,15 +6,12 @@ mod read_at;
 
 use std::path::PathBuf;
 
+use store_files::io::Damage;
 use txn_types::{LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
 
 pub use read_at::{ReadResult, VersionVerdict, read_at};
 
-use crate::{
-    Offline, Result,
-    key::inner,
-    lsm::{Damage, ValueType},
-};
+use crate::{Offline, Result, key::inner, lsm::ValueType};
 
 /// A key to find, as transactions write it and as raw keys are written.
 #[derive(Clone, Debug, PartialEq, Eq)]

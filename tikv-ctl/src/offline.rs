@@ -27,7 +27,7 @@ use crate::{
     Error,
     encryption::{Keyring, Notes},
     error::DebugError,
-    lsm::{Damage, Db},
+    lsm::Db,
     source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
 };
 
@@ -35,6 +35,7 @@ pub use config::StoreConfig;
 pub(crate) use keys::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE};
 pub(crate) use raft::{RAFT_LOG_STATE_KEY, RaftStore};
 pub(crate) use states::{APPLY_STATE, REGION_STATE};
+use store_files::io::Damage;
 
 /// A store's data directory (RaftKv: `db/` and `raft-engine/` or `raft/`; RaftKv2: `tablets/` and `raft-engine/`).
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Writes after damage: RocksDB and raft-engine read the same as our readers, and always the change.
+//! Appends after damage: RocksDB and raft-engine then read the appended change, and the same rows as our readers.
 
 mod common;
 #[path = "common/random.rs"]

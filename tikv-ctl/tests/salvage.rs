@@ -3,9 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use rocksdb::{BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options};
+use store_files::io::Damage;
 use tikv_ctl::{
     encryption::Keyring,
-    lsm::{Damage, Db, Table, verify},
+    lsm::{Db, Table, verify},
 };
 
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;

@@ -7,12 +7,14 @@
 mod cipher;
 mod create;
 mod dict;
+mod key_error;
 mod keyring;
 mod master;
 mod vault;
 
 pub use cipher::Cipher;
 pub use dict::{FILE_DICT, FileDict, KEY_DICT, encode_files};
+pub use key_error::KeyError;
 pub use keyring::{Keyring, Notes};
 pub use master::{EncryptionConfig, MasterKey, parse_keys, read_keys};
 pub use vault::place_in;

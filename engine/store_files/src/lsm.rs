@@ -9,6 +9,7 @@ mod block;
 mod checksum;
 mod compress;
 mod db;
+mod decode_error;
 mod filter;
 mod footer;
 mod format;
@@ -34,14 +35,11 @@ mod verify;
 pub mod wal;
 mod xxph3;
 
-pub use crate::io::{
-    Context, Cursor, Damage, FileError as Error, KeyRange, RandomFile, Result, checksum_matches, own_as,
-    read_whole,
-};
 pub use append::{NewLog, Written, append, new_log};
 pub use checksum::crc32c;
 pub use compress::{compress_with, compressions, decompress};
 pub use db::{ColumnFamily, Db, Part, SstFile, no_log_here};
+pub use decode_error::{BatchError, BlobError, BlockError, CompressError, OptionsError};
 pub use filter::Filter;
 pub use format::{BlockHandle, RangeTombstone, logs};
 pub use index::Index;

@@ -13,7 +13,7 @@ mod item;
 mod memtable;
 
 pub use append::{NewBatch, append, new_batch};
-pub use batch::{BatchIter, FileHeader, Gap, LogBatch};
+pub use batch::{BadBatch, BatchIter, EntriesError, FileHeader, Gap, LogBatch};
 pub use dir::{LogFile, Queue, RaftEngineDir, is_raft_engine_dir};
 pub use dump::{Checked, check, dump, items, log_files};
 pub use item::{Content, EntryIndex, LogItem, Written};

@@ -36,7 +36,7 @@ pub fn run(args: &BadSstsArgs, global: &Global, out: &mut Output<'_>) -> Result<
 }
 
 /// Reads every entry of a file; returns its first damage as an error.
-fn verify(file: &SstFile) -> std::result::Result<(), crate::lsm::Error> {
+fn verify(file: &SstFile) -> store_files::io::Result<()> {
     let table = file.table()?;
     let index = table.index()?;
     // Damage that the reader skipped is still damage.

@@ -13,13 +13,13 @@ use keys::hex_upper;
 use kvproto::encryptionpb::FileInfo;
 use prost::Message;
 use serde_json::json;
+use store_files::io::RandomFile;
 
 use super::open::store_config;
 use crate::{
     Error, Result, StoreConfig,
     cli::Global,
     encryption::{FILE_DICT, FileDict, Keyring, encode_files, place_in, read_keys},
-    lsm::RandomFile,
     print::output::Output,
     schema::enum_value,
     text::message_text,

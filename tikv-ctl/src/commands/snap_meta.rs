@@ -5,8 +5,9 @@ use std::path::Path;
 use kvproto::raft_serverpb::SnapshotMeta;
 use prost::Message;
 use serde_json::json;
+use store_files::io::read_whole;
 
-use crate::{Error, Result, encryption::Keyring, lsm::read_whole, print::output::Output};
+use crate::{Error, Result, encryption::Keyring, print::output::Output};
 
 /// Prints the files that a snapshot's `.meta` file lists.
 pub fn run(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {

@@ -2,13 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use store_files::io::{Cursor, Damage, read_whole};
+
 use super::{Hit, Kind, Place, Target, kind_of};
 use crate::{
     Offline, Result,
-    lsm::{
-        self, Cursor, Damage, LogReader, Record, SstFile, ValueType, logs, read_batch,
-        read_manifest_or_tables, read_whole,
-    },
+    lsm::{LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest_or_tables},
 };
 
 const CFS: [&str; 3] = ["default", "lock", "write"];
@@ -151,7 +150,7 @@ fn add_sst(
     file: &Arc<SstFile>,
     ranges: &[(Vec<u8>, Vec<u8>)],
     hits: &mut Vec<Hit>,
-) -> lsm::Result<()> {
+) -> store_files::io::Result<()> {
     let table = file.table()?;
     let place = |sequence| Place::Sst { path: file.path().to_owned(), level: file.level(), sequence };
     for (start, end, sequence) in table.range_deletions()? {

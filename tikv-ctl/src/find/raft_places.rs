@@ -5,9 +5,10 @@ use kvproto::{
     raft_cmdpb::{CmdType, RaftCmdRequest, Request},
 };
 use prost::Message;
+use store_files::io::Damage;
 
 use super::{Hit, Kind, Place, Target};
-use crate::{DebugError, Offline, lsm::Damage, simple_write};
+use crate::{DebugError, Offline, simple_write};
 
 /// Adds the entries of all regions: before a split, another region's log had the key.
 pub(super) fn add(store: &Offline, target: &Target, hits: &mut Vec<Hit>, damages: &mut Vec<Damage>) {

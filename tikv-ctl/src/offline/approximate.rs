@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use store_files::io::Context;
+
 use crate::{
-    lsm::{Context, Db, SstFile, Table},
+    lsm::{Db, SstFile, Table},
     source::Answer,
 };
 

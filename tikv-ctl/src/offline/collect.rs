@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use store_files::io::Result;
 use txn_types::{Key, Write, WriteType};
 
-use crate::lsm::{BlobIndex, InternalKey, RangeOffsets, RecoveredSst, Result, Table, ValueType};
+use crate::lsm::{BlobIndex, InternalKey, RangeOffsets, RecoveredSst, Table, ValueType};
 
 /// Distance between two points of the range index, in bytes and in keys.
 const SIZE_INDEX_DISTANCE: u64 = 4 << 20;

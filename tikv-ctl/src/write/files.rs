@@ -7,12 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use store_files::io::{own_as, read_whole};
+
 use super::{Change, Target, decode};
-use crate::{
-    Error, Result,
-    encryption::Keyring,
-    lsm::{own_as, read_whole},
-};
+use crate::{Error, Result, encryption::Keyring};
 
 /// Locks of RocksDB and raft-engine, taken for the lifetime of this value.
 #[derive(Debug)]

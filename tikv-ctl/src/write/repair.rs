@@ -6,9 +6,10 @@ use std::{
 };
 
 use raft_log_engine::{RepairQueue, unsafe_repair};
+use store_files::io::read_whole;
 
 use super::{Change, Target, plan::Plan};
-use crate::{Error, Result, encryption::Keyring, lsm::read_whole, raft_engine};
+use crate::{Error, Result, encryption::Keyring, raft_engine};
 
 /// Plans the repair of the raft-engine directory `dir` by `script`: whole files, by their names in the
 /// directory.

@@ -5,13 +5,14 @@ use std::{path::Path, sync::Arc};
 
 use store_files::{
     encryption::{EncryptionConfig, FileDict, parse_keys},
+    io::RandomFile,
     key_forms::{
         KeyFormat::{Auto, Base64, Escaped, Hex, Raw, Tidb},
         KeyUse, inner, parse_key, readings,
     },
     lsm::{
-        BlobFile, BlobIndex, Filter, LogReader, RandomFile, Record, Table, decode_record, decompress,
-        manifest, options, read_batch, verify,
+        BlobFile, BlobIndex, Filter, LogReader, Record, Table, decode_record, decompress, manifest, options,
+        read_batch, verify,
     },
     protobuf_text::{message_json, message_text},
     raft_engine::BatchIter,

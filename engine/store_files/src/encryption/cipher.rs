@@ -8,6 +8,8 @@ use ctr::{
 use kvproto::encryptionpb::EncryptionMethod;
 use sm4::Sm4;
 
+use super::key_error::KeyError;
+
 /// Decrypts and encrypts the bytes of one file, which is the same operation in counter mode.
 #[derive(Clone)]
 pub enum Cipher {
@@ -29,14 +31,9 @@ impl Cipher {
     ///
     /// # Errors
     /// The method is unknown, or the key or the counter has another length.
-    pub fn new(method: EncryptionMethod, key: &[u8], iv: &[u8]) -> Result<Cipher, String> {
+    pub fn new(method: EncryptionMethod, key: &[u8], iv: &[u8]) -> Result<Cipher, KeyError> {
         let name = method.as_str_name();
-        let wrong = |_| {
-            let (key, iv) = (key.len(), iv.len());
-            format!(
-                "expected a key for {name} and an IV of 16 bytes, found a key of {key} bytes and an IV of {iv}"
-            )
-        };
+        let wrong = |_| KeyError::Length { method: name, key: key.len(), iv: iv.len() };
         match method {
             EncryptionMethod::Aes128Ctr => {
                 Ctr128BE::new_from_slices(key, iv).map(Cipher::Aes128).map_err(wrong)
@@ -48,7 +45,7 @@ impl Cipher {
                 Ctr128BE::new_from_slices(key, iv).map(Cipher::Aes256).map_err(wrong)
             }
             EncryptionMethod::Sm4Ctr => Ctr128BE::new_from_slices(key, iv).map(Cipher::Sm4).map_err(wrong),
-            _ => Err(format!("expected the encryption method AES-CTR or SM4-CTR, found {name}")),
+            _ => Err(KeyError::Method { found: name }),
         }
     }
 
@@ -86,8 +83,10 @@ mod tests {
             cipher.apply(from as u64, &mut bytes);
             assert_eq!(bytes, plain[from..]);
         }
-        assert!(Cipher::new(EncryptionMethod::Aes256Ctr, &key[1..], &iv).unwrap_err().contains("31 bytes"));
-        assert!(Cipher::new(EncryptionMethod::Unknown, &key, &iv).is_err());
+        let short = Cipher::new(EncryptionMethod::Aes256Ctr, &key[1..], &iv).unwrap_err();
+        assert!(matches!(short, KeyError::Length { key: 31, iv: 16, .. }), "{short}");
+        let unknown = Cipher::new(EncryptionMethod::Unknown, &key, &iv).unwrap_err();
+        assert!(matches!(unknown, KeyError::Method { .. }), "{unknown}");
     }
 
     #[test]

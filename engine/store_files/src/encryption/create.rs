@@ -5,8 +5,8 @@ use std::path::Path;
 
 use kvproto::encryptionpb::{EncryptionMethod, FileInfo};
 
-use super::{Cipher, FileDict, Keyring, vault::Vault};
-use crate::{Error, Result};
+use super::{cipher::Cipher, dict::FileDict, keyring::Keyring, vault::Vault};
+use crate::{Error, Result, io::FileError};
 
 const IV_LEN: usize = 16;
 
@@ -39,10 +39,10 @@ impl Keyring {
         let path = std::fs::canonicalize(parent).map_err(io)?.join(path.file_name().unwrap_or_default());
         let found = self.vaults.iter().find_map(|vault| vault.name_of(&path).map(|name| (vault, name)));
         let Some((vault, name)) = found.filter(|(vault, _)| wanted(vault, &path)) else { return Ok(None) };
-        let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
+        let fail = |source| FileError::Encrypted { path: path.clone(), source };
         let Some((id, key)) = vault.current_key().map_err(fail)? else { return Ok(None) };
         let info = FileInfo { key_id: id, iv: rand::random::<[u8; IV_LEN]>().to_vec(), method: key.method };
-        let cipher = Cipher::new(info.method(), &key.key, &info.iv).map_err(Error::other)?;
+        let cipher = Cipher::new(info.method(), &key.key, &info.iv).map_err(fail)?;
         let mut dict = FileDict::read(&vault.dir)?;
         let shown = name.display().to_string();
         dict.insert(&shown, &info)

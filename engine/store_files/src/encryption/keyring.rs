@@ -2,7 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Cipher, EncryptionConfig, FILE_DICT, FileDict, KEY_DICT, read_keys, vault::Vault};
+use super::{
+    cipher::Cipher,
+    dict::{FILE_DICT, FileDict, KEY_DICT},
+    master::{EncryptionConfig, read_keys},
+    vault::Vault,
+};
 use crate::{
     Error, Result,
     io::{self, Damage, FileError},
@@ -36,7 +41,7 @@ impl Keyring {
         }
         let dir = std::fs::canonicalize(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         let FileDict { files, warnings, damages, .. } = FileDict::read(&dir)?;
-        let keys = read_keys(&dir, config).map_err(|e| e.to_string());
+        let keys = read_keys(&dir, config);
         let vaults = vec![Arc::new(Vault::new(dir, files, keys))];
         Ok((Keyring { vaults }, Notes { warnings, damages }))
     }
@@ -76,7 +81,7 @@ impl Keyring {
         let Ok(whole) = std::fs::canonicalize(path) else { return Ok(None) };
         let found = self.vaults.iter().find_map(|vault| vault.info(&whole).map(|info| (vault, info)));
         found.map_or(Ok(None), |(vault, info)| {
-            vault.cipher(&info).map_err(|what| FileError::Unsupported { path: path.to_owned(), what })
+            vault.cipher(&info).map_err(|source| FileError::Encrypted { path: path.to_owned(), source })
         })
     }
 }
@@ -97,7 +102,7 @@ mod tests {
     use kvproto::encryptionpb::{EncryptionMethod, FileInfo};
 
     use super::*;
-    use crate::encryption::encode_files;
+    use crate::encryption::{KeyError, encode_files};
 
     #[test]
     fn keyrings_of_two_directories_do_not_mix() {
@@ -112,7 +117,13 @@ mod tests {
         });
         let paths = dirs.each_ref().map(|dir| dir.path().join("db/000001.sst"));
         // There is no key.dict, so a file of the keyring's own directory is refused.
-        assert!(keyrings[0].cipher_of(&paths[0]).is_err() && keyrings[1].cipher_of(&paths[1]).is_err());
+        for (keyring, path) in keyrings.iter().zip(&paths) {
+            let refused = keyring.cipher_of(path).unwrap_err();
+            assert!(
+                matches!(refused, FileError::Encrypted { source: KeyError::Unread { key_id: 1, .. }, .. }),
+                "{refused}"
+            );
+        }
         assert!(keyrings[0].cipher_of(&paths[1]).unwrap().is_none());
         assert!(Keyring::default().cipher_of(&paths[0]).unwrap().is_none());
         let [one, two] = keyrings;

@@ -8,7 +8,8 @@ use std::{
 
 use kvproto::encryptionpb::{DataKey, EncryptionMethod, FileInfo, KeyDictionary};
 
-use super::{Cipher, KEY_DICT};
+use super::{cipher::Cipher, dict::KEY_DICT, key_error::KeyError};
+use crate::Error;
 
 /// Directories of a store. A file's path from the last of them on is the same in a copy of the store.
 const PARTS: [&str; 6] = ["db", "raft-engine", "raft", "snap", "import", "tablets"];
@@ -19,8 +20,8 @@ pub(super) struct Vault {
     pub dir: PathBuf,
     /// A new file adds an entry while other readers use the vault.
     entries: RwLock<Entries>,
-    /// The data keys, or the reason why they are unknown.
-    keys: Result<KeyDictionary, String>,
+    /// The data keys, or the failure to read them.
+    keys: Result<KeyDictionary, Error>,
 }
 
 #[derive(Debug, Default)]
@@ -33,11 +34,7 @@ struct Entries {
 
 impl Vault {
     /// Creates the vault of the data directory `dir`, an absolute path without links.
-    pub fn new(
-        dir: PathBuf,
-        files: BTreeMap<String, FileInfo>,
-        keys: Result<KeyDictionary, String>,
-    ) -> Vault {
+    pub fn new(dir: PathBuf, files: BTreeMap<String, FileInfo>, keys: Result<KeyDictionary, Error>) -> Vault {
         let vault = Vault { dir, entries: RwLock::default(), keys };
         files.into_iter().for_each(|(name, info)| vault.insert(PathBuf::from(name), info));
         vault
@@ -61,23 +58,17 @@ impl Vault {
     ///
     /// # Errors
     /// The data key is unknown. The message says the remedy.
-    pub fn cipher(&self, info: &FileInfo) -> Result<Option<Cipher>, String> {
+    pub fn cipher(&self, info: &FileInfo) -> Result<Option<Cipher>, KeyError> {
         let method = info.method();
         if method == EncryptionMethod::Plaintext {
             return Ok(None);
         }
-        let name = method.as_str_name();
-        let keys = self
-            .keys
-            .as_ref()
-            .map_err(|why| format!("the file is encrypted ({name}, data key {}); {why}", info.key_id))?;
-        let key = keys.keys.get(&info.key_id).ok_or_else(|| {
-            format!(
-                "expected data key {}, with which the file is encrypted ({name}), in {}, found none: use the key.dict of \
-                 the same time",
-                info.key_id,
-                self.dir.join(KEY_DICT).display()
-            )
+        let (method_name, key_id) = (method.as_str_name(), info.key_id);
+        let unread = |why: &Error| KeyError::Unread { method: method_name, key_id, why: why.to_string() };
+        let keys = self.keys.as_ref().map_err(unread)?;
+        let key = keys.keys.get(&key_id).ok_or_else(|| {
+            let dict = self.dir.join(KEY_DICT);
+            KeyError::Missing { method: method_name, key_id, dict }
         })?;
         Cipher::new(method, &key.key, &info.iv).map(Some)
     }
@@ -105,11 +96,8 @@ impl Vault {
     ///
     /// # Errors
     /// The data keys are unknown.
-    pub fn current_key(&self) -> Result<Option<(u64, DataKey)>, String> {
-        let keys = self
-            .keys
-            .as_ref()
-            .map_err(|why| format!("the file must be encrypted; {why}; nothing was changed"))?;
+    pub fn current_key(&self) -> Result<Option<(u64, DataKey)>, KeyError> {
+        let keys = self.keys.as_ref().map_err(|why| KeyError::CannotEncrypt { why: why.to_string() })?;
         let key = keys.keys.get(&keys.current_key_id).cloned();
         let encrypts =
             |key: &DataKey| !matches!(key.method(), EncryptionMethod::Plaintext | EncryptionMethod::Unknown);

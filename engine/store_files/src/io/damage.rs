@@ -30,12 +30,12 @@ pub struct KeyRange {
 
 impl Damage {
     /// Creates damage of the whole file or directory `path`.
-    pub fn whole(path: impl Into<PathBuf>, what: impl Into<String>) -> Damage {
-        Damage { path: path.into(), what: what.into(), ..Default::default() }
+    pub fn whole(path: impl Into<PathBuf>, what: impl fmt::Display) -> Damage {
+        Damage { path: path.into(), what: what.to_string(), ..Default::default() }
     }
 
     /// Creates damage at `offset` of the file `path`.
-    pub fn at(path: impl Into<PathBuf>, offset: u64, what: impl Into<String>) -> Damage {
+    pub fn at(path: impl Into<PathBuf>, offset: u64, what: impl fmt::Display) -> Damage {
         Damage { offset: Some(offset), ..Damage::whole(path, what) }
     }
 

@@ -2,7 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use super::Damage;
+use super::damage::Damage;
+use crate::encryption::KeyError;
 
 /// A failure to read a file of a store. Each message names the file and, if there is one, the offset.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,14 @@ pub enum FileError {
         path: PathBuf,
         /// The missing feature and the remedy.
         what: String,
+    },
+    /// An encrypted file whose key cannot be used.
+    #[error("{}: {source}", .path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+        /// The failure and the remedy.
+        source: KeyError,
     },
     /// A directory that is not a RocksDB, or lacks a column family.
     #[error("{0}")]
@@ -49,7 +58,7 @@ pub enum Context<'a> {
 
 impl FileError {
     /// Creates the error of bytes at `offset` of the file `path` that violate the format.
-    pub fn corrupt(path: impl Into<PathBuf>, offset: u64, what: impl Into<String>) -> FileError {
+    pub fn corrupt(path: impl Into<PathBuf>, offset: u64, what: impl std::fmt::Display) -> FileError {
         Damage::at(path, offset, what).into()
     }
 
@@ -94,6 +103,7 @@ impl From<FileError> for Damage {
             FileError::Damaged(damage) => *damage,
             FileError::Io { path, source } => Damage::whole(path, source.to_string()),
             FileError::Unsupported { path, what } => Damage::whole(path, what),
+            FileError::Encrypted { path, source } => Damage::whole(path, source),
             FileError::NotADb(what) => Damage::whole("", what),
         }
     }
@@ -113,6 +123,9 @@ impl Clone for FileError {
             FileError::Damaged(damage) => FileError::Damaged(damage.clone()),
             FileError::Unsupported { path, what } => {
                 FileError::Unsupported { path: path.clone(), what: what.clone() }
+            }
+            FileError::Encrypted { path, source } => {
+                FileError::Encrypted { path: path.clone(), source: source.clone() }
             }
             FileError::NotADb(what) => FileError::NotADb(what.clone()),
         }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{FileError, Result};
+use super::error::{FileError, Result};
 use crate::encryption::{Cipher, Keyring};
 
 /// The source of a file's bytes.
@@ -112,7 +112,7 @@ impl RandomFile {
     }
 
     /// Creates an error about the bytes at `offset`.
-    pub fn corrupt(&self, offset: u64, what: impl Into<String>) -> FileError {
+    pub fn corrupt(&self, offset: u64, what: impl std::fmt::Display) -> FileError {
         FileError::corrupt(&self.path, offset, what)
     }
 

@@ -12,10 +12,12 @@ use std::{
 };
 
 use super::{
-    Index, Result, Table,
     format::BLOCK_TRAILER_LEN,
+    index::Index,
     reader::{BlockReader, READAHEAD},
+    table::Table,
 };
+use crate::io::Result;
 
 /// Minimum bytes of file for a thread: reading less costs less than starting a thread.
 const MIN_BYTES: u64 = 1 << 20;

@@ -8,15 +8,16 @@ use std::{
 };
 
 use super::{
-    Error, Result,
     format::file_number,
     log_writer::encode_log,
     manifest::{self, VersionState},
-    own_as, read_whole,
     replay::{Replay, Stop, live_logs},
     wal::{Change, encode_batch},
 };
-use crate::encryption::Keyring;
+use crate::{
+    encryption::Keyring,
+    io::{FileError, Result, own_as, read_whole},
+};
 
 /// A change: column family, key, and new value; `None` deletes the key.
 pub type Written<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
@@ -52,11 +53,11 @@ impl NewLog {
     /// The data keys are unknown, or the system refuses to write.
     pub fn write(self) -> Result<PathBuf> {
         let NewLog { path, mut bytes, keyring } = self;
-        let refuse = |e: crate::Error| Error::Unsupported { path: path.clone(), what: e.to_string() };
+        let refuse = |e: crate::Error| FileError::Unsupported { path: path.clone(), what: e.to_string() };
         if let Some(cipher) = keyring.create(&path).map_err(refuse)? {
             cipher.apply(0, &mut bytes);
         }
-        write(&path, &bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
+        write(&path, &bytes).map_err(|source| FileError::Io { path: path.clone(), source })?;
         Ok(path)
     }
 }
@@ -71,7 +72,7 @@ pub fn append(dir: &Path, wal_dir: &Path, changes: &[Written<'_>], keyring: &Key
 
 fn family(state: &VersionState, name: &str) -> Result<u32> {
     let found = state.families.iter().find(|(_, family)| family.name == name);
-    found.map(|(id, _)| *id).ok_or_else(|| Error::Unsupported {
+    found.map(|(id, _)| *id).ok_or_else(|| FileError::Unsupported {
         path: state.path.clone(),
         what: format!("expected a column family {name}, found none: give the name of an existing one"),
     })
@@ -88,7 +89,7 @@ fn records(
     if logs.is_empty() {
         let what = "expected the log (WAL) that every opened database has, found none: if rocksdb.wal-dir is set, give \
                     --config FILE; otherwise start the store once and stop it; nothing was changed";
-        return Err(Error::NotADb(format!("{}: {what}", wal_dir.display())));
+        return Err(FileError::NotADb(format!("{}: {what}", wal_dir.display())));
     }
     let mut replay = Replay::default();
     for (number, path) in logs {
@@ -113,7 +114,7 @@ fn records(
 /// # Errors
 /// RocksDB does not open a database with this damage.
 fn resume_sequence(state: &VersionState, stop: &Stop, next: Option<u64>) -> Result<u64> {
-    let fail = |what: String| Err(Error::corrupt(&stop.path, stop.offset, what));
+    let fail = |what: String| Err(FileError::corrupt(&stop.path, stop.offset, what));
     let ahead = |family: &&manifest::FamilyState| family.log_number > stop.number && !family.files.is_empty();
     if let Some(family) = state.families.values().find(ahead) {
         return fail(format!(
@@ -137,7 +138,7 @@ fn number(state: &VersionState, dir: &Path, wal_dir: &Path) -> Result<u64> {
     let of_families = state.families.values().map(|family| family.log_number).max().unwrap_or(0);
     let mut number = state.next_file.max(state.min_log).max(of_families);
     for dir in [dir, wal_dir] {
-        let io = |source| Error::Io { path: dir.to_owned(), source };
+        let io = |source| FileError::Io { path: dir.to_owned(), source };
         for entry in std::fs::read_dir(dir).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
             number =

@@ -17,7 +17,8 @@
 
 use std::cmp::Ordering;
 
-use super::Cursor;
+use super::decode_error::BlockError;
+use crate::io::Cursor;
 
 const HASH_INDEX_FLAG: u32 = 1 << 31;
 /// Bytes of the sequence number and type that follow a user key.
@@ -40,20 +41,20 @@ impl BlockCursor {
     ///
     /// # Errors
     /// The block's restart points or hash index do not fit in it.
-    pub fn new(data: &[u8]) -> Result<BlockCursor, String> {
+    pub fn new(data: &[u8]) -> Result<BlockCursor, BlockError> {
         let mut cursor = BlockCursor::default();
         cursor.reset(data)?;
         Ok(cursor)
     }
 
     /// Creates a cursor over an index block with delta-encoded values (format_version 4 and later).
-    pub fn with_delta_values(data: &[u8]) -> Result<BlockCursor, String> {
+    pub fn with_delta_values(data: &[u8]) -> Result<BlockCursor, BlockError> {
         Ok(BlockCursor { delta_values: true, ..BlockCursor::new(data)? })
     }
 
     /// Moves before the first entry of another block.
-    pub fn reset(&mut self, data: &[u8]) -> Result<(), String> {
-        let bad = |what: &str| format!("{what} in a block of {} bytes", data.len());
+    pub fn reset(&mut self, data: &[u8]) -> Result<(), BlockError> {
+        let bad = |what| BlockError::Tail { what, len: data.len() };
         let mut end = data.len().checked_sub(4).ok_or_else(|| bad("no room for the restart count"))?;
         let packed = Cursor::new(&data[end..]).u32().unwrap_or_default();
         if packed & HASH_INDEX_FLAG != 0 {
@@ -110,19 +111,19 @@ impl BlockCursor {
     }
 
     #[cold]
-    fn bad(&self) -> String {
-        format!("the entry at byte {} of the plain block does not decode", self.next)
+    fn bad(&self) -> BlockError {
+        BlockError::Entry { at: self.next }
     }
 
     /// Moves to the next entry. Returns `Ok(false)` at the end.
     #[inline(always)]
-    pub fn advance(&mut self, data: &[u8]) -> Result<bool, String> {
+    pub fn advance(&mut self, data: &[u8]) -> Result<bool, BlockError> {
         self.step(data, |_, _, _| {})
     }
 
     /// Moves to the next entry and compares its internal key to the previous one; `Ok(None)` at the end.
     #[inline]
-    pub fn advance_ordered(&mut self, data: &[u8]) -> Result<Option<Ordering>, String> {
+    pub fn advance_ordered(&mut self, data: &[u8]) -> Result<Option<Ordering>, BlockError> {
         let mut order = Ordering::Greater;
         let moved =
             self.step(data, |before, shared, suffix| order = compare_to_next(before, shared, suffix))?;
@@ -130,7 +131,7 @@ impl BlockCursor {
     }
 
     #[inline(always)]
-    fn step(&mut self, data: &[u8], mut see: impl FnMut(&[u8], usize, &[u8])) -> Result<bool, String> {
+    fn step(&mut self, data: &[u8], mut see: impl FnMut(&[u8], usize, &[u8])) -> Result<bool, BlockError> {
         if self.next >= self.entries_end {
             return Ok(false);
         }
@@ -180,7 +181,7 @@ impl BlockCursor {
     }
 
     /// Moves to the first entry for which `order` is not `Less`. Returns `Ok(false)` if there is none.
-    pub fn seek(&mut self, data: &[u8], order: impl Fn(&[u8]) -> Ordering) -> Result<bool, String> {
+    pub fn seek(&mut self, data: &[u8], order: impl Fn(&[u8]) -> Ordering) -> Result<bool, BlockError> {
         let (mut low, mut high) = (0, self.restarts);
         // Find the last restart point whose key is less than the target.
         while low + 1 < high {
@@ -201,10 +202,10 @@ impl BlockCursor {
         Ok(false)
     }
 
-    fn jump(&mut self, data: &[u8], restart: usize) -> Result<(), String> {
+    fn jump(&mut self, data: &[u8], restart: usize) -> Result<(), BlockError> {
         self.key.clear();
         let offset = if self.restarts == 0 { Some(0) } else { self.restart(data, restart) };
-        self.next = offset.ok_or("a restart point is outside the block")?;
+        self.next = offset.ok_or(BlockError::RestartPoint { index: restart })?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Decompression of blocks, with limits so that a corrupt length cannot exhaust memory.
 
+use super::decode_error::CompressError;
+
 /// Maximum plain length of a block, in bytes.
 const MAX_BLOCK: usize = 1 << 30;
 /// Plain lengths above this, in bytes, are not trusted: memory is mapped and touched only when written.
@@ -56,7 +58,7 @@ impl Decompressor {
         dict: &[u8],
         sized: bool,
         out: &mut Vec<u8>,
-    ) -> Result<(), String> {
+    ) -> Result<(), CompressError> {
         match kind {
             0 => {
                 out.clear();
@@ -64,60 +66,52 @@ impl Decompressor {
                 Ok(())
             }
             1 => snappy(data, out),
-            2 | 4 | 5 | 7 | 0x40 if !sized => {
-                Err(format!("{} blocks of format_version 0 and 1 are not supported", name(kind)))
-            }
+            2 | 4 | 5 | 7 | 0x40 if !sized => Err(CompressError::Version { codec: name(kind) }),
             2 => zlib(data, out),
             4 | 5 => lz4(data, dict, out),
             7 | 0x40 => self.zstd(data, dict, out),
-            _ => Err(format!(
-                "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, found type {kind} ({}): the block is \
-                 damaged, or only the program that wrote the file can read it",
-                name(kind)
-            )),
+            _ => Err(CompressError::Type { kind }),
         }
     }
 
-    fn zstd(&mut self, data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    fn zstd(&mut self, data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
         let (len, body) = plain_len(data)?;
-        let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
         // The frame must claim the same length before memory is allocated for it.
         if let Ok(Some(claimed)) = zstd_safe::get_frame_content_size(body)
             && claimed != len as u64
         {
-            return Err(format!("zstd: expected {len} plain bytes, found a frame of {claimed}"));
+            return Err(CompressError::Size { codec: "zstd", expected: len, found: claimed });
         }
         plausible("zstd", body, len, MAX_ZSTD_RATIO)?;
         if self.zstd.is_none() {
             self.zstd = zstd_safe::DCtx::try_create();
         }
-        let context = self.zstd.as_mut().ok_or("zstd: not enough memory for a context")?;
+        let context = self.zstd.as_mut().ok_or_else(no_context)?;
         room(out, len);
         let written = if dict.is_empty() {
             context.decompress(&mut out[..], body)
         } else {
             context.decompress_using_dict(&mut out[..], body, dict)
         };
-        exact(written.map_err(explain)?, len)
+        exact("zstd", written.map_err(zstd_error)?, len)
     }
 }
 
 /// Returns the plain bytes of one block; see [`Decompressor::run`].
-pub fn decompress(kind: u8, data: &[u8], dict: &[u8], sized: bool) -> Result<Vec<u8>, String> {
+pub fn decompress(kind: u8, data: &[u8], dict: &[u8], sized: bool) -> Result<Vec<u8>, CompressError> {
     let mut out = Vec::new();
     Decompressor::default().run(kind, data, dict, sized, &mut out)?;
     Ok(out)
 }
 
 /// Returns the plain bytes of a zstd frame without a content size, as in compressed logs.
-pub fn decompress_stream(data: &[u8]) -> Result<Vec<u8>, String> {
-    let explain = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
-    let mut context = zstd_safe::DCtx::try_create().ok_or("zstd: not enough memory for a context")?;
+pub fn decompress_stream(data: &[u8]) -> Result<Vec<u8>, CompressError> {
+    let mut context = zstd_safe::DCtx::try_create().ok_or_else(no_context)?;
     let (mut plain, mut input) = (Vec::new(), zstd_safe::InBuffer::around(data));
     let mut piece = vec![0; zstd_safe::DCtx::out_size()];
     loop {
         let mut output = zstd_safe::OutBuffer::around(&mut piece[..]);
-        let left = context.decompress_stream(&mut output, &mut input).map_err(explain)?;
+        let left = context.decompress_stream(&mut output, &mut input).map_err(zstd_error)?;
         let written = output.as_slice();
         plain.extend_from_slice(written);
         limit(plain.len())?;
@@ -125,7 +119,7 @@ pub fn decompress_stream(data: &[u8]) -> Result<Vec<u8>, String> {
             return Ok(plain);
         }
         if written.is_empty() && input.pos() == data.len() {
-            return Err("zstd: the compressed record ends too early".into());
+            return Err(codec_error("zstd", "the compressed record ends too early"));
         }
     }
 }
@@ -152,26 +146,26 @@ pub fn compress_with(name: &str, block: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-    let len = snap::raw::decompress_len(data).map_err(|e| format!("snappy: {e}"))?;
+fn snappy(data: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
+    let len = snap::raw::decompress_len(data).map_err(|e| codec_error("snappy", e))?;
     limit(len)?;
     plausible("snappy", data, len, MAX_SNAPPY_RATIO)?;
     room(out, len);
-    let written = snap::raw::Decoder::new().decompress(data, out).map_err(|e| format!("snappy: {e}"))?;
-    exact(written, len)
+    let written = snap::raw::Decoder::new().decompress(data, out).map_err(|e| codec_error("snappy", e))?;
+    exact("snappy", written, len)
 }
 
-fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+fn zlib(data: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
     let (len, body) = plain_len(data)?;
     plausible("zlib", body, len, MAX_DEFLATE_RATIO)?;
     room(out, len);
     // RocksDB writes raw deflate without zlib's header.
     let written =
         miniz_oxide::inflate::decompress_slice_iter_to_slice(out, std::iter::once(body), false, true);
-    exact(written.map_err(|e| format!("zlib: {e:?}"))?, len)
+    exact("zlib", written.map_err(|e| codec_error("zlib", format_args!("{e:?}")))?, len)
 }
 
-fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), CompressError> {
     let (len, body) = plain_len(data)?;
     plausible("lz4", body, len, MAX_LZ4_RATIO)?;
     room(out, len);
@@ -180,23 +174,17 @@ fn lz4(data: &[u8], dict: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     } else {
         lz4_flex::block::decompress_into_with_dict(body, out, dict)
     };
-    exact(written.map_err(|e| format!("lz4: {e}"))?, len)
+    exact("lz4", written.map_err(|e| codec_error("lz4", e))?, len)
 }
 
-fn plausible(codec: &str, body: &[u8], len: usize, max_ratio: usize) -> Result<(), String> {
+fn plausible(codec: &'static str, body: &[u8], len: usize, max_ratio: usize) -> Result<(), CompressError> {
     let fits = |ratio: usize| len <= body.len().saturating_mul(ratio).saturating_add(64);
     if !fits(max_ratio) {
-        return Err(format!(
-            "{codec}: {} bytes cannot contain {len} plain bytes: the block is damaged",
-            body.len()
-        ));
+        return Err(CompressError::Implausible { codec, len: body.len(), plain: len });
     }
     if len > LARGE && !fits(MAX_LARGE_RATIO) {
-        return Err(format!(
-            "{codec}: {} bytes claim to contain {len} plain bytes: a block above 8 MiB, the largest value of TiKV, is read \
-             only if it was compressed at most {MAX_LARGE_RATIO} times",
-            body.len()
-        ));
+        let max_ratio = MAX_LARGE_RATIO;
+        return Err(CompressError::Suspicious { codec, len: body.len(), plain: len, max_ratio });
     }
     Ok(())
 }
@@ -210,24 +198,33 @@ fn room(out: &mut Vec<u8>, len: usize) {
     }
 }
 
-fn plain_len(data: &[u8]) -> Result<(usize, &[u8]), String> {
+fn plain_len(data: &[u8]) -> Result<(usize, &[u8]), CompressError> {
     let mut rest = data;
-    let len = keys::codec::decode_var_u64(&mut rest).map_err(|e| e.to_string())?;
-    let len = usize::try_from(len).map_err(|_| "the plain length exceeds the address space")?;
+    let found = keys::codec::decode_var_u64(&mut rest).map_err(|_| CompressError::Length)?;
+    let len = usize::try_from(found).map_err(|_| CompressError::TooLong { limit: MAX_BLOCK, found })?;
     limit(len)?;
     Ok((len, rest))
 }
 
-fn limit(len: usize) -> Result<(), String> {
-    if len > MAX_BLOCK {
-        Err(format!("expected a block of up to {MAX_BLOCK} plain bytes, found {len}: the block is damaged"))
-    } else {
-        Ok(())
-    }
+fn limit(len: usize) -> Result<(), CompressError> {
+    if len > MAX_BLOCK { Err(CompressError::TooLong { limit: MAX_BLOCK, found: len as u64 }) } else { Ok(()) }
 }
 
-fn exact(written: usize, len: usize) -> Result<(), String> {
-    if written == len { Ok(()) } else { Err(format!("expected {len} plain bytes, found {written}")) }
+fn exact(codec: &'static str, written: usize, len: usize) -> Result<(), CompressError> {
+    let wrong = || CompressError::Size { codec, expected: len, found: written as u64 };
+    if written == len { Ok(()) } else { Err(wrong()) }
+}
+
+fn codec_error(codec: &'static str, what: impl std::fmt::Display) -> CompressError {
+    CompressError::Codec { codec, what: what.to_string() }
+}
+
+fn zstd_error(code: usize) -> CompressError {
+    codec_error("zstd", zstd_safe::get_error_name(code))
+}
+
+fn no_context() -> CompressError {
+    codec_error("zstd", "not enough memory for a context")
 }
 
 #[cfg(test)]
@@ -245,6 +242,7 @@ mod tests {
         // A value of TiKV's maximum size is read, however small it is when compressed.
         assert_eq!(decompress(7, &zeros(8 << 20), &[], true).unwrap().len(), 8 << 20);
         let refused = decompress(7, &zeros(64 << 20), &[], true).unwrap_err();
-        assert!(refused.contains("at most 64 times"), "{refused}");
+        assert!(matches!(refused, CompressError::Suspicious { plain: 67_108_864, .. }), "{refused}");
+        assert!(refused.to_string().contains("at most 64 times"), "{refused}");
     }
 }

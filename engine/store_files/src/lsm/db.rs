@@ -7,16 +7,21 @@ use std::{
 };
 
 use super::{
-    Context, Damage, Error, InternalKey, MemEntry, RandomFile, RangeTombstone, Result, Table,
-    format::{COMPARATOR, sst_path},
+    format::{COMPARATOR, RangeTombstone, sst_path},
+    internal_key::InternalKey,
     manifest::{self, FileMeta, VersionState},
-    mem, options, read_whole,
+    mem::{self, MemEntry},
+    options,
     recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
     rescue,
+    table::Table,
     titan::Titan,
 };
-use crate::encryption::Keyring;
+use crate::{
+    encryption::Keyring,
+    io::{Context, Damage, FileError, RandomFile, Result, read_whole},
+};
 
 /// Maximum number of attempts to read a directory that a server is changing.
 const ATTEMPTS: usize = 20;
@@ -237,7 +242,7 @@ impl Db {
     /// The directory is not a RocksDB, or its state cannot be read. Other damage is in [`Db::damages`].
     pub fn open_with(dir: &Path, wal_dir: Option<&Path>, needed: &[&str], keyring: &Keyring) -> Result<Db> {
         if !dir.is_dir() {
-            return Err(Error::NotADb(format!(
+            return Err(FileError::NotADb(format!(
                 "{}: expected a RocksDB directory, found none",
                 dir.display()
             )));
@@ -245,7 +250,7 @@ impl Db {
         if !dir.join("CURRENT").is_file() && !rescue::has_tables(dir) {
             let what = "expected a RocksDB directory, found one without a CURRENT file: it is another \
                         directory, or the database was never created";
-            return Err(Error::NotADb(format!("{}: {what}", dir.display())));
+            return Err(FileError::NotADb(format!("{}: {what}", dir.display())));
         }
         let wal_dir = wal_dir.unwrap_or(dir);
         for attempt in 1..=ATTEMPTS {
@@ -273,7 +278,7 @@ impl Db {
             }
             pause();
         }
-        Err(Error::NotADb(format!(
+        Err(FileError::NotADb(format!(
             "{}: the directory changed during each of {ATTEMPTS} attempts to read it: try again",
             dir.display()
         )))
@@ -312,7 +317,7 @@ impl Db {
                      RocksDB; use its own tools",
                     family.name, family.comparator
                 );
-                return Err(Error::Unsupported { path: state.path.clone(), what });
+                return Err(FileError::Unsupported { path: state.path.clone(), what });
             }
             let mut files = Vec::with_capacity(family.files.len());
             for meta in family.files.values() {
@@ -431,7 +436,7 @@ impl Db {
         self.families.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.families.keys().map(String::as_str).collect();
             let what = format!("expected a column family {name:?}, found only {}", known.join(", "));
-            Error::NotADb(format!("{}: {what}", self.dir.display()))
+            FileError::NotADb(format!("{}: {what}", self.dir.display()))
         })
     }
 
@@ -476,12 +481,12 @@ fn open_sst(
     meta: FileMeta,
     tolerant: bool,
     keyring: &Keyring,
-) -> Result<(SstFile, Option<Error>)> {
+) -> Result<(SstFile, Option<FileError>)> {
     let path = sst_path(dir, meta.number);
     let (handle, missing) = match RandomFile::open(&path, keyring) {
         Ok(file) => (Some(file), None),
         // If there are more SSTs than file descriptors, the others are opened when they are read.
-        Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => (None, None),
+        Err(FileError::Io { source, .. }) if source.raw_os_error() == Some(libc::EMFILE) => (None, None),
         Err(e) if tolerant => (None, Some(e)),
         Err(e) => return Err(e),
     };

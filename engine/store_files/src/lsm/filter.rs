@@ -10,7 +10,8 @@
 //! ribbon        -2            seed             number of blocks, 3 bytes, little-endian
 //! ```
 
-use super::{BlockHandle, Cursor, Index, Result, Table, ribbon, xxph3::hash64};
+use super::{format::BlockHandle, index::Index, ribbon, table::Table, xxph3::hash64};
+use crate::io::{Cursor, Result};
 
 /// Binary logarithm of the bytes of a cache line: RocksDB writes tables for 64 bytes on common machines.
 const CACHE_LINE_BITS: u32 = 6;

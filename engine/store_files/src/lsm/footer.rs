@@ -15,11 +15,10 @@
 //! ```
 
 use super::{
-    Cursor, RandomFile, Result,
     checksum::{ChecksumType, context_modifier},
-    checksum_matches,
     format::{BLOCK_TRAILER_LEN, BlockHandle},
 };
+use crate::io::{Cursor, RandomFile, Result, checksum_matches};
 
 const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;
 const LEGACY_MAGIC: u64 = 0xdb47_7524_8b80_fb57;

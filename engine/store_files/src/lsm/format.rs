@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Cursor, Error, Result};
+use crate::io::{Cursor, FileError, Result};
 
 /// Bytes of the trailer of each block: compression type and checksum.
 pub const BLOCK_TRAILER_LEN: u64 = 5;
@@ -58,7 +58,7 @@ pub(super) fn manifests(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
 
 /// Lists the files of `dir` whose names have a number by `number`, in the order of the numbers.
 fn numbered(dir: &Path, number: impl Fn(&str) -> Option<u64>) -> Result<Vec<(u64, PathBuf)>> {
-    let io = |source| Error::Io { path: dir.to_owned(), source };
+    let io = |source| FileError::Io { path: dir.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
         let path = entry.map_err(io)?.path();

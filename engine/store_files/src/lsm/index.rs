@@ -11,9 +11,10 @@
 //! ```
 
 use super::{
-    BlockHandle, Context, Cursor, Damage, InternalKey, Result, TableProperties, block::BlockCursor,
-    reader::Blocks,
+    block::BlockCursor, decode_error::BlockError, format::BlockHandle, internal_key::InternalKey,
+    properties::TableProperties, reader::Blocks,
 };
+use crate::io::{Context, Cursor, Damage, Result};
 
 /// Bytes that the index's keys may take in addition to four times the file's size.
 const SPARE: u64 = 16 << 20;
@@ -71,7 +72,7 @@ impl Index {
     ) -> Result<()> {
         let delta = properties.index_value_is_delta_encoded();
         let bad = || blocks.file.corrupt(handle.offset, "an entry of the index does not decode");
-        let wrong = |what| blocks.file.corrupt(handle.offset, what);
+        let wrong = |e: BlockError| blocks.file.corrupt(handle.offset, e);
         let data = blocks.read(handle)?;
         let cursor = if delta { BlockCursor::with_delta_values(&data) } else { BlockCursor::new(&data) };
         let mut cursor = cursor.map_err(wrong)?;
@@ -96,13 +97,15 @@ impl Index {
                 InternalKey::decode(cursor.key()).ok_or_else(bad)?.user_key
             };
             if before.offset < end {
-                return Err(wrong("a block begins before the end of the previous one".to_owned()));
+                let what = "a block begins before the end of the previous one";
+                return Err(blocks.file.corrupt(handle.offset, what));
             }
             end = before.offset.saturating_add(before.size);
             if self.separators.len() as u64 > max_len {
-                return Err(wrong(format!(
+                let what = format!(
                     "expected up to {max_len} bytes of index keys for a file of this size, found more"
-                )));
+                );
+                return Err(blocks.file.corrupt(handle.offset, what));
             }
             self.push(separator, before);
             if delta {

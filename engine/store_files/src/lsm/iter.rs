@@ -3,13 +3,14 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{
-    Context, Error, InternalKey, Result, Table,
     ahead::Ahead,
     block::BlockCursor,
     index::Index,
-    internal_key::compare,
+    internal_key::{InternalKey, compare},
     reader::{BlockReader, READAHEAD},
+    table::Table,
 };
+use crate::io::{Context, FileError, Result};
 
 /// Number of the block from which on a walk reads ahead with a thread, because it is a long one.
 const LONG_WALK: usize = 3;
@@ -115,12 +116,12 @@ impl TableIter {
     }
 
     /// Creates an error about the current block, whose keys are lost.
-    fn lost(&self, what: String) -> Error {
+    fn lost(&self, what: impl std::fmt::Display) -> FileError {
         let at = self.next_block.saturating_sub(1);
         self.losing(self.table.file().corrupt(self.index.handle(at).offset, what))
     }
 
-    fn losing(&self, e: Error) -> Error {
+    fn losing(&self, e: FileError) -> FileError {
         let at = self.next_block.saturating_sub(1);
         e.context(Context::Lost { after: self.index.before(at), up_to: self.index.separator(at) })
     }
@@ -166,7 +167,7 @@ impl TableIter {
     fn take_key(&mut self) -> Result<bool> {
         let Some((user_key, trailer)) = self.cursor.key().split_last_chunk::<8>() else {
             self.loaded = false;
-            return Err(self.lost("a key of this block is shorter than its 8-byte trailer".into()));
+            return Err(self.lost("a key of this block is shorter than its 8-byte trailer"));
         };
         self.user_key_len = user_key.len();
         let packed = u64::from_le_bytes(*trailer);

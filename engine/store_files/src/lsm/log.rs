@@ -14,11 +14,10 @@
 //! A fragment does not cross the end of a block. The last bytes of a block, if fewer than 7, are padding.
 
 use super::{
-    Cursor,
     checksum::{crc32c, mask},
-    checksum_matches,
     compress::decompress_stream,
 };
+use crate::io::{Cursor, checksum_matches};
 
 pub(super) const BLOCK: usize = 32 * 1024;
 pub(super) const HEADER: usize = 7;
@@ -159,7 +158,7 @@ impl<'a> LogReader<'a> {
         }
         match decompress_stream(&data) {
             Ok(data) => Record::Data { offset, data },
-            Err(what) => Record::Corrupt { offset, what },
+            Err(e) => Record::Corrupt { offset, what: e.to_string() },
         }
     }
 
@@ -212,19 +211,23 @@ impl<'a> LogReader<'a> {
         match kind {
             1..=4 => Fragment::Part { kind, payload },
             5..=8 => Fragment::Part { kind: kind - 4, payload },
-            kind if SET_COMPRESSION.contains(&kind) => match Cursor::new(payload).u32() {
-                Some(ZSTD) => {
-                    self.compressed = true;
-                    Fragment::Skip
-                }
-                Some(0) => Fragment::Skip,
-                other => Fragment::Corrupt(format!(
-                    "expected a log compressed with zstd ({ZSTD}), found compression type {other:?}"
-                )),
-            },
+            kind if SET_COMPRESSION.contains(&kind) => self.set_compression(payload),
             // Timestamp sizes and the predecessor's name have nothing to apply.
             _ => Fragment::Skip,
         }
+    }
+
+    fn set_compression(&mut self, payload: &[u8]) -> Fragment<'a> {
+        match Cursor::new(payload).u32() {
+            Some(ZSTD) => self.compressed = true,
+            Some(0) => {}
+            other => {
+                return Fragment::Corrupt(format!(
+                    "expected a log compressed with zstd ({ZSTD}), found compression type {other:?}"
+                ));
+            }
+        }
+        Fragment::Skip
     }
 }
 

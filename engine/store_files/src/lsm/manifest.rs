@@ -31,12 +31,13 @@ use std::{
 };
 
 use super::{
-    Cursor, Damage, Error, Result,
     format::tables,
     log::{LogReader, Record},
-    read_whole,
 };
-use crate::encryption::Keyring;
+use crate::{
+    encryption::Keyring,
+    io::{Cursor, Damage, FileError, Result, read_whole},
+};
 
 const SAFE_TO_IGNORE: u32 = 1 << 13;
 const EPOCH_NUMBER: u32 = 13;
@@ -137,12 +138,12 @@ pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
     let name = text.trim_end_matches('\n');
     if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
         let what = format!("expected MANIFEST-<number> and a line end, found {text:?}");
-        return Err(Error::corrupt(current, 0, what));
+        return Err(FileError::corrupt(current, 0, what));
     }
     let mut state = read_file(&dir.join(name), keyring).map_err(|e| match e {
-        Error::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+        FileError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
             let what = format!("{source}, although {} at byte 0 names this file", current.display());
-            Error::Io { path, source: io::Error::new(io::ErrorKind::NotFound, what) }
+            FileError::Io { path, source: io::Error::new(io::ErrorKind::NotFound, what) }
         }
         e => e,
     })?;
@@ -179,7 +180,7 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
                 state.torn_at = torn.then_some(offset);
                 break;
             }
-            Record::Corrupt { offset, what } => return Err(Error::corrupt(path, offset, what)),
+            Record::Corrupt { offset, what } => return Err(FileError::corrupt(path, offset, what)),
             Record::Data { offset, data } => {
                 let edit = parse(&data).ok_or_else(|| {
                     bad(&path, offset, "a version edit does not decode: the file is damaged".into())
@@ -204,8 +205,8 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
     Ok(state)
 }
 
-fn bad(path: &Path, offset: u64, what: String) -> Error {
-    Error::corrupt(path, offset, what)
+fn bad(path: &Path, offset: u64, what: String) -> FileError {
+    FileError::corrupt(path, offset, what)
 }
 
 impl VersionState {

@@ -1,6 +1,6 @@
 //! Entries that are only in the WAL.
 
-use super::{RangeTombstone, ValueType};
+use super::{format::RangeTombstone, internal_key::ValueType};
 
 /// An entry of a log that is not in an SST yet.
 #[derive(Clone, Debug)]

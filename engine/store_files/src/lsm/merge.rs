@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    ColumnFamily, Context, Db, Error, MemEntry, Part, RangeTombstone, Result, SstFile, TableIter, ValueType,
-    internal_key::{compare, same},
+    db::{ColumnFamily, Db, Part, SstFile},
+    format::RangeTombstone,
+    internal_key::{ValueType, compare, same},
+    iter::TableIter,
+    mem::MemEntry,
 };
+use crate::io::{Context, FileError, Result};
 
 #[derive(Debug)]
 enum Source {
@@ -258,7 +262,7 @@ impl<'a> DbIter<'a> {
                     Ok(false)
                 }
             },
-            other => Err(Error::Unsupported {
+            other => Err(FileError::Unsupported {
                 path: self.db.dir().to_owned(),
                 what: format!(
                     "expected an entry that TiKV writes, found type {other:?} for key {}",

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Error, Result, read_whole};
-use crate::encryption::Keyring;
+use super::decode_error::OptionsError;
+use crate::{
+    encryption::Keyring,
+    io::{FileError, Result, read_whole},
+};
 
 /// A section of an OPTIONS file, such as `[CFOptions "default"]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,18 +40,20 @@ pub fn newest(dir: &Path) -> Option<PathBuf> {
 /// Reads the OPTIONS file at `path`.
 pub fn read(path: &Path, keyring: &Keyring) -> Result<Vec<Section>> {
     let text = read_whole(path, keyring)?;
-    parse(&String::from_utf8_lossy(&text))
-        .map_err(|(line, what)| Error::corrupt(path, line, format!("line {line}: {what}")))
+    parse(&String::from_utf8_lossy(&text)).map_err(|e| FileError::corrupt(path, e.offset, e))
 }
 
 /// Parses an OPTIONS file.
 ///
 /// # Errors
-/// The number of a line that does not parse, and the reason.
-pub fn parse(text: &str) -> std::result::Result<Vec<Section>, (u64, String)> {
+/// The first line that is neither a section nor a setting.
+pub fn parse(text: &str) -> std::result::Result<Vec<Section>, OptionsError> {
     let mut sections: Vec<Section> = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.split('#').next().unwrap_or_default().trim();
+    let mut offset = 0;
+    for (number, whole) in (1..).zip(text.split_inclusive('\n')) {
+        let start = offset;
+        offset += whole.len() as u64;
+        let line = whole.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;
         }
@@ -59,7 +64,7 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Section>, (u64, String)> {
         } else if let (Some((name, value)), Some(section)) = (line.split_once('='), sections.last_mut()) {
             section.settings.push((name.trim().to_owned(), value.trim().to_owned()));
         } else {
-            return Err((number, format!("expected [section] or name=value, found {line:?}")));
+            return Err(OptionsError { line: number, offset: start, found: line.to_owned() });
         }
     }
     Ok(sections)
@@ -93,7 +98,8 @@ mod tests {
         assert_eq!(all[0].get("rocksdb_version"), Some("8.10.2"));
         assert_eq!((all[1].name.as_str(), all[1].family.as_str()), ("CFOptions", "write"));
         assert_eq!((all[1].get("a"), all[1].get("b"), all[1].get("c")), (Some("1"), Some(""), None));
-        assert_eq!(parse("[a]\nnothing").unwrap_err().0, 2);
+        let bad = OptionsError { line: 2, offset: 4, found: "nothing".into() };
+        assert_eq!(parse("[a]\n nothing # x"), Err(bad));
         assert!(parse("x=1").is_err());
     }
 }

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Cursor;
+use crate::io::Cursor;
 
 /// The properties of an SST by name, values as stored.
 #[derive(Clone, Debug, Default)]

@@ -3,13 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    Cursor, RandomFile, Result,
     checksum::{ChecksumType, context_modifier},
-    checksum_matches,
     compress::Decompressor,
     footer::Footer,
     format::{BLOCK_TRAILER_LEN, BlockHandle},
 };
+use crate::io::{Cursor, RandomFile, Result, checksum_matches};
 
 /// Maximum bytes that a walk over all blocks reads from the file at a time: they fit the second-level cache.
 pub const READAHEAD: u64 = 256 << 10;

@@ -7,7 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{InternalKey, MemEntry, RangeTombstone, format::file_number, manifest::VersionState};
+use super::{
+    format::{RangeTombstone, file_number},
+    internal_key::InternalKey,
+    manifest::VersionState,
+    mem::MemEntry,
+};
 
 /// The SST that RocksDB would create from a column family's part of the logs.
 #[derive(Clone, Debug)]

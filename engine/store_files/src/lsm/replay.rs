@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::{
-    Damage, Result,
+    decode_error::BatchError,
     format::logs,
     log::{LogReader, Record},
     manifest::VersionState,
     wal::{self, WalEntry},
 };
+use crate::io::{Damage, Result};
 
 /// The place after which changes do not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +97,8 @@ impl Replay {
                         self.resume(sequence(&batch), path);
                     }
                     first = false;
-                    if let Err(what) = self.batch(&batch, (path, offset), apply) {
-                        stop(self, offset, &what, End::Damage);
+                    if let Err(e) = self.batch(&batch, (path, offset), apply) {
+                        stop(self, offset, &e.to_string(), End::Damage);
                     }
                     continue;
                 }
@@ -145,7 +146,7 @@ impl Replay {
         batch: &[u8],
         (path, offset): (&Path, u64),
         apply: &mut dyn FnMut(WalEntry<'_>),
-    ) -> std::result::Result<(), String> {
+    ) -> std::result::Result<(), BatchError> {
         if self.stop.is_some() {
             let Some(cut) = &mut self.cut else { return Ok(()) };
             // Damage after the stop needs no report of its own.

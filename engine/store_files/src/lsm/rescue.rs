@@ -3,12 +3,15 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Context, Error, Result, Table,
     format::{COMPARATOR, manifests, tables},
     manifest::{self, FamilyState, FileMeta, VersionState},
     options,
+    table::Table,
 };
-use crate::encryption::Keyring;
+use crate::{
+    encryption::Keyring,
+    io::{Context, FileError, Result},
+};
 
 /// The sequence number and type of a key bound that includes all versions.
 const ANY_VERSION: [u8; 8] = [0xff; 8];
@@ -28,7 +31,7 @@ pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
 ///
 /// # Errors
 /// `why`, if neither is possible.
-pub fn state(dir: &Path, why: &Error, needed: &[&str], keyring: &Keyring) -> Result<VersionState> {
+pub fn state(dir: &Path, why: &FileError, needed: &[&str], keyring: &Keyring) -> Result<VersionState> {
     let manifests = manifests(dir)?;
     for (_, path) in manifests.iter().rev() {
         if let Ok(mut state) =
@@ -43,7 +46,7 @@ pub fn state(dir: &Path, why: &Error, needed: &[&str], keyring: &Keyring) -> Res
     from_tables(dir, why, keyring)?.with_families(needed).map_err(|_| why.clone())
 }
 
-fn from_tables(dir: &Path, why: &Error, keyring: &Keyring) -> Result<VersionState> {
+fn from_tables(dir: &Path, why: &FileError, keyring: &Keyring) -> Result<VersionState> {
     let tables = tables(dir)?;
     if tables.is_empty() {
         return Err(why.clone());

@@ -6,15 +6,16 @@ use std::hash::Hasher;
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 use super::{
-    BlockHandle, Context, Cursor, Damage, Error, InternalKey, RandomFile, Result,
     block::BlockCursor,
     checksum::{ChecksumType, context_modifier, crc32c, mask, with_last_byte},
     compress::Decompressor,
     footer::Footer,
-    format::BLOCK_TRAILER_LEN,
+    format::{BLOCK_TRAILER_LEN, BlockHandle},
     index::Index,
+    internal_key::InternalKey,
     reader::Blocks,
 };
+use crate::io::{Context, Cursor, Damage, FileError, RandomFile, Result};
 
 /// Maximum bytes of a block: TiKV's blocks have 16 to 64 KiB before they are compressed.
 const MAX_BLOCK: u64 = 4 << 20;
@@ -107,7 +108,7 @@ fn is_data(block: &[u8]) -> bool {
 ///
 /// # Errors
 /// `why`, if there is no whole block.
-pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: Error) -> Result<Index> {
+pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: FileError) -> Result<Index> {
     let mut found =
         Found { blocks, end, index: Index::default(), last: Vec::new(), largest: 0, tries: MAX_TRIES };
     let (mut at, mut holes) = (0, Vec::new());

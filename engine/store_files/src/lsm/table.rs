@@ -25,11 +25,21 @@ use std::{
 };
 
 use super::{
-    BlockHandle, Context, Cursor, Damage, Error, InternalKey, RandomFile, RangeTombstone, Result,
-    TableProperties, block::BlockCursor, checksum::ChecksumType, compress, footer::Footer,
-    format::COMPARATOR, index::Index, reader::Blocks, salvage,
+    block::BlockCursor,
+    checksum::ChecksumType,
+    compress,
+    footer::Footer,
+    format::{BlockHandle, COMPARATOR, RangeTombstone},
+    index::Index,
+    internal_key::InternalKey,
+    properties::TableProperties,
+    reader::Blocks,
+    salvage,
 };
-use crate::encryption::Keyring;
+use crate::{
+    encryption::Keyring,
+    io::{Context, Cursor, Damage, FileError, RandomFile, Result},
+};
 
 /// One block of the meta index.
 #[derive(Clone, Debug)]
@@ -69,7 +79,7 @@ impl Table {
         let (footer, damage) = match Footer::read(&file) {
             Ok(footer) => (footer, None),
             // Data blocks can be found without a footer. A file without data blocks is not an SST.
-            Err(e @ Error::Damaged(_)) => match salvage::footer(&file) {
+            Err(e @ FileError::Damaged(_)) => match salvage::footer(&file) {
                 Some(footer) => (footer, Some(e)),
                 None => return Err(e),
             },

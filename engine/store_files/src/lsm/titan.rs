@@ -30,14 +30,16 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::encryption::Keyring;
-
 use super::{
-    BlockHandle, Cursor, Error, RandomFile, Result,
     block::BlockCursor,
     checksum::{crc32c, mask},
-    checksum_matches, compress,
-    format::BLOCK_TRAILER_LEN,
+    compress,
+    decode_error::BlobError,
+    format::{BLOCK_TRAILER_LEN, BlockHandle},
+};
+use crate::{
+    encryption::Keyring,
+    io::{Cursor, FileError, RandomFile, Result, checksum_matches},
 };
 
 const BLOB_RECORD: u8 = 1;
@@ -97,7 +99,7 @@ impl BlobFile {
     /// Reads the record of `size` bytes at `offset`. Returns its key and value.
     pub fn record(&self, offset: u64, size: u64) -> Result<(Vec<u8>, Vec<u8>)> {
         let record = self.file.read(offset, size)?;
-        decode_record_with(&record, &self.dict).map_err(|what| self.file.corrupt(offset, what))
+        decode_record_with(&record, &self.dict).map_err(|e| self.file.corrupt(offset, e))
     }
 }
 
@@ -111,7 +113,7 @@ impl Titan {
     pub fn read(&self, key: &[u8], index: &[u8]) -> Result<Vec<u8>> {
         let Some(BlobIndex { file: number, offset, size }) = BlobIndex::decode(index) else {
             let what = format!("the blob index of key {} does not decode", keys::hex_upper(key));
-            return Err(Error::Unsupported { path: self.dir.clone(), what });
+            return Err(FileError::Unsupported { path: self.dir.clone(), what });
         };
         let blob = self.file(number)?;
         let (found, value) = blob.record(offset, size)?;
@@ -193,25 +195,25 @@ fn meta_block(file: &RandomFile, handle: BlockHandle) -> Result<Vec<u8>> {
 }
 
 /// Decodes a blob record that needs no dictionary. Returns its key and value.
-pub fn decode_record(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+pub fn decode_record(record: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), BlobError> {
     decode_record_with(record, &[])
 }
 
-fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
-    let (header, body) = record.split_at_checked(RECORD_HEADER).ok_or_else(|| {
-        format!("expected a blob record of at least {RECORD_HEADER} bytes, found {}", record.len())
-    })?;
+fn decode_record_with(record: &[u8], dict: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), BlobError> {
+    let (header, body) = record
+        .split_at_checked(RECORD_HEADER)
+        .ok_or(BlobError::Header { expected: RECORD_HEADER, found: record.len() })?;
     let mut cursor = Cursor::new(header);
     let (stored, size) = (cursor.u32().unwrap_or_default(), cursor.u32().unwrap_or_default());
     let kind = cursor.u8().unwrap_or_default();
     if size as usize != body.len() {
-        return Err(format!("expected a blob record of {size} bytes by its header, found {}", body.len()));
+        return Err(BlobError::Size { expected: size, found: body.len() });
     }
     if !checksum_matches(crc32c(crc32c(0, &header[4..]), body), stored) {
-        return Err("the checksum of the blob record does not match: the record is damaged".into());
+        return Err(BlobError::Checksum);
     }
     let plain = compress::decompress(kind, body, dict, true)?;
     let mut cursor = Cursor::new(&plain);
-    let pair = cursor.slice().zip(cursor.slice()).ok_or("the blob record's key and value do not decode")?;
+    let pair = cursor.slice().zip(cursor.slice()).ok_or(BlobError::Pair)?;
     Ok((pair.0.to_vec(), pair.1.to_vec()))
 }

@@ -9,12 +9,14 @@ use std::{
 };
 
 use super::{
-    Context, Damage, InternalKey, Result, Table, ValueType,
     block::BlockCursor,
+    decode_error::BlockError,
     index::Index,
-    internal_key::compare,
+    internal_key::{InternalKey, ValueType, compare},
     reader::{BlockReader, READAHEAD},
+    table::Table,
 };
+use crate::io::{Context, Damage, Result};
 
 /// Number of data blocks that a thread claims at a time.
 const PIECE: usize = 64;
@@ -144,7 +146,7 @@ fn read_piece(
         let read = reader.load(table.blocks(), handle, READAHEAD.min(left));
         let read = read.and_then(|()| {
             let data = reader.data();
-            cursor.reset(data).map_err(|what| table.file().corrupt(handle.offset, what))?;
+            cursor.reset(data).map_err(|e| table.file().corrupt(handle.offset, e))?;
             read_block(table, index, at, (data, cursor), &mut piece, &mut types)
         });
         if let Err(e) = read {
@@ -167,12 +169,14 @@ fn read_block(
     types: &mut [u64; 256],
 ) -> Result<()> {
     let offset = index.handle(at).offset;
-    let wrong = |what: String| table.file().corrupt(offset, what);
+    let wrong = |e: BlockError| table.file().corrupt(offset, e);
     let mut first = true;
     while let Some(order_now) = cursor.advance_ordered(data).map_err(wrong)? {
         let key = cursor.key();
         let Some(kind) = key.len().checked_sub(8).map(|at| key[at]) else {
-            return Err(wrong("a key of this block is shorter than its 8-byte trailer".into()));
+            return Err(table
+                .file()
+                .corrupt(offset, "a key of this block is shorter than its 8-byte trailer"));
         };
         types[usize::from(kind)] += 1;
         piece.entries += 1;
@@ -196,7 +200,7 @@ fn read_block(
         let last = InternalKey::decode(cursor.key()).map_or(&[][..], |key| key.user_key);
         if last > index.separator(at) {
             let what = format!("the block's last key {} is beyond its index entry", keys::escape(last));
-            return Err(wrong(what));
+            return Err(table.file().corrupt(offset, what));
         }
     }
     Ok(())

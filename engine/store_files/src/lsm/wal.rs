@@ -15,7 +15,8 @@
 //!
 //! Tags of log data and of two-phase commit take no sequence number and are skipped.
 
-use super::{Cursor, ValueType};
+use super::{decode_error::BatchError, internal_key::ValueType};
+use crate::io::Cursor;
 
 /// One change of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,11 +37,10 @@ pub struct WalEntry<'a> {
 ///
 /// # Errors
 /// The batch does not decode, or has another number of changes than its header says; some may be applied.
-pub fn read_batch<'a>(record: &'a [u8], mut apply: impl FnMut(WalEntry<'a>)) -> Result<(), String> {
+pub fn read_batch<'a>(record: &'a [u8], mut apply: impl FnMut(WalEntry<'a>)) -> Result<(), BatchError> {
     let mut cursor = Cursor::new(record);
     let header = cursor.u64().zip(cursor.u32());
-    let (mut sequence, count) = header
-        .ok_or_else(|| format!("expected a write batch of at least 12 bytes, found {}", record.len()))?;
+    let (mut sequence, expected) = header.ok_or(BatchError::Header { found: record.len() })?;
     let mut found = 0u64;
     while let Some(tag) = cursor.u8() {
         let at = cursor.position();
@@ -51,14 +51,10 @@ pub fn read_batch<'a>(record: &'a [u8], mut apply: impl FnMut(WalEntry<'a>)) -> 
                 found += 1;
             }
             Some(None) => {}
-            None => return Err(format!("tag {tag:#x} at byte {at} of a write batch does not decode")),
+            None => return Err(BatchError::Change { tag, at }),
         }
     }
-    if found == u64::from(count) {
-        Ok(())
-    } else {
-        Err(format!("expected a write batch of {count} changes, found {found}"))
-    }
+    if found == u64::from(expected) { Ok(()) } else { Err(BatchError::Count { expected, found }) }
 }
 
 /// Encodes a write batch of `changes`. The first change has the sequence number `sequence`.
@@ -135,8 +131,11 @@ mod tests {
                 (2, 42, ValueType::Deletion, b"d".to_vec(), vec![]),
             ]
         );
-        assert!(read_batch(&batch[..batch.len() - 1], |_| {}).is_err());
-        assert!(read_batch(&batch[..5], |_| {}).is_err());
+        let cut = batch.len() - 1;
+        assert_eq!(read_batch(&batch[..cut], |_| {}), Err(BatchError::Change { tag: 4, at: cut - 2 }));
+        assert_eq!(read_batch(&batch[..5], |_| {}), Err(BatchError::Header { found: 5 }));
+        batch[8] = 3;
+        assert_eq!(read_batch(&batch, |_| {}), Err(BatchError::Count { expected: 3, found: 2 }));
     }
 
     #[test]

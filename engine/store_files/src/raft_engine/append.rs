@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    BatchIter, LogFile, Queue, RaftEngineDir,
-    batch::{BATCH_HEADER, FILE_MAGIC},
+    batch::{BATCH_HEADER, BadBatch, BatchIter, FILE_MAGIC},
+    dir::{LogFile, Queue, RaftEngineDir},
     item::{self, Written},
 };
 use crate::{
@@ -70,7 +70,7 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
     let header = [FILE_MAGIC, &VERSION.to_be_bytes(), &0u64.to_be_bytes()].concat();
     let blank = data.iter().all(|byte| *byte == 0);
     let whole = if blank { &header } else { data };
-    let mut batches = BatchIter::new(whole, file.seq).map_err(|(offset, what)| {
+    let mut batches = BatchIter::new(whole, file.seq).map_err(|BadBatch { offset, what }| {
         let more =
             "raft-engine does not open such a file: run `raft-engine-ctl -- check`; nothing was changed";
         Error::corrupt(&file.path, offset, format!("{what}; {more}"))
@@ -84,7 +84,7 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
         }
     };
     let at = batches.position();
-    if let Some((offset, what)) = damage
+    if let Some(BadBatch { offset, what }) = damage
         && let Some(next) = batches.resync()
     {
         let what = format!(

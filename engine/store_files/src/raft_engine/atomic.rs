@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Content, LogBatch, LogItem, item::INTERNAL_KEY_PREFIX};
+use super::{
+    batch::LogBatch,
+    item::{Content, INTERNAL_KEY_PREFIX, LogItem},
+};
 
 /// The internal key, after its prefix, that marks a batch as part of an atomic group.
 const ATOMIC_GROUP_KEY: u8 = 0x01;

@@ -17,7 +17,7 @@
 //!   checksum       4       CRC-32 of the footer; in version 2 XORed with the file's number
 //! ```
 
-use super::{LogItem, item};
+use super::item::{self, LogItem};
 use crate::io::checksum_matches;
 
 pub(super) const FILE_MAGIC: &[u8] = b"RAFT-LOG-FILE-HEADER-9986AB3E47F320B394C8E84916EB0ED5";
@@ -30,8 +30,15 @@ const CRC: usize = 4;
 /// Maximum number of checksums that cover a byte, on average, while an intact batch is searched for.
 const MAX_CHECKS_PER_BYTE: usize = 16;
 
-/// Offset of damage in the file, and its description.
-pub type BadBatch = (u64, String);
+/// The damaged header or batch of a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {offset}")]
+pub struct BadBatch {
+    /// Offset of the damage, in bytes.
+    pub offset: u64,
+    /// The expectation and the finding.
+    pub what: String,
+}
 
 /// A damaged part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +49,31 @@ pub struct Gap {
     pub what: String,
     /// Offset of the next whole batch; `None` if none follows, as after a torn write.
     pub next: Option<u64>,
+}
+
+/// An entries block whose entries cannot be restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntriesError {
+    /// The checksum is not that of the block.
+    #[error("the checksum of the entries does not match")]
+    Checksum,
+    /// A compressed block has no room for its plain length.
+    #[error("expected the 4-byte length of a compressed entries block, found {found} bytes")]
+    NoLength {
+        /// Bytes of the block.
+        found: usize,
+    },
+    /// The codec cannot make as many plain bytes of the compressed ones.
+    #[error("an entries block of {len} bytes cannot contain {plain} plain bytes")]
+    Implausible {
+        /// Compressed bytes.
+        len: usize,
+        /// The claimed plain length, in bytes.
+        plain: usize,
+    },
+    /// The codec refuses the bytes, with its reason.
+    #[error("lz4: {0}")]
+    Lz4(String),
 }
 
 /// The decoded header of a file.
@@ -58,25 +90,23 @@ pub struct FileHeader {
 impl FileHeader {
     /// Decodes the header of a log file.
     pub fn parse(data: &[u8]) -> Result<FileHeader, BadBatch> {
-        let bad = |what: &str| (0, format!("expected a raft-engine log file: {what}"));
-        let rest = data.strip_prefix(FILE_MAGIC).ok_or_else(|| bad("found another header"))?;
+        let bad = |what: &str| BadBatch { offset: 0, what: format!("expected a raft-engine log file{what}") };
+        let rest = data.strip_prefix(FILE_MAGIC).ok_or_else(|| bad(", found another header"))?;
         let number = |at: usize| rest.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
         match number(0) {
             Some(1) => Ok(FileHeader { version: 1, alignment: 0, len: FILE_MAGIC.len() + 8 }),
             Some(2) => {
-                let alignment = number(8).ok_or_else(|| bad("it is truncated"))?;
+                let alignment = number(8).ok_or_else(|| bad(", found a truncated header"))?;
                 if alignment > MAX_ALIGNMENT || (alignment > 0 && !alignment.is_power_of_two()) {
-                    return Err((
-                        ALIGNMENT_AT,
-                        format!(
-                            "expected an alignment of 0 or a power of two up to {MAX_ALIGNMENT}, found {alignment}"
-                        ),
-                    ));
+                    let what = format!(
+                        "expected an alignment of 0 or a power of two up to {MAX_ALIGNMENT}, found {alignment}"
+                    );
+                    return Err(BadBatch { offset: ALIGNMENT_AT, what });
                 }
                 Ok(FileHeader { version: 2, alignment, len: FILE_MAGIC.len() + 16 })
             }
-            Some(version) => Err(bad(&format!("of version 1 or 2, found version {version}"))),
-            None => Err(bad("it is truncated")),
+            Some(version) => Err(bad(&format!(" of version 1 or 2, found version {version}"))),
+            None => Err(bad(", found a truncated header")),
         }
     }
 }
@@ -100,7 +130,7 @@ pub struct LogBatch<'a> {
 
 impl LogBatch<'_> {
     /// Decompresses the entries block.
-    pub fn plain(&self) -> Result<Vec<u8>, String> {
+    pub fn plain(&self) -> Result<Vec<u8>, EntriesError> {
         if self.entries.is_empty() { Ok(Vec::new()) } else { plain_entries(self.entries, self.compressed) }
     }
 }
@@ -152,7 +182,7 @@ impl<'a> BatchIter<'a> {
     pub fn next_or_gap(&mut self) -> Option<Result<LogBatch<'a>, Gap>> {
         match self.next_batch() {
             Ok(batch) => batch.map(Ok),
-            Err((offset, what)) => Some(Err(Gap { offset, what, next: self.resync() })),
+            Err(BadBatch { offset, what }) => Some(Err(Gap { offset, what, next: self.resync() })),
         }
     }
 
@@ -187,7 +217,7 @@ impl<'a> BatchIter<'a> {
     pub fn next_batch(&mut self) -> Result<Option<LogBatch<'a>>, BadBatch> {
         self.skip_padding();
         let at = self.at;
-        let bad = |what: &str| (at as u64, what.to_owned());
+        let bad = |what: &str| BadBatch { offset: at as u64, what: what.to_owned() };
         let (Some(packed), Some(footer_offset)) = (self.number(at), self.number(at.saturating_add(8))) else {
             return Ok(None);
         };
@@ -243,23 +273,21 @@ fn checked(block: &[u8], signature: u32) -> Option<&[u8]> {
 }
 
 /// Decompresses an entries block without its checksum.
-pub(super) fn plain_entries(block: &[u8], compressed: bool) -> Result<Vec<u8>, String> {
+pub(super) fn plain_entries(block: &[u8], compressed: bool) -> Result<Vec<u8>, EntriesError> {
     if !compressed {
         return Ok(block.to_vec());
     }
-    let (len, body) = block
-        .split_first_chunk::<4>()
-        .ok_or("expected the length of a compressed entries block, found no room for it")?;
+    let (len, body) = block.split_first_chunk::<4>().ok_or(EntriesError::NoLength { found: block.len() })?;
     let len = u32::from_le_bytes(*len) as usize;
     if len > 1 << 30 || len > body.len().saturating_mul(255) + 16 {
-        return Err(format!("an entries block of {} bytes cannot contain {len} plain bytes", body.len()));
+        return Err(EntriesError::Implausible { len: body.len(), plain: len });
     }
-    lz4_flex::block::decompress(body, len).map_err(|e| format!("lz4: {e}"))
+    lz4_flex::block::decompress(body, len).map_err(|e| EntriesError::Lz4(e.to_string()))
 }
 
 /// Checks the checksum of an entries block as read from a file. Returns the block without it.
-pub(super) fn checked_entries(block: &[u8]) -> Result<&[u8], String> {
-    checked(block, 0).ok_or_else(|| "the checksum of the entries does not match".to_owned())
+pub(super) fn checked_entries(block: &[u8]) -> Result<&[u8], EntriesError> {
+    checked(block, 0).ok_or(EntriesError::Checksum)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use kvproto::eraftpb::Entry;
 use prost::Message;
 
 use super::{
-    BatchIter, Content, Gap, MemTable,
     atomic::{Change, Pending},
-    item::INTERNAL_KEY_PREFIX,
-    memtable::EntryPlace,
+    batch::{BadBatch, BatchIter, Gap},
+    item::{Content, INTERNAL_KEY_PREFIX},
+    memtable::{EntryPlace, MemTable},
 };
 use crate::{
     encryption::Keyring,
@@ -171,7 +171,7 @@ impl RaftEngineDir {
             Ok(batches) => batches,
             // A new file that was not written yet.
             Err(_) if last && data.iter().all(|byte| *byte == 0) => return Ok(()),
-            Err((offset, what)) => {
+            Err(BadBatch { offset, what }) => {
                 let what = format!("{what}; the whole file is skipped");
                 self.damages.push(Damage::at(&file.path, offset, what).of_len(data.len()));
                 return Ok(());

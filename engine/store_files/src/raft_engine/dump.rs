@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{BatchIter, Content, LogFile, LogItem, Queue, dir::files, item::ItemText};
+use super::{
+    batch::{BadBatch, BatchIter},
+    dir::{LogFile, Queue, files},
+    item::{Content, ItemText, LogItem},
+};
 use crate::{
     encryption::Keyring,
     io::{Damage, FileError as Error, Result},
@@ -53,7 +57,7 @@ fn file_lines(file: &LogFile, data: &[u8], groups: &[u64], damages: &mut usize) 
     };
     let mut batches = match BatchIter::new(data, file.seq) {
         Ok(batches) => batches,
-        Err((offset, what)) => return vec![damage(offset, what)],
+        Err(BadBatch { offset, what }) => return vec![damage(offset, what)],
     };
     while let Some(next) = batches.next_or_gap() {
         match next {
@@ -128,7 +132,7 @@ pub fn check(path: &Path, keyring: &Keyring) -> Result<Checked> {
             Ok(batches) => batches,
             // A new file that was not written yet.
             Err(_) if tail_may_tear && data.iter().all(|byte| *byte == 0) => continue,
-            Err((offset, what)) => {
+            Err(BadBatch { offset, what }) => {
                 bad(offset, what);
                 continue;
             }

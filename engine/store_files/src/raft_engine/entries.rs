@@ -1,6 +1,10 @@
 //! Iterates over the entries of all Raft groups, and reads each block of entries once.
 
-use super::{BatchIter, Content, RaftEngineDir, batch::plain_entries};
+use super::{
+    batch::{BatchIter, plain_entries},
+    dir::RaftEngineDir,
+    item::Content,
+};
 use crate::io::{Damage, Result};
 
 impl RaftEngineDir {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    EntryIndex,
     batch::{checked_entries, plain_entries},
+    item::EntryIndex,
 };
 use crate::{
     encryption::Keyring,

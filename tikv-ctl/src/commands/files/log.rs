@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     encryption::Keyring,
     print::output::{JsonList, Output},
-    raft_engine::{BatchIter, Content, LogBatch, LogFile, log_files},
+    raft_engine::{BadBatch, BatchIter, Content, LogBatch, LogFile, log_files},
     text::message_text,
 };
 
@@ -72,7 +72,7 @@ fn one_file(
     let path = file.path.display();
     let mut batches = match BatchIter::new(data, file.seq) {
         Ok(batches) => batches,
-        Err((offset, what)) => {
+        Err(BadBatch { offset, what }) => {
             out.note(&format!("{path} at byte {offset}: {what}"));
             return Ok(1);
         }
@@ -97,7 +97,7 @@ fn one_file(
                     print_batch(file, &batch, regions, list, out)?;
                 }
             }
-            Err((offset, what)) => {
+            Err(BadBatch { offset, what }) => {
                 damages += 1;
                 let next = batches.resync();
                 let next =

@@ -4,100 +4,139 @@ use std::path::{Path, PathBuf};
 
 use keys::escape;
 use serde_json::{Value, json};
+use store_files::io::{Damage, read_whole};
 
 use super::{check_exists, part_of};
 use crate::{
     Error, Result,
     encryption::Keyring,
     lsm::{
-        Damage, InternalKey, LogReader, Record,
+        InternalKey, LogReader, Record,
         manifest::{self, Edit, FileMeta, VersionState},
-        read_whole,
     },
     offline::damage,
     print::output::Output,
 };
 
+/// The edits of a MANIFEST, read one after another.
+struct Edits<'a> {
+    file: &'a Path,
+    data: &'a [u8],
+    summary: bool,
+    count: usize,
+    /// The edits as JSON, if they are wanted in this form.
+    rows: Vec<Value>,
+    state: VersionState,
+    damages: Vec<Damage>,
+}
+
 pub fn run(path: &Path, summary: bool, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     check_exists(path, "a MANIFEST file or a RocksDB directory")?;
     let dir = part_of(path, "db");
-    let (mut damages, mut other) = (Vec::new(), 0);
+    let mut other = 0;
     let file = if path.is_file() { path.to_owned() } else { current(&dir, keyring, &mut other, out)? };
     let data = read_whole(&file, keyring)?;
-    let mut reader = LogReader::new(&data, 0);
-    let (mut rows, mut state) = (Vec::new(), VersionState::default());
-    let mut edits = 0;
-    let lost = |offset: u64, what: &str, damages: &mut Vec<Damage>, out: &mut Output<'_>| {
-        let more = "edits after this point are missing, so the set of live files is uncertain";
-        damages.push(Damage::at(&file, offset, format!("{what}; {more}")).of_len(data.len()));
-        out.note(&damages.last().map_or(String::new(), ToString::to_string));
-    };
-    loop {
-        let (offset, what) = match reader.next_record() {
-            Record::End => {
-                let (offset, torn) = (reader.offset(), reader.is_torn());
-                if reader.resync() {
-                    lost(offset, "it seems to end here, though whole edits follow", &mut damages, out);
-                    continue;
+    let (rows, state, damages) = Default::default();
+    let mut edits = Edits { file: &file, data: &data, summary, count: 0, rows, state, damages };
+    edits.read(out)?;
+    if dir.join("../raft-engine").is_dir() {
+        edits.check_cf_raft(out);
+    }
+    let count = edits.damages.len() + other;
+    edits.print(out)?;
+    if count == 0 { Ok(()) } else { Err(Error::Damaged(count)) }
+}
+
+impl Edits<'_> {
+    /// Reads and prints all edits. Damage ends it if no whole edit follows.
+    fn read(&mut self, out: &mut Output<'_>) -> Result<()> {
+        let mut reader = LogReader::new(self.data, 0);
+        loop {
+            let (offset, what) = match reader.next_record() {
+                Record::End => {
+                    let (offset, torn) = (reader.offset(), reader.is_torn());
+                    if reader.resync() {
+                        self.lose(offset, "it seems to end here, though whole edits follow", out);
+                        continue;
+                    }
+                    if torn {
+                        self.warn_torn(offset, out);
+                    }
+                    break;
                 }
-                if torn {
-                    // A running server may be writing this edit.
-                    out.note(&format!(
-                        "warning: {} at byte {offset} of {}: expected a whole version edit, found part of one; its \
-                         files are unknown",
-                        file.display(),
-                        data.len()
-                    ));
-                }
+                Record::Data { offset, data } => match manifest::parse(&data) {
+                    Some(edit) => {
+                        self.add(offset, edit, out)?;
+                        continue;
+                    }
+                    None => (offset, "cannot decode a version edit".to_owned()),
+                },
+                Record::Corrupt { offset, what } => (offset, what),
+            };
+            self.lose(offset, &what, out);
+            if !reader.resync() {
                 break;
             }
-            Record::Data { offset, data } => match manifest::parse(&data) {
-                Some(edit) => {
-                    edits += 1;
-                    if !summary && out.is_json() {
-                        rows.push(edit_json(offset, &edit));
-                    } else if !summary {
-                        print_edit(offset, &edit, out)?;
-                    }
-                    state.apply(edit);
-                    continue;
-                }
-                None => (offset, "cannot decode a version edit".to_owned()),
-            },
-            Record::Corrupt { offset, what } => (offset, what),
-        };
-        lost(offset, &what, &mut damages, out);
-        if !reader.resync() {
-            break;
+        }
+        if self.count > 0 {
+            return Ok(());
+        }
+        Err(Error::other(format!(
+            "{} at byte 0 of {}: expected a MANIFEST, found no version edit: `tikv-ctl lsm` reads the SSTs without it",
+            self.file.display(),
+            self.data.len()
+        )))
+    }
+
+    fn add(&mut self, offset: u64, edit: Edit, out: &mut Output<'_>) -> Result<()> {
+        self.count += 1;
+        if !self.summary && out.is_json() {
+            self.rows.push(edit_json(offset, &edit));
+        } else if !self.summary {
+            print_edit(offset, &edit, out)?;
+        }
+        self.state.apply(edit);
+        Ok(())
+    }
+
+    fn lose(&mut self, offset: u64, what: &str, out: &mut Output<'_>) {
+        let more = "edits after this point are missing, so the set of live files is uncertain";
+        let damage = Damage::at(self.file, offset, format!("{what}; {more}")).of_len(self.data.len());
+        self.report(damage, out);
+    }
+
+    fn report(&mut self, damage: Damage, out: &mut Output<'_>) {
+        out.note(&damage.to_string());
+        self.damages.push(damage);
+    }
+
+    /// A running server may be writing this edit.
+    fn warn_torn(&self, offset: u64, out: &mut Output<'_>) {
+        out.note(&format!(
+            "warning: {} at byte {offset} of {}: expected a whole version edit, found part of one; its files are unknown",
+            self.file.display(),
+            self.data.len()
+        ));
+    }
+
+    /// Reports a MANIFEST of a store without column family raft. Titan's MANIFEST has no column families.
+    fn check_cf_raft(&mut self, out: &mut Output<'_>) {
+        let has_raft = self.state.families.values().any(|family| family.name == "raft");
+        if !has_raft && self.damages.is_empty() {
+            let what =
+                "expected a version edit that creates column family raft, found none: the file was truncated";
+            self.report(Damage::at(self.file, self.data.len() as u64, what), out);
         }
     }
-    if edits == 0 {
-        let (path, len) = (file.display(), data.len());
-        let what = format!(
-            "{path} at byte 0 of {len}: expected a MANIFEST, found no version edit: `tikv-ctl lsm` reads the SSTs \
-             without it"
-        );
-        return Err(Error::other(what));
+
+    fn print(self, out: &mut Output<'_>) -> Result<()> {
+        if !out.is_json() {
+            return print_state(self.file, self.count, &self.state, out);
+        }
+        let (file, state) = (self.file.display().to_string(), state_json(&self.state));
+        let damages: Vec<Value> = self.damages.iter().map(damage::json).collect();
+        out.json(&json!({ "file": file, "edits": self.rows, "state": state, "damages": damages }))
     }
-    // Titan's MANIFEST has no column families.
-    let has = |name: &str| state.families.values().any(|family| family.name == name);
-    if dir.join("../raft-engine").is_dir() && !has("raft") && damages.is_empty() {
-        let what =
-            "expected a version edit that creates column family raft, found none: the file was truncated";
-        damages.push(Damage::at(&file, data.len() as u64, what));
-        out.note(&damages.last().map_or(String::new(), ToString::to_string));
-    }
-    if out.is_json() {
-        let state = state_json(&state);
-        let damages: Vec<Value> = damages.iter().map(damage::json).collect();
-        out.json(
-            &json!({ "file": file.display().to_string(), "edits": rows, "state": state, "damages": damages }),
-        )?;
-    } else {
-        print_state(&file, edits, &state, out)?;
-    }
-    let count = damages.len() + other;
-    if count == 0 { Ok(()) } else { Err(Error::Damaged(count)) }
 }
 
 /// Returns the MANIFEST that CURRENT names. If it is missing, counts a damage and returns the newest one.

@@ -7,6 +7,7 @@ use std::{
 
 use keys::hex_upper;
 use serde_json::{Value, json};
+use store_files::io::read_whole;
 
 use super::{check_exists, part_of, wal_dir};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     commands::data::key_json,
     encryption::Keyring,
     lsm::{
-        LogReader, Record, ValueType, logs, no_log_here, read_manifest_or_tables, read_whole,
+        LogReader, Record, ValueType, logs, no_log_here, read_manifest_or_tables,
         wal::{WalEntry, read_batch},
     },
     print::{

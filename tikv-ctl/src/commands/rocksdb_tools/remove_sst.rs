@@ -3,12 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use store_files::io::read_whole;
+
 use super::{manifest_dump, options::ParsedArgs};
 use crate::{
     Error, Result,
     cli::Global,
     commands::apply::{WriteOptions, show_or_apply},
-    lsm::{append_edit, manifest, read_whole},
+    lsm::{append_edit, manifest},
     print::output::Output,
     write::{Change, plan::Plan},
 };

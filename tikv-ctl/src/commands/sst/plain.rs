@@ -4,12 +4,12 @@ use std::path::Path;
 
 use keys::hex_upper;
 use serde_json::json;
+use store_files::io::read_whole;
 
 use crate::{
     Error, Result,
     commands::data::key_json,
     encryption::Keyring,
-    lsm::read_whole,
     print::{line::Line, output::Output},
     snapshot::LockFile,
 };

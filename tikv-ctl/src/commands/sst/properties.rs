@@ -2,11 +2,12 @@
 
 use keys::{escape, hex_upper};
 use serde_json::{Map, Value, json};
+use store_files::io::Context;
 
 use super::damaged;
 use crate::{
     Result,
-    lsm::{Context, Table, TableProperties},
+    lsm::{Table, TableProperties},
     print::output::Output,
 };
 

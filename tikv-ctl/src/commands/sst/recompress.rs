@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use store_files::io::Context;
 
 use super::damaged;
 use crate::{
     Result,
-    lsm::{Context, Table, compress_with, compressions},
+    lsm::{Table, compress_with, compressions},
     print::output::Output,
 };
 
