@@ -287,14 +287,14 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
     let mut out = kvrpcpb::KeyError::default();
     match inner {
         E::KeyIsLocked(info) => out.locked = Some((**info).clone()),
-        E::WriteConflict { start_ts, conflict_start_ts, conflict_commit_ts, key, primary, reason } => {
+        E::WriteConflict(e) => {
             out.conflict = Some(kvrpcpb::WriteConflict {
-                start_ts: start_ts.into_inner(),
-                conflict_ts: conflict_start_ts.into_inner(),
-                conflict_commit_ts: conflict_commit_ts.into_inner(),
-                key: key.clone(),
-                primary: primary.clone(),
-                reason: (*reason).into(),
+                start_ts: e.start_ts.into_inner(),
+                conflict_ts: e.conflict_start_ts.into_inner(),
+                conflict_commit_ts: e.conflict_commit_ts.into_inner(),
+                key: e.key.clone(),
+                primary: e.primary.clone(),
+                reason: e.reason.into(),
             });
             // Old clients read only this field.
             out.retryable = format!("{whole:?}");
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_conflict_is_retryable_and_an_unknown_error_aborts() {
-        let conflict = mvcc::ErrorInner::WriteConflict {
+        let conflict = txn_types::WriteConflict {
             start_ts: 110.into(),
             conflict_start_ts: 108.into(),
             conflict_commit_ts: 111.into(),
@@ -397,7 +397,11 @@ mod tests {
         let error = extract_key_error(&mvcc::Error::from(conflict).into());
         let wire = error.conflict.unwrap();
         assert_eq!((wire.start_ts, wire.conflict_ts, wire.conflict_commit_ts), (110, 108, 111));
-        assert!(error.retryable.contains("WriteConflict"), "{}", error.retryable);
+        assert!(
+            error.retryable.contains("Error(WriteConflict { start_ts: TimeStamp(110), "),
+            "{}",
+            error.retryable
+        );
         let aborted = extract_key_error(&Error::other("broken"));
         assert!(aborted.abort.contains("broken"));
         assert_eq!(extract_region_error_from_error(&Error::other("broken")), None);

@@ -1,7 +1,7 @@
 //! Conflicts between locks and reads.
 use kvproto::kvrpcpb::{IsolationLevel, write_conflict::Reason};
 
-use crate::{Error, Key, Lock, LockType, Result, TimeStamp, TsSet};
+use crate::{Error, Key, Lock, LockType, Result, TimeStamp, TsSet, WriteConflict};
 
 /// Checks whether `lock` blocks a read of `key` at `ts`. Shared locks never conflict with reads.
 ///
@@ -62,14 +62,14 @@ fn check_rc_check_ts(lock: &Lock, key: &Key, ts: TimeStamp, bypass_locks: &TsSet
     if never_conflicts(lock) || bypass_locks.contains(lock.ts) {
         return Ok(());
     }
-    Err(Error::WriteConflict {
+    Err(Error::WriteConflict(Box::new(WriteConflict {
         start_ts: ts,
         conflict_start_ts: lock.ts,
         conflict_commit_ts: TimeStamp::zero(),
         key: key.to_raw()?,
         primary: lock.primary.clone(),
         reason: Reason::RcCheckTs,
-    })
+    })))
 }
 
 #[cfg(test)]
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(check(IsolationLevel::Rc), Ok(()));
         assert_eq!(check(IsolationLevel::Si), Ok(()));
         let conflict = check(IsolationLevel::RcCheckTs);
-        assert!(matches!(conflict, Err(Error::WriteConflict { reason: Reason::RcCheckTs, .. })));
+        assert!(matches!(conflict, Err(Error::WriteConflict(e)) if e.reason == Reason::RcCheckTs));
     }
 }

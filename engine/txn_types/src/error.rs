@@ -4,6 +4,28 @@ use kvproto::kvrpcpb::{LockInfo, write_conflict::Reason};
 
 use crate::TimeStamp;
 
+/// A version that is newer than a transaction's timestamp. TiKV: `mvcc::ErrorInner::WriteConflict`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "write conflict, start_ts: {start_ts}, conflict_start_ts: {conflict_start_ts}, conflict_commit_ts: \
+     {conflict_commit_ts}, key: {}, primary: {}, reason: {reason:?}",
+    hex_upper(.key), hex_upper(.primary)
+)]
+pub struct WriteConflict {
+    /// Start of the transaction that found the conflict.
+    pub start_ts: TimeStamp,
+    /// Start of the other transaction.
+    pub conflict_start_ts: TimeStamp,
+    /// Commit timestamp of the other transaction; zero if it is not committed.
+    pub conflict_commit_ts: TimeStamp,
+    /// Raw key.
+    pub key: Vec<u8>,
+    /// Raw primary key of the transaction that found the conflict, or of the lock found.
+    pub primary: Vec<u8>,
+    /// The check that found the conflict.
+    pub reason: Reason,
+}
+
 /// Undecodable record, or a conflict with a read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -30,25 +52,8 @@ pub enum Error {
     #[error("key is locked (backoff or cleanup) {0:?}")]
     KeyIsLocked(Box<LockInfo>),
     /// Version newer than the reader's timestamp.
-    #[error(
-        "write conflict, start_ts: {start_ts}, conflict_start_ts: {conflict_start_ts}, conflict_commit_ts: \
-         {conflict_commit_ts}, key: {}, primary: {}, reason: {reason:?}",
-        hex_upper(.key), hex_upper(.primary)
-    )]
-    WriteConflict {
-        /// Start of the transaction that found the conflict.
-        start_ts: TimeStamp,
-        /// Start of the other transaction.
-        conflict_start_ts: TimeStamp,
-        /// Commit timestamp of the other transaction; zero if it is not committed.
-        conflict_commit_ts: TimeStamp,
-        /// Raw key.
-        key: Vec<u8>,
-        /// Raw primary key of the other transaction.
-        primary: Vec<u8>,
-        /// The check that found the conflict.
-        reason: Reason,
-    },
+    #[error(transparent)]
+    WriteConflict(Box<WriteConflict>),
     /// Request or change that these types do not allow.
     #[error("invalid operation: {0}")]
     InvalidOperation(String),

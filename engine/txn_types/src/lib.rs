@@ -19,7 +19,7 @@ mod timestamp;
 mod write;
 
 pub use conflict::{check_ts_conflict, check_ts_conflict_for_replica_read};
-pub use error::{Error, Result};
+pub use error::{Error, Result, WriteConflict};
 pub use key::{Key, KvPair, Value};
 pub use last_change::LastChange;
 pub use lock::{Lock, LockType, decode_lock_start_ts, decode_lock_type};

@@ -24,7 +24,7 @@ use tracepoints::{
     clock::EngineInstant,
     probe::{LockQueue, LockWaitEdge, LockWaiter, LockWaitsProbe},
 };
-use txn_types::{Key, TimeStamp};
+use txn_types::{Key, TimeStamp, WriteConflict};
 
 use super::{KeyLockWaitInfo, LockDigest, LockWaitToken, SharedLockManager, UpdateWaitForEvent};
 use crate::{
@@ -115,7 +115,7 @@ impl LockWaitEntry {
             Ok(key) => key,
             Err(e) => return e.into(),
         };
-        let conflict = ErrorInner::WriteConflict {
+        let conflict = WriteConflict {
             start_ts: self.parameters.start_ts,
             conflict_start_ts: start_ts,
             conflict_commit_ts: commit_ts,

@@ -1,10 +1,12 @@
 //! Errors of multi-version concurrency control.
+use std::fmt;
+
 use keys::hex_upper;
 use kvproto::{
     deadlock::WaitForEntry,
-    kvrpcpb::{Assertion, LockInfo, write_conflict::Reason},
+    kvrpcpb::{Assertion, LockInfo},
 };
-use txn_types::{Key, Lock, TimeStamp};
+use txn_types::{Key, Lock, TimeStamp, WriteConflict};
 
 use crate::concurrency_manager::InvalidMaxTsUpdate;
 
@@ -80,25 +82,8 @@ pub enum ErrorInner {
         pessimistic: bool,
     },
     /// A version newer than the transaction's timestamp.
-    #[error(
-        "write conflict, start_ts: {start_ts}, conflict_start_ts: {conflict_start_ts}, conflict_commit_ts: \
-         {conflict_commit_ts}, key: {}, primary: {}, reason: {reason:?}",
-        hex_upper(.key), hex_upper(.primary)
-    )]
-    WriteConflict {
-        /// Start timestamp of the transaction.
-        start_ts: TimeStamp,
-        /// Start timestamp of the other transaction.
-        conflict_start_ts: TimeStamp,
-        /// Commit timestamp of the other transaction; zero if it is not committed.
-        conflict_commit_ts: TimeStamp,
-        /// Raw key.
-        key: Vec<u8>,
-        /// Raw primary key of the other transaction.
-        primary: Vec<u8>,
-        /// The check that found it.
-        reason: Reason,
-    },
+    #[error(transparent)]
+    WriteConflict(WriteConflict),
     /// An insert found a value.
     #[error("key {} already exists, existing_start_ts: {existing_start_ts}", hex_upper(.key))]
     AlreadyExist {
@@ -220,9 +205,25 @@ pub enum ErrorInner {
 }
 
 /// Boxed, because every result of the read path carries it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(transparent)]
 pub struct Error(#[from] pub Box<ErrorInner>);
+
+impl fmt::Debug for Error {
+    /// As if the fields of a conflict were the variant's, as in TiKV: a client gets this text in `retryable`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            ErrorInner::WriteConflict(conflict) => f.debug_tuple("Error").field(conflict).finish(),
+            other => f.debug_tuple("Error").field(other).finish(),
+        }
+    }
+}
+
+impl From<WriteConflict> for Error {
+    fn from(conflict: WriteConflict) -> Self {
+        ErrorInner::WriteConflict(conflict).into()
+    }
+}
 
 impl From<ErrorInner> for Error {
     fn from(e: ErrorInner) -> Self {
@@ -247,21 +248,7 @@ impl From<txn_types::Error> for Error {
     fn from(e: txn_types::Error) -> Self {
         match e {
             txn_types::Error::KeyIsLocked(info) => ErrorInner::KeyIsLocked(info),
-            txn_types::Error::WriteConflict {
-                start_ts,
-                conflict_start_ts,
-                conflict_commit_ts,
-                key,
-                primary,
-                reason,
-            } => ErrorInner::WriteConflict {
-                start_ts,
-                conflict_start_ts,
-                conflict_commit_ts,
-                key,
-                primary,
-                reason,
-            },
+            txn_types::Error::WriteConflict(conflict) => ErrorInner::WriteConflict(*conflict),
             other => ErrorInner::BadFormat(other),
         }
         .into()

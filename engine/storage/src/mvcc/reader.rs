@@ -13,7 +13,7 @@ pub use scanner::{BackwardScanner, EntryScanner, ForwardScanner, Scanner, Scanne
 use keys::hex_upper;
 use txn_types::{Key, TimeStamp, Value, Write, WriteRef, WriteType};
 
-use super::{Error, ErrorInner};
+use super::error::{Error, ErrorInner};
 
 /// Value, with its commit timestamp if the reader loads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ fn check_last_change(write_type: WriteType, key: &Key, commit_ts: TimeStamp) -> 
     match write_type {
         WriteType::Put | WriteType::Delete => Ok(()),
         other => Err(ErrorInner::Other(format!(
-            "last_change_ts {commit_ts} of key {key} must name a PUT or DELETE, names a {other:?}"
+            "expected a PUT or DELETE at last_change_ts {commit_ts} of key {key}, found {other:?}"
         ))
         .into()),
     }

@@ -155,7 +155,7 @@ impl<S: Snapshot> SnapshotStore<S> {
 /// Returns an error that the client can resolve as the key's error; any other error fails the whole read.
 fn key_error(e: mvcc::Error) -> Result<crate::errors::Error> {
     match &*e.0 {
-        mvcc::ErrorInner::KeyIsLocked(_) | mvcc::ErrorInner::WriteConflict { .. } => Ok(e.into()),
+        mvcc::ErrorInner::KeyIsLocked(_) | mvcc::ErrorInner::WriteConflict(_) => Ok(e.into()),
         _ => Err(e.into()),
     }
 }

@@ -6,12 +6,18 @@ use kvproto::kvrpcpb::{IsolationLevel, write_conflict::Reason};
 use tikv_kv::{IterOptions, Snapshot};
 use tracepoints::{Probe, Req};
 use txn_types::{
-    Key, LastChange, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value, Write, WriteRef, WriteType,
+    Key, LastChange, Lock, LockOrSharedLocks, LockType, TimeStamp, TsSet, Value, Write, WriteConflict,
+    WriteRef, WriteType,
 };
 
 use super::{ValueEntry, check_last_change, copy_write, default_not_found_error};
 use crate::{
-    mvcc::{Cursor, Error, ErrorInner, Result, SEEK_BOUND, facts, need_check_locks, probe::mvcc_rows},
+    mvcc::{
+        cursor::{Cursor, SEEK_BOUND},
+        error::{Error, ErrorInner, Result},
+        facts, need_check_locks,
+        probe::mvcc_rows,
+    },
     statistics::Statistics,
 };
 
@@ -297,7 +303,7 @@ impl<S: Snapshot> PointGetter<S> {
 
 /// Creates the conflict of an RCCheckTS read at `ts` with a version committed at `commit_ts`.
 pub(super) fn rc_check_ts_conflict(ts: TimeStamp, commit_ts: TimeStamp, user_key: &Key) -> Result<Error> {
-    Ok(ErrorInner::WriteConflict {
+    Ok(WriteConflict {
         start_ts: ts,
         conflict_start_ts: TimeStamp::zero(),
         conflict_commit_ts: commit_ts,

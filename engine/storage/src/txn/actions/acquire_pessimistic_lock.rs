@@ -4,7 +4,8 @@
 use kvproto::kvrpcpb::write_conflict::Reason;
 use tikv_kv::Snapshot;
 use txn_types::{
-    Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteType,
+    Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteConflict,
+    WriteType,
 };
 
 use super::{check_data_constraint::check_data_constraint, common::next_last_change_info};
@@ -80,7 +81,7 @@ struct ConflictInfo {
 impl ConflictInfo {
     fn into_error(self, start_ts: TimeStamp, key: &Key, props: &PessimisticLockParameters) -> Error {
         match key.to_raw() {
-            Ok(key) => ErrorInner::WriteConflict {
+            Ok(key) => WriteConflict {
                 start_ts,
                 conflict_start_ts: self.start_ts,
                 conflict_commit_ts: self.commit_ts,

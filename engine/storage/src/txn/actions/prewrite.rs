@@ -7,8 +7,8 @@ use kvproto::kvrpcpb::{
 use tikv_kv::Snapshot;
 use tracepoints::Req;
 use txn_types::{
-    Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, TimeStamp, Value, Write, WriteType,
-    is_short_value,
+    Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, TimeStamp, Value, Write, WriteConflict,
+    WriteType, is_short_value,
 };
 
 use super::{
@@ -343,7 +343,7 @@ impl<'a> PrewriteMutation<'a> {
     }
 
     fn write_conflict(&self, write: &Write, commit_ts: TimeStamp, reason: Reason) -> Result<Error> {
-        Ok(ErrorInner::WriteConflict {
+        Ok(WriteConflict {
             start_ts: self.props.start_ts,
             conflict_start_ts: write.start_ts,
             conflict_commit_ts: commit_ts,

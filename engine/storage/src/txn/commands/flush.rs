@@ -94,8 +94,8 @@ impl Flush {
                     Some(_) => return Ok(Vec::new()),
                     None => locks.push(Err(mvcc::Error(e.0).into())),
                 },
-                mvcc::ErrorInner::WriteConflict { start_ts, conflict_commit_ts, .. }
-                    if conflict_commit_ts > start_ts =>
+                mvcc::ErrorInner::WriteConflict(ref conflict)
+                    if conflict.conflict_commit_ts > conflict.start_ts =>
                 {
                     return match check_committed_record_on_err(txn, reader, &key)? {
                         Some(_) => Ok(Vec::new()),

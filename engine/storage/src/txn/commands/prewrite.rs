@@ -363,7 +363,7 @@ impl Prewriter {
 /// Whether the error may be caused by our own commit, since the request is late or repeated.
 fn may_be_committed(e: &mvcc::ErrorInner) -> bool {
     match e {
-        mvcc::ErrorInner::WriteConflict { start_ts, conflict_commit_ts, .. } => conflict_commit_ts > start_ts,
+        mvcc::ErrorInner::WriteConflict(conflict) => conflict.conflict_commit_ts > conflict.start_ts,
         mvcc::ErrorInner::PessimisticLockNotFound { .. } => true,
         _ => false,
     }
