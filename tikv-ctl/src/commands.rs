@@ -36,7 +36,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use flamegraph::FlamegraphArgs;
 use open::store_config;
 
-use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Output};
+use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Output, uses::complete_help};
 
 /// Inspects TiKV data directories and live servers. Only the commands that say so change anything.
 #[derive(Debug, Parser)]
@@ -82,25 +82,25 @@ pub enum Cmd {
     RocksdbTool(rocksdb_tools::RocksdbToolCmd),
     /// Find damaged SSTs, the data they contained and the repair commands; regions are those of the directory
     BadSsts(bad_ssts::BadSstsArgs),
-    /// Inspect an SST file: properties, blocks, keys, checksums (not in TiKV)
+    /// Inspect an SST file: properties, blocks, keys, checksums
     Sst(sst::SstArgs),
-    /// Find every place that stores a version of a key, and explain what a read returns (not in TiKV)
+    /// Find every place that stores a version of a key, and explain what a read returns
     #[command(
         after_help = "Searches the Raft log, the WAL, SSTs and blob files. A record that is in several places is one \
                             entry of the list. The list is in order of time."
     )]
     Find(find::FindArgs),
-    /// Explain a key: its forms, its table, its column values, its timestamp, its region (not in TiKV)
+    /// Explain a key: its forms, its table, its column values, its timestamp, its region
     Key(key::KeyArgs),
     #[command(flatten)]
     NotImplemented(not_implemented::NotImplementedCmd),
     #[command(flatten)]
-    Completions(completions::CompletionsCmd),
+    Completions(manual::Manual),
     #[command(flatten)]
     Files(files::FilesCmd),
     #[command(flatten)]
     Trace(inflight::TraceCmd),
-    /// Draw a flame graph: CPU of a server, or wall clock of a trace (not in TiKV)
+    /// Draw a flame graph: CPU of a server, or wall clock of a trace
     Flamegraph(Box<FlamegraphArgs>),
 }
 
@@ -113,7 +113,7 @@ pub fn run(opt: Opt, out: &mut Output<'_>) -> Result<()> {
     }
     match &cmd {
         Some(cmd) => run_command(cmd, &keyring, &global, out)?,
-        None => out.bytes(Opt::command().render_help().to_string().as_bytes())?,
+        None => out.bytes(complete_help(Opt::command()).render_help().to_string().as_bytes())?,
     }
     if damages == 0 { Ok(()) } else { Err(Error::Damaged(damages)) }
 }

@@ -91,7 +91,7 @@ fn parse(
     if !streams.terminal {
         tool = tool.term_width(HELP_WIDTH);
     }
-    let mut tool = uses::without_repeats(tool);
+    let mut tool = uses::complete_help(tool);
     let args = without_help_of_help(&tool, args);
     let matches = tool.try_get_matches_from_mut(args)?;
     let opt = commands::Opt::from_arg_matches(&matches).map_err(|e| e.format(&mut tool))?;

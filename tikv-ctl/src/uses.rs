@@ -135,15 +135,22 @@ fn sentence(uses: &[Use]) -> String {
     }
 }
 
-/// Hides the global options in the help of commands: only the tool's own help lists them.
-pub fn without_repeats(mut tool: Command) -> Command {
+/// Completes the help of commands by the table: marks those that TiKV's tool does not have, and replaces the list
+/// of the global options by the names of the honoured ones.
+pub fn complete_help(mut tool: Command) -> Command {
     // `build` copies the global options into the commands.
     tool.build();
     tool.mut_subcommands(|command| {
-        let name = command.get_name().to_owned();
-        let uses = find_uses(&name).map_or_else(String::new, |(uses, _)| format!("{} ", sentence(uses)));
-        shorten(command, &uses)
+        let Some((uses, tikvs)) = find_uses(command.get_name()) else { return shorten(command, "") };
+        let command = if tikvs { command } else { mark(command) };
+        shorten(command, &format!("{} ", sentence(uses)))
     })
+}
+
+/// Marks a command as an addition to TiKV's tool.
+fn mark(command: Command) -> Command {
+    let about = command.get_about().map(|about| format!("{about} (not in TiKV)"));
+    about.into_iter().fold(command, Command::about)
 }
 
 fn shorten(command: Command, uses: &str) -> Command {

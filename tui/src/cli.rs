@@ -64,17 +64,8 @@ pub enum Command {
     Scripts(ScriptsArgs),
     /// Measure the cost of recording every request on this machine, and print a receipt
     Overhead(OverheadArgs),
-    /// Print shell completions
-    Completions {
-        #[arg(value_enum)]
-        shell: clap_complete::Shell,
-    },
-    /// Write one man page per command
-    Man {
-        /// Directory for the man pages; created if missing
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-    },
+    #[command(flatten)]
+    Manual(manual::Manual),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
-use tracepoints::printable::{Form, Writer, note, print};
+use tracepoints::printable::{Form, Writer, print};
 use tracepoints_input::{OnDisk, is_stdin};
 
 use crate::{
@@ -44,24 +44,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Some(Command::Dap(args)) => crate::dap::run(args.port),
         Some(Command::Scripts(args)) => crate::scripts::run(&args),
         Some(Command::Overhead(args)) => overhead(args),
-        Some(Command::Completions { shell }) => completions(shell),
-        Some(Command::Man { dir }) => man(&dir),
+        Some(Command::Manual(manual)) => Ok(manual.run(Cli::command())?),
     }
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<()> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tikv-tui", &mut text);
-    print(&String::from_utf8_lossy(&text)).context("cannot write to standard output")
-}
-
-/// Writes `tikv-tui.1` and a page for each command.
-fn man(dir: &Path) -> Result<()> {
-    let shown = dir.display();
-    let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
-    written.with_context(|| format!("cannot write the man pages into {shown}"))?;
-    note(format_args!("{shown}: read the pages with man -l {shown}/tikv-tui.1"));
-    Ok(())
 }
 
 #[cfg(feature = "embedded")]

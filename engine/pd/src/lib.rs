@@ -6,5 +6,4 @@
 #![warn(missing_docs)]
 
 pub mod client;
-pub mod manual;
 pub mod server;

@@ -19,7 +19,7 @@ use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Outp
 /// Commands that read individual files of a store.
 #[derive(Debug, Subcommand)]
 pub enum FilesCmd {
-    /// Print the version edits of a MANIFEST and the resulting state (not in TiKV)
+    /// Print the version edits of a MANIFEST and the resulting state
     Manifest {
         /// A MANIFEST file, a RocksDB directory or a data directory; --data-dir if absent
         path: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub enum FilesCmd {
         #[arg(long)]
         summary: bool,
     },
-    /// Print the write batches of RocksDB's logs (not in TiKV)
+    /// Print the write batches of RocksDB's logs
     Wal {
         /// A .log file, a RocksDB directory or a data directory; --data-dir if absent
         path: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub enum FilesCmd {
         #[arg(long)]
         keys_only: bool,
     },
-    /// Print the levels of each column family: files, bounds, overlaps, region borders (not in TiKV)
+    /// Print the levels of each column family: files, bounds, overlaps, region borders
     Lsm {
         /// A RocksDB directory or a data directory; --data-dir if absent
         path: Option<PathBuf>,
@@ -43,7 +43,7 @@ pub enum FilesCmd {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
-    /// Print raft-engine's log files: batches, entries, states (not in TiKV)
+    /// Print raft-engine's log files: batches, entries, states
     Log {
         /// A .raftlog or .rewrite file, a raft-engine directory or a data directory; --data-dir if absent
         path: Option<PathBuf>,

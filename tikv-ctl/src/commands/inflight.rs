@@ -19,11 +19,11 @@ use crate::{
 /// Commands that use a server's trace control.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TraceCmd {
-    /// Print the requests that a server is processing (not in TiKV)
+    /// Print the requests that a server is processing
     Inflight(InflightArgs),
-    /// Make a server keep the next requests that match (not in TiKV)
+    /// Make a server keep the next requests that match
     Keep(KeepArgs),
-    /// Fetch the requests that a server has kept, as a trace file (not in TiKV)
+    /// Fetch the requests that a server has kept, as a trace file
     Kept(KeptArgs),
 }
 

@@ -46,7 +46,7 @@ pub enum WriteCmd {
         #[command(flatten)]
         how: WriteOptions,
     },
-    /// Undo what a command that writes did (not in TiKV)
+    /// Undo what a command that writes did
     Undo(undo::UndoArgs),
 }
 

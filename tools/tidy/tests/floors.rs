@@ -6,6 +6,7 @@ use tidy::{files, root, sources};
 const FLOORS: &[(&str, u32)] = &[
     ("workspace-hack", 0),
     ("histories", 1),
+    ("manual", 1),
     ("prerequisites", 1),
     ("tracepoints-input", 9),
     ("tracepoints", 10),

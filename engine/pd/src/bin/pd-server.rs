@@ -9,10 +9,8 @@ use std::{
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
-use pd::{
-    manual::Manual,
-    server::{EngineWallClock, PdConfig, PdServer},
-};
+use manual::Manual;
+use pd::server::{EngineWallClock, PdConfig, PdServer};
 use security::{SecurityConfig, SecurityManager};
 use tokio::{
     runtime::Runtime,
@@ -94,7 +92,7 @@ fn say(help: &clap::Error) -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(manual) = &args.command {
-        manual.write(Args::command())?;
+        manual.run(Args::command())?;
         return Ok(ExitCode::SUCCESS);
     }
     let (ca, cert, key) = (args.cacert.as_deref(), args.cert.as_deref(), args.key.as_deref());

@@ -62,7 +62,7 @@ pub struct Cli {
     pub embedded_pd: Option<String>,
     #[allow(missing_docs)] // a doc comment would be help text
     #[command(subcommand)]
-    pub command: Option<pd::manual::Manual>,
+    pub command: Option<manual::Manual>,
 }
 
 impl Cli {

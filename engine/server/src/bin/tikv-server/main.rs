@@ -43,7 +43,7 @@ fn say(help: &clap::Error) -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     if let Some(manual) = &cli.command {
-        return manual.write(Cli::command()).context("cannot write the manual");
+        return Ok(manual.run(Cli::command())?);
     }
     let (mut config, unknown) = cli.resolve()?;
     if cli.config_check {
