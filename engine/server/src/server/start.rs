@@ -1,0 +1,125 @@
+//! The start of a store, step by step; a failed step stops the earlier ones.
+use std::sync::{Arc, Weak};
+
+use api_version::KvFormat;
+use security::SecurityManager;
+
+use super::{
+    data::Data,
+    handle::{Running, Runtimes, ServerHandle},
+    member::Member,
+    raft::Raft,
+    services::Backend,
+    sockets::Sockets,
+};
+use crate::{
+    Storage,
+    config::{Cli, TikvConfig},
+    error::StartError,
+    gc_worker::{GcManager, GcWorker},
+    health_reporter::RaftstoreReporter,
+    local_stores::LocalStore,
+    net_faults::NetFaults,
+    raftkv::RaftKv,
+    runtime,
+    trace::Recording,
+    ttl::TtlChecker,
+};
+
+/// Options outside of the configuration, for programs that embed stores.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// Shared by the stores of one process.
+    pub faults: NetFaults,
+    /// The command line of the configuration; `PUT /config/reload` reads it again.
+    pub cli: Option<Cli>,
+    /// Called once with a message if the store must wait for PD.
+    pub on_wait: Option<fn(&str)>,
+}
+
+pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, StartError> {
+    config.validate()?;
+    let security = SecurityManager::new(config.security.clone())?;
+    let sockets = Sockets::bind(&config)?;
+    // Before any thread of the store, so that no stamp is missed.
+    let recording = Recording::share(&config);
+    let data = Data::open(&config)?;
+    let Member { store_id, pd, runtime } =
+        Member::join(&config, security.clone(), &data, &sockets, options.on_wait)?;
+    let runtimes = Runtimes {
+        grpc: runtime::build("grpc-server", config.server.grpc_concurrency, store_id)?,
+        raft_stream: runtime::build("raft-stream", 1, store_id)?,
+        background: runtime::build("background", config.server.background_thread_count, store_id)?,
+        pd: runtime,
+    };
+    let raft = Raft::start(&config, security.clone(), &data, (store_id, &pd), &runtimes, options.faults)?;
+    let storage = open_storage(&config, &raft, store_id)?;
+    let alive = Arc::new(());
+    start_background(&config, &data, (&pd, &raft), &runtimes, &Arc::downgrade(&alive));
+
+    let Sockets { grpc, status, addr, status_addr, advertise_addr, .. } = sockets;
+    let backend = Backend {
+        config: &config,
+        security: &security,
+        data: &data,
+        store_id,
+        pd: &pd,
+        raft: &raft,
+        storage: &storage,
+        runtimes: &runtimes,
+        advertise_addr: &advertise_addr,
+        cli: options.cli,
+    };
+    let (grpc, health) = backend.serve(grpc, status)?;
+    log::info!("store {store_id} serves gRPC on {addr}, data in {}", data.dir.path().display());
+    let local = LocalStore::register(&advertise_addr);
+    let Data { engines, gc, gc_tasks, dir, .. } = data;
+    // Last: an error after this would leave the thread running, with RocksDB open.
+    let gc_worker = GcWorker::start(engines.kv.clone(), gc, gc_tasks, config.gc.batch_keys, store_id)?;
+    let router = raft.system.router();
+    let running = Running {
+        grpc,
+        health,
+        storage,
+        system: raft.system,
+        runtimes,
+        lock_threads: raft.lock_threads,
+        _local: local,
+        engines,
+        _recording: recording,
+        alive,
+        gc_worker,
+        _data_dir: dir,
+    };
+    Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
+}
+
+/// Opens the transaction layer on the RaftStore.
+fn open_storage(config: &TikvConfig, raft: &Raft, store_id: u64) -> Result<Storage, StartError> {
+    let engine = RaftKv::new(raft.system.local_reader(), raft.system.router());
+    let (concurrency_manager, causal_ts) = (raft.concurrency_manager.clone(), raft.causal_ts.clone());
+    let (lock_mgr, config) = (raft.lock_mgr.clone(), config.build_storage_config());
+    Ok(Storage::new(engine, concurrency_manager, lock_mgr, config, causal_ts, store_id)?)
+}
+
+/// Starts the periodic work, which ends with `alive`.
+fn start_background(
+    config: &TikvConfig,
+    data: &Data,
+    (pd, raft): (&Arc<pd::client::PdClient>, &Raft),
+    runtimes: &Runtimes,
+    alive: &Weak<()>,
+) {
+    let handle = runtimes.background.handle();
+    if config.storage.kv_format() == KvFormat::V1ttl {
+        let checker = TtlChecker::new(data.engines.kv.clone(), data.ttl_metrics.clone());
+        let round = checker.run(config.storage.ttl_check_poll_interval.0, alive.clone());
+        runtime::spawn(handle, "ttl-checker", round);
+    }
+    let interval = config.raft_store.inspect_interval.0;
+    let reporter = RaftstoreReporter::new(raft.health.clone(), interval);
+    let inspections = reporter.run(interval, raft.system.router(), alive.clone());
+    runtime::spawn(handle, "latency-inspector", inspections);
+    let manager = GcManager::new(data.gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
+    runtime::spawn(handle, "gc-manager", manager.run(alive.clone()));
+}
