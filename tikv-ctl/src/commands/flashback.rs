@@ -72,22 +72,11 @@ pub fn run(
         deadline: Instant::now() + TIMEOUT,
         pause: PAUSE,
     };
-    let (start, end) = (keys::hex_upper(&wanted.start), keys::hex_upper(&wanted.end));
     let jobs = cluster.jobs()?;
     if how.dry_run {
         return cluster.dry_run(name, &jobs, out);
     }
-    let what = format!(
-        "{} regions from [{start}] to [{end}) go back to version {} and take no other requests until it is done. Halt \
-         PD's scheduling first (pd-ctl config set halt-scheduling true). --dry-run shows what would change.",
-        jobs.len(),
-        wanted.version
-    );
-    confirm(name, &what, how, out)?;
-    if !out.is_json() {
-        let version = wanted.version;
-        out.line(format!("flashback whole cluster with version {version} from [{start}] to [{end}]"))?;
-    }
+    announce(name, wanted, jobs.len(), how, out)?;
     let ended = cluster.end_committed(out)?;
     if ended > 0 {
         out.note(&format!(
@@ -116,6 +105,27 @@ pub fn run(
             })
         },
     )
+}
+
+/// Asks for confirmation, and prints TiKV's first line.
+fn announce(
+    name: &str,
+    wanted: &Flashback,
+    regions: usize,
+    how: &WriteOptions,
+    out: &mut Output<'_>,
+) -> Result<()> {
+    let (start, end) = (keys::hex_upper(&wanted.start), keys::hex_upper(&wanted.end));
+    let version = wanted.version;
+    let what = format!(
+        "{regions} regions from [{start}] to [{end}) go back to version {version} and take no other requests until it is \
+         done. Halt PD's scheduling first (pd-ctl config set halt-scheduling true). --dry-run shows what would change."
+    );
+    confirm(name, &what, how, out)?;
+    if out.is_json() {
+        return Ok(());
+    }
+    out.line(format!("flashback whole cluster with version {version} from [{start}] to [{end}]"))
 }
 
 /// Returns the earlier of two ends; an empty end is unbounded.

@@ -236,46 +236,16 @@ struct Spent {
 
 /// Lists stages by kind, stage and store, with their part of the critical path.
 fn by_stage(operations: &[Operation]) -> Table {
-    let mut stages: BTreeMap<(&str, &str, u64, bool), Spent> = BTreeMap::new();
-    let mut total = 0;
-    for operation in operations {
-        total += operation.duration_ns();
-        let key = |i: usize| {
-            let s = &operation.steps[i];
-            (s.kind.as_str(), s.stage.as_str(), s.store, s.lane == "main")
-        };
-        let mut critical = vec![0; operation.steps.len()];
-        for segment in &operation.path.segments {
-            critical[segment.step] += segment.dur_ns;
-        }
-        for (i, (step, critical)) in operation.steps.iter().zip(critical).enumerate() {
-            // A replica's last stamp has no duration, but the operation may have waited after it.
-            let ns = step.dur_ns.max(critical);
-            let spent = stages.entry(key(i)).or_default();
-            spent.count += 1;
-            spent.ns += ns;
-            spent.max = spent.max.max(ns);
-            spent.critical += critical;
-        }
-    }
-    let row = |((kind, stage, store, main), s): (&(&str, &str, u64, bool), &Spent)| {
+    let mut stages: BTreeMap<StageKey<'_>, Spent> = BTreeMap::new();
+    operations.iter().for_each(|operation| add_steps(operation, &mut stages));
+    let total: u64 = operations.iter().map(Operation::duration_ns).sum();
+    let row = |((kind, stage, store, main), s): (&StageKey<'_>, &Spent)| {
         let class = tracepoints::find_stage(stage).map_or("", |s| s.class.name());
         let store = if *store == 0 { "client, PD".to_owned() } else { format!("store {store}") };
         let lane = if *main { "main" } else { "replica" };
+        let mean = s.ns / s.count.max(1);
         let share = s.critical as f64 / (total as f64).max(1.0);
-        json!([
-            stage,
-            kind,
-            store,
-            lane,
-            class,
-            s.count,
-            s.ns,
-            s.ns / s.count.max(1),
-            s.max,
-            s.critical,
-            share
-        ])
+        json!([stage, kind, store, lane, class, s.count, s.ns, mean, s.max, s.critical, share])
     };
     Table {
         columns: columns(&[
@@ -294,6 +264,27 @@ fn by_stage(operations: &[Operation]) -> Table {
         rows: stages.iter().map(row).collect(),
         sort: 9,
         search: 0,
+    }
+}
+
+/// Kind of request, stage, store, and whether the step is in the main lane.
+type StageKey<'a> = (&'a str, &'a str, u64, bool);
+
+/// Adds the time of each step of an operation.
+fn add_steps<'a>(operation: &'a Operation, stages: &mut BTreeMap<StageKey<'a>, Spent>) {
+    let mut critical = vec![0; operation.steps.len()];
+    for segment in &operation.path.segments {
+        critical[segment.step] += segment.dur_ns;
+    }
+    for (step, critical) in operation.steps.iter().zip(critical) {
+        // A replica's last stamp has no duration, but the operation may have waited after it.
+        let ns = step.dur_ns.max(critical);
+        let key = (step.kind.as_str(), step.stage.as_str(), step.store, step.lane == "main");
+        let spent = stages.entry(key).or_default();
+        spent.count += 1;
+        spent.ns += ns;
+        spent.max = spent.max.max(ns);
+        spent.critical += critical;
     }
 }
 
