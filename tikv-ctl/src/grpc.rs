@@ -17,7 +17,7 @@ pub fn connect(host: &str, security: &SecurityManager) -> Result<(tokio::runtime
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Error::other(format!("starting a runtime: {e}")))?;
+        .map_err(|e| Error::other(format!("cannot start a runtime: {e}")))?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE.0)

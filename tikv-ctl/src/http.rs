@@ -28,7 +28,9 @@ pub fn get(
         .to_socket_addrs()
         .map_err(|e| fail(format!("expected HOST:PORT of a status server: {e}")))?
         .next()
-        .ok_or_else(|| fail("expected a name that resolves to an address, found none".to_owned()))?;
+        .ok_or_else(|| {
+            fail("expected a host name that resolves to an address, found one without an address".to_owned())
+        })?;
     let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(|e| {
         fail(format!("cannot connect: {e}; give the address that the server's --status-addr names"))
     })?;

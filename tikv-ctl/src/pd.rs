@@ -35,7 +35,7 @@ impl Pd {
             .worker_threads(1)
             .enable_all()
             .build()
-            .map_err(|e| Error::other(format!("starting a runtime: {e}")))?;
+            .map_err(|e| Error::other(format!("cannot start a runtime: {e}")))?;
         let endpoints: Vec<String> =
             addresses.iter().flat_map(|list| list.split(',').map(str::to_owned)).collect();
         let address = endpoints.join(",");

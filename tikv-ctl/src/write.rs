@@ -113,7 +113,9 @@ impl Change {
     /// Returns the error that the value is `now` instead of the one that the plan was made from.
     fn is_not(&self, now: Option<&str>) -> Error {
         let what = match &self.target {
-            Target::File { path } => format!("{} is not what the plan was made from", path.display()),
+            Target::File { path } => {
+                format!("expected {} as it was for the plan, found other contents", path.display())
+            }
             target => format!(
                 "expected {target:?} to be {1}, found {0}",
                 now.unwrap_or("none"),

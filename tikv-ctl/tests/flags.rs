@@ -155,7 +155,10 @@ fn a_full_or_closed_output_causes_no_panic() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let done = program().args(args).stdout(full).output().unwrap();
         let err = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.code() == Some(1) && err.contains("writing the output"), "{args:?}: {done:?}");
+        assert!(
+            done.status.code() == Some(1) && err.contains("cannot write the output"),
+            "{args:?}: {done:?}"
+        );
         assert!(!err.contains("panicked"), "{err}");
         // The reader has closed the pipe.
         let (reader, writer) = std::io::pipe().unwrap();

@@ -64,7 +64,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// A value that is not a valid protobuf message.
-    #[error("value of key {key} in column family {cf} is no valid message: {source}")]
+    #[error("value of key {key} in column family {cf} is not a valid message: {source}")]
     BadMessage {
         /// The column family.
         cf: String,

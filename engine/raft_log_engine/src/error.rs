@@ -70,7 +70,7 @@ pub enum Error {
         found: u64,
     },
     /// Undecodable state.
-    #[error("Raft state of region {region_id} is no valid RaftLocalState: {source}")]
+    #[error("Raft state of region {region_id} is not a valid RaftLocalState: {source}")]
     BadState {
         /// The region.
         region_id: u64,

@@ -35,7 +35,7 @@ pub enum ConfigError {
     /// The file cannot be read; its path, and the reason.
     #[error("cannot read the configuration {0}: {1}; check the path given to --config")]
     Read(PathBuf, io::Error),
-    /// The file is no valid TOML or has values of wrong types; its path, and the reason.
+    /// The file is not valid TOML, or has values of wrong types; its path, and the reason.
     #[error("the configuration {0} is invalid:\n{1}")]
     Parse(PathBuf, String),
     /// A value is invalid; which one and why.

@@ -102,7 +102,7 @@ fn zstd(mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
                 length, ..
             })) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                bytes = bytes.get(length..).ok_or("a frame to skip is cut short")?;
+                bytes = bytes.get(length..).ok_or("a skippable frame is truncated")?;
             }
             Err(e) => return Err(e.to_string()),
         }

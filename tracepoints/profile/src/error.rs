@@ -41,7 +41,7 @@ pub enum ProfileError {
         text: String,
     },
     /// The file cannot be read in its format.
-    #[error("{at} of this {format}: {what}; the file is damaged, or not what it seems")]
+    #[error("{at} of this {format}: {what}; the file is damaged or has another format")]
     Format {
         /// The format.
         format: crate::format::Format,

@@ -84,6 +84,6 @@ mod tests {
             assert_eq!(sampler.to_string().parse::<Sampler>().unwrap(), sampler);
         }
         let error = "perf".parse::<Sampler>().unwrap_err().to_string();
-        assert!(error.contains("own or pprof") && error.contains("perf"), "{error}");
+        assert!(error.contains("\"own\" or \"pprof\"") && error.contains("perf"), "{error}");
     }
 }

@@ -23,9 +23,9 @@ pub enum SamplerError {
     #[error("expected a duration of more than 0 and at most 3600 seconds, found {0:?}")]
     Duration(Duration),
     /// No sampler has this name.
-    #[error("expected the sampler own or pprof, found {0:?}")]
+    #[error("expected the sampler \"own\" or \"pprof\", found {0:?}")]
     Name(String),
     /// This system lacks what the sampler needs.
-    #[error("the own sampler needs Linux: use the sampler pprof")]
+    #[error("the sampler \"own\" needs Linux: use \"pprof\"")]
     NeedsLinux,
 }

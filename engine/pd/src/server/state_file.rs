@@ -88,13 +88,15 @@ fn unwrap_payload(bytes: &[u8]) -> std::result::Result<&[u8], String> {
     let (magic, rest) = header.split_at(8);
     let (crc, len) = rest.split_at(4);
     if magic != MAGIC {
-        return Err(format!("it begins with {}, expected {}", magic.escape_ascii(), MAGIC.escape_ascii()));
+        return Err(format!(
+            "expected {} at its start, found {}",
+            MAGIC.escape_ascii(),
+            magic.escape_ascii()
+        ));
     }
     if len != (payload.len() as u64).to_le_bytes() {
-        return Err(format!(
-            "its payload has {} bytes, which is not the length in the header",
-            payload.len()
-        ));
+        let expected = u64::from_le_bytes(len.try_into().unwrap_or_default());
+        return Err(format!("expected a payload of {expected} bytes by its header, found {}", payload.len()));
     }
     if crc != crc32fast::hash(payload).to_le_bytes() {
         return Err("its checksum does not match its payload".to_owned());

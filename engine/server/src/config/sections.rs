@@ -502,15 +502,17 @@ fn cores() -> usize {
 impl UnifiedReadPoolConfig {
     pub(super) fn validate(&self) -> Result<(), String> {
         let (least, most) = (self.min_thread_count, self.max_thread_count);
-        if least == 0 || most < least {
-            return Err(format!(
-                "readpool.unified.max-thread-count: expected at least min-thread-count, which is at least 1, found \
-                 {most} and {least}"
-            ));
+        if least == 0 {
+            return Err("readpool.unified.min-thread-count should be > 0".into());
+        }
+        if most < least {
+            return Err(
+                "readpool.unified.max-thread-count should be >= readpool.unified.min-thread-count".into()
+            );
         }
         let limit = (cores() * 10).max(4);
         if most > limit {
-            return Err(format!("readpool.unified.max-thread-count: expected at most {limit}, found {most}"));
+            return Err(format!("readpool.unified.max-thread-count should be smaller than {limit}"));
         }
         Ok(())
     }

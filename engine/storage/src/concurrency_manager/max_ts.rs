@@ -110,7 +110,9 @@ impl MaxTsBound {
     /// Raises the limit after PD allocated `tso`. The limit never decreases. TiKV: `set_max_ts_limit`.
     pub fn set_limit(&self, tso: TimeStamp) {
         if tso.is_max() {
-            return log::error!("PD allocated the greatest timestamp, which means none; check PD's clock");
+            return log::error!(
+                "expected a timestamp of PD, found the greatest one, which stands for none: check PD's clock"
+            );
         }
         let physical = tso.physical().saturating_add(self.drift_ms.load(Relaxed));
         let drifted = TimeStamp::compose(physical, tso.logical());

@@ -41,9 +41,9 @@ impl Samples {
         let (bytes, name) = match self {
             Self::Read(bytes, name) => (bytes, name),
             Self::Pending(asked, name) => {
-                let answer = asked
-                    .join()
-                    .map_err(|_| Error::other(format!("{name}: the thread that asked it panicked")))?;
+                let answer = asked.join().map_err(|_| {
+                    Error::other(format!("{name}: the thread that requested its profile panicked"))
+                })?;
                 (answer?, name)
             }
         };

@@ -35,7 +35,7 @@ impl Cluster<'_> {
             match self.try_end_committed(out) {
                 Ok(count) => return Ok(count),
                 Err(AttemptError::Final(e)) => return Err(e),
-                Err(AttemptError::Retry(job, e)) => self.retry("looking at locks before", &job, &e, out)?,
+                Err(AttemptError::Retry(job, e)) => self.retry("reading the locks before", &job, &e, out)?,
             }
         }
     }

@@ -37,7 +37,7 @@ pub fn read_protobuf(bytes: &[u8]) -> Result<Imported, ExportError> {
         None => {
             if let Err(offset) = reader.message(bytes) {
                 if reader.traces.is_empty() {
-                    let found = "other bytes, or a cut".into();
+                    let found = "other bytes or a truncated message".into();
                     return Err(ExportError::Syntax { offset, expected: WANTED, found });
                 }
                 reader.lost.cut = Some(offset);

@@ -108,21 +108,27 @@ pub fn read(file: &[u8]) -> Result<Header, ProfileError> {
 
 fn read_attrs(file: &[u8], size: u64, at: (u64, u64), header: &mut Header) -> Result<(), ProfileError> {
     let place = usize::try_from(at.0).unwrap_or(usize::MAX);
-    let mut all = Bytes::part(file, at.0, at.1, header.big)
-        .ok_or_else(|| wrong(place, format!("the events' {} bytes are not there", at.1)))?;
+    let mut all = Bytes::part(file, at.0, at.1, header.big).ok_or_else(|| {
+        wrong(place, format!("expected {} bytes of events, found the end of the file", at.1))
+    })?;
     // The first version of the kernel's structure has 64 bytes, followed by a section of ids.
     let size = usize::try_from(size).ok().filter(|size| (80..=4096).contains(size));
-    let size = size.ok_or_else(|| wrong(16, "an event's size is not between 80 and 4096 bytes"))?;
+    let size = size.ok_or_else(|| wrong(16, "expected events of 80 to 4096 bytes, found another size"))?;
     while let Some(mut attr) = all.sub(size) {
         let n = header.attrs.len();
         let body = attr.sub(size - 16);
         let (offset, len) = (attr.u64().unwrap_or(0), attr.u64().unwrap_or(0));
-        let ids = Bytes::part(file, offset, len, header.big)
-            .ok_or_else(|| wrong(place, format!("the ids of event {n} are not there")))?;
+        let ids = Bytes::part(file, offset, len, header.big).ok_or_else(|| {
+            wrong(place, format!("expected the ids of event {n}, found the end of the file"))
+        })?;
         body.and_then(|body| header.add_attr(body, ids))
-            .ok_or_else(|| wrong(place, "an event is cut short"))?;
+            .ok_or_else(|| wrong(place, "expected an event, found part of one"))?;
     }
-    if header.attrs.is_empty() { Err(wrong(place, "the file names no event")) } else { Ok(()) }
+    if header.attrs.is_empty() {
+        Err(wrong(place, "expected at least one event, found none"))
+    } else {
+        Ok(())
+    }
 }
 
 fn parse_attr(mut attr: Bytes<'_>) -> Option<Attr> {

@@ -41,7 +41,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     }));
     if shortened > 0 {
         let (s, end) = if shortened == 1 { ("", "ends") } else { ("s", "end") };
-        let what = "the profile asks to drop the functions after it, which are left out";
+        let what = "the functions that it calls are left out, as the profile's drop_frames asks";
         profile.comments.push(format!("{shortened} sample{s} {end} at a caller: {what}"));
     }
     if odd > 0 {
