@@ -30,9 +30,9 @@ const BOUND: Duration = Duration::from_secs(60);
 /// The detail in which an operation is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detail {
-    /// Its result.
+    /// Only the result.
     Result,
-    /// Its stages, then its result.
+    /// The stages, then the result.
     Stages,
     /// As [`Detail::Stages`], with the steps inside of a stage.
     Inside,

@@ -94,7 +94,7 @@ fn stamps(name: &str) -> bool {
 struct Open {
     /// The macro whose arguments it opens, with the line of its name.
     invoked: Option<(String, u32)>,
-    /// Its contents are a macro's definition or a test.
+    /// The contents are a macro's definition or a test.
     skipped: bool,
     /// The type of an `impl` or `trait`.
     owner: Option<String>,

@@ -32,7 +32,7 @@ pub enum TxnStatus {
         /// Commit timestamp of the transaction.
         commit_ts: TimeStamp,
     },
-    /// Its pessimistic lock was removed now, since the TTL had expired.
+    /// The pessimistic lock was removed now, since the TTL had expired.
     PessimisticRollBack,
     /// No lock or record was found; nothing was written.
     LockNotExistDoNothing,

@@ -13,7 +13,7 @@ pub enum LastChange {
     Unknown,
     /// An older PUT or DELETE exists.
     Exist {
-        /// Its commit timestamp.
+        /// Commit timestamp of that record.
         last_change_ts: TimeStamp,
         /// Estimated number of versions to skip to get there.
         estimated_versions_to_last_change: u64,

@@ -26,7 +26,7 @@ pub struct WriteOptions {
     /// Skip the confirmation prompt
     #[arg(long, short = 'y')]
     pub yes: bool,
-    /// Where to write the undo file; a new file in the working directory if absent
+    /// The path of the undo file; a new file in the working directory if absent
     #[arg(long, value_name = "FILE")]
     pub undo_file: Option<PathBuf>,
 }

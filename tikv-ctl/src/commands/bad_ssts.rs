@@ -35,7 +35,7 @@ pub fn run(args: &BadSstsArgs, global: &Global, out: &mut Output<'_>) -> Result<
     report_damages(&store, done, out)
 }
 
-/// Reads every entry of a file; returns its first damage as an error.
+/// Reads every entry of a file; returns the first damaged part as an error.
 fn verify(file: &SstFile) -> store_files::io::Result<()> {
     let table = file.table()?;
     let index = table.index()?;

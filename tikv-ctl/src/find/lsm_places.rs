@@ -116,7 +116,7 @@ fn blob_place(store: &Offline, index: &[u8]) -> Option<Place> {
     Some(Place::Blob { path, offset, size })
 }
 
-/// Adds the entries of SSTs whose bounds include the key; an unreadable file becomes a damage.
+/// Adds the entries of SSTs whose bounds include the key; reports an unreadable file as damage.
 pub(super) fn add_ssts(
     store: &Offline,
     target: &Target,

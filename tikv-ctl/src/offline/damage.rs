@@ -11,7 +11,7 @@ use super::{CF_RAFT, Offline, bounds, raft::RaftStore};
 const MAX_NAMED: usize = 20;
 
 impl Offline {
-    /// Returns a line for each damage found so far.
+    /// Returns a line for each damaged place found so far.
     pub(super) fn all_damages(&self) -> Vec<String> {
         let found = self.kv.damages();
         // The search for regions may find more damage, which is in `damages` afterwards.
@@ -23,14 +23,14 @@ impl Offline {
         all
     }
 
-    /// Returns a line for each damage found so far in SSTs and blob files.
+    /// Returns a line for each damaged place found so far in SSTs and blob files.
     pub fn unread(&self) -> Vec<String> {
         let found = self.kv.unread();
         let regions = if found.is_empty() { Vec::new() } else { self.regions() };
         texts(&found, &regions)
     }
 
-    /// Returns a line for each damage of the Raft log.
+    /// Returns a line for each damaged place of the Raft log.
     fn raft_texts(&self) -> Vec<String> {
         let of_db = matches!(self.raft, RaftStore::Db(_));
         let of = if of_db { "damage in the Raft log: " } else { "" };

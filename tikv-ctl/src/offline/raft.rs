@@ -69,7 +69,7 @@ impl RaftStore {
         }
     }
 
-    /// Returns its directory.
+    /// Returns the directory of the Raft log.
     pub fn dir(&self) -> &Path {
         match self {
             RaftStore::Engine(engine) => engine.dir(),

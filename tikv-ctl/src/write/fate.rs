@@ -15,7 +15,7 @@ pub enum Fate {
     Committed(u64),
     /// Rolled back, or its primary has no record of it.
     RolledBack,
-    /// Its primary is still locked: the transaction can end either way.
+    /// The primary is still locked: the transaction can end either way.
     Pending,
     /// The deciding key is in no region of this store.
     Elsewhere,

@@ -89,7 +89,7 @@ impl Isolation {
 /// One anomaly of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anomaly {
-    /// Its kind.
+    /// The kind of the anomaly.
     pub kind: Kind,
     /// Indexes of its transactions in [`History::transactions`](crate::History::transactions); a cycle in its order.
     pub transactions: Vec<usize>,

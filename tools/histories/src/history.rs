@@ -33,13 +33,13 @@ pub enum Op {
 pub struct Transaction {
     /// The client that ran it, one transaction at a time.
     pub process: u32,
-    /// When its client began it, in any unit that all clients share.
+    /// Time at which the client began the transaction, in any unit that all clients share.
     pub invoked: u64,
-    /// When its client had the result, in the same unit.
+    /// Time at which the client had the result, in the same unit.
     pub completed: u64,
-    /// Its result.
+    /// The result for the client.
     pub outcome: Outcome,
-    /// Its operations, in order.
+    /// The operations in order.
     pub ops: Vec<Op>,
 }
 

@@ -1,7 +1,7 @@
 //! The prose avoids the words that `docs/src/style.md` bans.
 use std::{fs, path::Path};
 
-use tidy::{files, root};
+use tidy::{files, root, sources};
 
 /// Lower case. A space matches white space and line ends of comments.
 const BANNED: &[&str] = &[
@@ -67,6 +67,32 @@ fn no_text_has_a_banned_word() {
         found.len(),
         found.join("\n")
     );
+}
+
+/// Words at the start of a doc comment that leave its subject open.
+const OPEN_STARTS: &[&str] =
+    &["What", "How", "Who", "Where", "When", "Its", "Their", "It", "They", "These", "Those"];
+
+/// Help texts that are TiKV's.
+const TIKVS_STARTS: &[&str] =
+    &["When specified, prints the locks associated with the transaction that has the smallest start_ts"];
+
+#[test]
+fn docs_begin_with_their_subject_or_a_verb() {
+    let mut found = Vec::new();
+    for (path, text) in sources().unwrap() {
+        let mut before = "";
+        for (n, line) in text.lines().map(str::trim).enumerate() {
+            let doc = ["///", "//!"].iter().find_map(|mark| line.strip_prefix(mark)).map(str::trim);
+            let continues = before.starts_with("///") || before.starts_with("//!");
+            before = line;
+            let Some(doc) = doc.filter(|doc| !continues && !TIKVS_STARTS.contains(doc)) else { continue };
+            if OPEN_STARTS.iter().any(|word| doc.split(' ').next() == Some(*word)) {
+                found.push(format!("{}:{}: {doc}", path.display(), n + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} docs; docs/src/style.md says why:\n{}", found.len(), found.join("\n"));
 }
 
 /// Test data that other programs wrote, and the wire's definitions.

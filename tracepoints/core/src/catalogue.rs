@@ -100,7 +100,7 @@ impl Class {
 /// One entry of the catalogue.
 #[derive(Debug, Serialize)]
 pub struct Stage {
-    /// Its index in [`STAGES`].
+    /// Index in [`STAGES`].
     pub id: StageId,
     /// Lower-case name, e.g. `grpc_receive`.
     pub name: &'static str,
@@ -108,14 +108,14 @@ pub struct Stage {
     pub layer: &'static str,
     /// The kind of time from this stage to the next one.
     pub class: Class,
-    /// What has happened, in one sentence.
+    /// The event, in one sentence.
     pub meaning: &'static str,
     /// TiKV's function, as `path::Type::function` in tikv/tikv.
     pub tikv: &'static str,
     /// TiKV's function for one kind of request or one client operation, where it differs; `*` is for any
     /// other RPC, with `{rpc}` for its name and `{future}` for the name of its function in TiKV's service.
     pub tikv_of: &'static [(&'static str, &'static str)],
-    /// Where our code differs from TiKV's at this stage, or empty.
+    /// The difference between our code and TiKV's at this stage, or empty.
     pub differs: &'static str,
     /// TiKV's metric for this stage, or empty.
     pub metric: &'static str,

@@ -15,7 +15,7 @@ pub enum Outcome {
     KeyError,
     /// The reply carries a region error: not leader, epoch not match, server is busy, ...
     RegionError,
-    /// It exceeded its client's deadline.
+    /// The request exceeded its client's deadline.
     DeadlineExceeded,
     /// The reply carries an error of another kind.
     Error,

@@ -33,7 +33,7 @@ pub struct Fact {
     pub name: String,
     /// The value.
     pub value: FactValue,
-    /// What the value was compared with, or what follows from it; may be empty.
+    /// The other side of the comparison, or the conclusion from the value; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }

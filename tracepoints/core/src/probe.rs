@@ -35,7 +35,7 @@ pub struct RaftProbe {
     /// `Leader`, `Follower`, `Candidate`, `PreCandidate`; `Stopped`: its store was stopped and the other
     /// fields are empty.
     pub role: String,
-    /// Its current term.
+    /// The peer's current term.
     pub term: u64,
     /// Id of the peer it voted for in this term, or 0.
     pub vote: u64,
@@ -51,7 +51,7 @@ pub struct RaftProbe {
     pub commit: u64,
     /// Index of the last entry that it has applied.
     pub applied: u64,
-    /// Its lease; only a leader has one.
+    /// The lease; only a leader has one.
     pub lease: Option<LeaseProbe>,
     /// Progress of each peer; only a leader has it.
     pub progress: Vec<ProgressProbe>,
@@ -93,7 +93,7 @@ impl LeaseProbe {
     }
 }
 
-/// What a leader knows of a peer's log.
+/// A leader's knowledge of a peer's log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProgressProbe {
     /// The peer's id.
@@ -193,7 +193,7 @@ pub struct LatchesProbe {
 /// One latch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatchSlot {
-    /// Its number.
+    /// Number of the latch.
     pub slot: u64,
     /// Queue of command ids; the first one holds the latch.
     pub queue: Vec<u64>,

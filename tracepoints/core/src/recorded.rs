@@ -20,43 +20,43 @@ pub(crate) const ROOM: usize = 32;
 /// A request assembled from its stamps.
 #[derive(Clone, Debug)]
 pub struct RecordedRequest {
-    /// Its id, as shown to people.
+    /// The id, as the screens and tools show it.
     pub id: u64,
-    /// Its kind; `Other` if its begin was not seen.
+    /// The kind; `Other` if the begin was not seen.
     pub kind: RequestKind,
-    /// The first bytes of its key, at most 16.
+    /// The first bytes of the key, at most 16.
     pub key_head: Vec<u8>,
-    /// Length of its whole key in bytes.
+    /// Length of the whole key in bytes.
     pub key_len: u32,
-    /// Its region; 0 if unknown.
+    /// The region; 0 if unknown.
     pub region: u64,
-    /// The store that served it; 0 if unknown.
+    /// The store that served the request; 0 if unknown.
     pub store: u64,
-    /// Whether its begin was seen; otherwise its data starts with its first stamp.
+    /// Whether the begin was seen; otherwise the data starts with the first stamp.
     pub began: bool,
-    /// Time of its begin, or of its first stamp, in ns on the stamps' clock.
+    /// Time of the begin, or of the first stamp, in ns on the stamps' clock.
     pub begin_ns: u64,
-    /// Time of its end in ns; `None` while it is in flight.
+    /// Time of the end in ns; `None` while the request is in flight.
     pub end_ns: Option<u64>,
-    /// Its stamps, `at` in ns since the process first read its clock or, from a file, since the Unix epoch.
+    /// The stamps, `at` in ns since the process first read its clock or, from a file, since the Unix epoch.
     /// Sorted once the request has left the collector.
     pub stamps: Vec<Stamp>,
     /// Number of stamps known to be missing: beyond the limit, or in a damaged part of a file.
     pub truncated: u64,
-    /// The way it ended, if it has.
+    /// The end, if the request has ended.
     pub ending: Ending,
-    /// The last thing it waited for outside of its stages, and the begin of that wait in ns.
+    /// The last event outside of its stages for which the request waited, and the begin of that wait in ns.
     pub wait: Option<(u64, Wait)>,
     /// Number of stamps that this process's rings dropped while it was in flight, plus those in lost parts of
     /// a file: some of them may have been its own.
     pub lost: u64,
-    /// Drops of all rings at its arrival.
+    /// Drops of all rings at the arrival.
     pub(crate) dropped_before: u64,
-    /// The reason to keep it.
+    /// The reason to keep the request.
     pub(crate) why: Option<Why>,
-    /// Region, term and index of its entries.
+    /// Region, term and index of the proposed entries.
     pub(crate) entries: Vec<(u64, u64, u64)>,
-    /// Its read index rounds.
+    /// Ids of the read index rounds.
     pub(crate) reads: Vec<u64>,
 }
 

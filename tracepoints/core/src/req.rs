@@ -44,15 +44,15 @@ impl Req {
 /// Data of a stepped request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RequestInfo {
-    /// Its id.
+    /// The request's id.
     pub id: u64,
     /// The client operation it belongs to, or 0.
     pub parent: u64,
-    /// Its kind.
+    /// The kind of the request.
     pub kind: RequestKind,
     /// The first user key, without any encoding (empty if it has none).
     pub key: Vec<u8>,
-    /// Its region; 0 if it has none.
+    /// The region; 0 if the request has none.
     pub region: u64,
     /// The store that serves it; 0: the client or PD.
     pub store: u64,

@@ -1,4 +1,4 @@
-//! What a session and the threads of its requests share: its state, its holds and its links.
+//! The data that a session and the threads of its requests share: state, holds and links.
 //!
 //! This is the cold path of a stamp: it runs only for a stepped request.
 mod clock;

@@ -95,7 +95,7 @@ pub enum TraceFileError {
     NotATraceFile {
         /// The file.
         path: PathBuf,
-        /// Its first bytes.
+        /// The first bytes of the file.
         found: Vec<u8>,
     },
     /// The file has another version.

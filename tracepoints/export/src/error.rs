@@ -24,9 +24,9 @@ pub enum ExportError {
     Syntax {
         /// Offset of the error in bytes.
         offset: usize,
-        /// What may come there.
+        /// The bytes that the format allows there.
         expected: &'static str,
-        /// What is there.
+        /// The bytes found there.
         found: String,
     },
     /// The file has no span.

@@ -117,9 +117,9 @@ pub struct Span {
     pub dur_ns: u64,
     /// Index of the parent span in the request; `None`: the request itself.
     pub parent: Option<usize>,
-    /// Its place in the source.
+    /// Place in the source.
     pub source: Option<Source>,
-    /// Its fields by name.
+    /// Fields by name.
     pub attributes: Attributes,
 }
 
@@ -133,7 +133,7 @@ impl Span {
 /// A request with all its spans, sorted by their start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// Its id, or its position in a foreign file.
+    /// The id, or the position in a foreign file.
     pub id: u64,
     /// The request that sent this one; 0: unknown.
     pub parent: u64,
@@ -153,7 +153,7 @@ pub struct Request {
     pub dropped: u64,
     /// Further facts about the request.
     pub attributes: Attributes,
-    /// Its stages by their begin.
+    /// The stages by their begin.
     pub spans: Vec<Span>,
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Parameters of batching and sending.
 #[derive(Clone, Debug)]
 pub struct SendConfig {
-    /// Where to send.
+    /// The address of the collector.
     pub endpoint: Endpoint,
     /// Approximate number of spans in a message: a request is not split.
     pub batch_spans: usize,

@@ -13,7 +13,7 @@ pub const LEVEL: f64 = 0.05;
 /// One side of a comparison.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Side {
-    /// Its label, e.g. a file's name or `p99..100`.
+    /// The label, e.g. a file's name or `p99..100`.
     pub label: String,
     /// All stacks.
     pub folded: Folded,
@@ -50,7 +50,7 @@ pub enum Basis {
 /// A frame with its callers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameDelta {
-    /// Its node in [`Comparison::tree`].
+    /// Node in [`Comparison::tree`].
     pub node: usize,
     /// `a;b;c`.
     pub path: String,

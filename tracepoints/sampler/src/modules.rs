@@ -7,7 +7,7 @@ use super::memory;
 
 /// The program, a shared library, or the kernel's vdso.
 pub struct Module {
-    /// Its file's name.
+    /// Name of the file.
     pub name: String,
     /// Address ranges of its executable segments in the process.
     code: Vec<Range<usize>>,

@@ -12,7 +12,7 @@ pub type Map<K, V> = HashMap<K, V, ahash::RandomState>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "pprof does not say how a stack ends"))]
 pub enum End {
-    /// It reached the function that began the thread.
+    /// The walk reached the function that began the thread.
     Root,
     /// The stack is deeper than the copy, or than the maximum number of frames.
     Deep,

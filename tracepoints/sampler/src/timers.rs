@@ -21,7 +21,7 @@ struct Thread {
     name: String,
     /// Number of further reads of its name.
     name_reads: u8,
-    /// Its CPU time in ns when it got its timer; 0 if all of it counts.
+    /// CPU time of the thread in ns when it got its timer; 0 if all of it counts.
     before_ns: u64,
 }
 

@@ -162,6 +162,6 @@ pub struct Own {
     pub step: usize,
     /// The text of a scenario file.
     pub text: String,
-    /// Its path, for messages.
+    /// The path, for messages.
     pub path: String,
 }

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 /// A request of the client.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub struct Request {
-    /// Its number, which the response names.
+    /// Number of the request, which the response names.
     pub seq: i64,
     /// The name of the request.
     pub command: String,
-    /// Its arguments; null if it has none.
+    /// The arguments; null if there are none.
     #[serde(default)]
     pub arguments: Value,
 }

@@ -73,14 +73,14 @@ fn is_zero(n: &usize) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Breakpoint {
-    /// Its number.
+    /// Number of the breakpoint.
     pub id: i64,
     /// Whether it can stop a request.
     pub verified: bool,
     /// The stage, or the reason for which it is not verified.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// Its file.
+    /// The source file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The line to which it moved.

@@ -9,11 +9,11 @@ use tracepoints::{
 /// A run beside the stepped one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// Its steps.
+    /// The steps.
     pub steps: Vec<Step>,
-    /// Its result.
+    /// The result.
     pub outcome: String,
 }
 

@@ -1,4 +1,4 @@
-//! When a request arrived, and its client's deadline, in engine time: a held request does not time out.
+//! The time of a request's arrival and its client's deadline, in engine time: a held request does not time out.
 use std::{
     convert::Infallible,
     future::Future,

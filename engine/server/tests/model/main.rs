@@ -27,7 +27,7 @@ struct Run {
     open: Vec<Txn>,
     /// Number of commands by result, so that a run which never meets a conflict or a fault fails.
     seen: BTreeMap<&'static str, u32>,
-    /// What happens, for the message of a failure.
+    /// The event, for the message of a failure.
     context: String,
 }
 

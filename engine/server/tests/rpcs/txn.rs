@@ -158,7 +158,7 @@ pub fn pessimistic_lock(c: &Caller) {
     assert_eq!((reply.results[0].value.as_slice(), reply.results[0].existence), (&b"v"[..], true));
 }
 
-/// It has no error of its own: TiKV reads no field of the request.
+/// The RPC has no error of its own: TiKV reads no field of the request.
 pub fn get_lock_wait_info(c: &Caller) {
     let build = |context| GetLockWaitInfoRequest { context };
     let reply = fine!(call!(c, get_lock_wait_info, build(c.context())));

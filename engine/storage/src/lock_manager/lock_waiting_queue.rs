@@ -41,7 +41,7 @@ use crate::{
 const MAX_PROBED: usize = 16;
 
 /// An error that arrived while the request was out of its queue: it had been woken, and may wait again.
-/// It ends the wait then. TiKV: `LockWaitContextSharedState`.
+/// The error ends that wait. TiKV: `LockWaitContextSharedState`.
 #[derive(Debug, Default)]
 pub struct LockWaitContextSharedState {
     external_error: Mutex<Option<Error>>,

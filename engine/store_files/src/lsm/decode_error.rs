@@ -49,7 +49,7 @@ pub enum CompressError {
     Codec {
         /// The codec.
         codec: &'static str,
-        /// Its reason.
+        /// The codec's reason.
         what: String,
     },
     /// The plain length at the front does not decode.

@@ -96,7 +96,7 @@ impl Db {
 
 /// An iterator over the keys of a column family. It starts before the first key: call [`DbIter::advance`].
 ///
-/// It skips unreadable blocks and files and adds them to [`Db::damages`].
+/// Skips unreadable blocks and files and adds them to [`Db::damages`].
 #[derive(Debug)]
 pub struct DbIter<'a> {
     db: &'a Db,

@@ -139,7 +139,7 @@ impl Edits<'_> {
     }
 }
 
-/// Returns the MANIFEST that CURRENT names. If it is missing, counts a damage and returns the newest one.
+/// Returns the MANIFEST that CURRENT names. If it is missing, counts one damaged file and returns the newest MANIFEST.
 fn current(dir: &Path, keyring: &Keyring, damages: &mut usize, out: &mut Output<'_>) -> Result<PathBuf> {
     let named = read_whole(&dir.join("CURRENT"), keyring);
     let named =

@@ -12,7 +12,7 @@ use crate::{
     write::plans,
 };
 
-/// The version.
+/// Arguments of `reset-to-version`.
 #[derive(Clone, Debug, Args)]
 pub struct ResetToVersionArgs {
     /// The version to reset TiKV to

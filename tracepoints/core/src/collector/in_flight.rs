@@ -27,7 +27,7 @@ pub struct InFlight {
     pub in_stage_ns: u64,
     /// The thread that made that stamp.
     pub thread: String,
-    /// What it waits for outside of its stages, if it does.
+    /// The event outside of its stages for which the request waits, if it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<WaitsFor>,
     /// Whether stamps were lost since it arrived: it may have advanced or ended.
@@ -80,7 +80,7 @@ pub(super) struct Row {
     region: u64,
     store: u64,
     begin_ns: u64,
-    /// Its last stamp on its own store.
+    /// The last stamp on the store that serves the request.
     here: Option<Stamp>,
     wait: Option<(u64, Wait)>,
     /// The scheduler's id of its last command.

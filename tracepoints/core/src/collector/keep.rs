@@ -28,9 +28,9 @@ impl Default for TailConfig {
 /// A caller's order to keep requests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
-    /// Their kind; `None`: any kind.
+    /// Kind of the requests; `None`: any kind.
     pub kind: Option<RequestKind>,
-    /// Their region; 0: any region.
+    /// Region of the requests; 0: any region.
     pub region: u64,
     /// Prefix of their key, of which 16 bytes count; empty: any key.
     pub key: Vec<u8>,

@@ -8,13 +8,13 @@ use crate::trace::Step;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaRole {
-    /// It completed the quorum: a faster replica would have made the commit faster.
+    /// Completed the quorum: a faster replica would have made the commit faster.
     Decided,
-    /// It counted, but before it was needed.
+    /// Counted before its acknowledgement was needed.
     Counted,
-    /// It came after the quorum was complete and did not matter.
+    /// Came after the quorum was complete and did not matter.
     Late,
-    /// It does not vote and did not matter.
+    /// Does not vote and did not matter.
     Learner,
     /// The leader has received nothing from it.
     Silent,
@@ -27,7 +27,7 @@ pub struct Replica {
     pub store: u64,
     /// Whether it is the leader's own copy.
     pub leader: bool,
-    /// Its part in the decision.
+    /// The replica's part in the decision.
     pub verdict: ReplicaRole,
     /// Time at which its own disk had the entry, in ns since the trace began.
     pub durable_ns: Option<u64>,

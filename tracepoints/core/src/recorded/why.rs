@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// Its client asked for it, by a trace id or by a call.
+    /// A client asked for the request, by a trace id or by a call.
     Asked,
-    /// It took longer than its kind's threshold or its own deadline.
+    /// The request took longer than its kind's threshold or its own deadline.
     Slow,
-    /// Its reply has an error, or there was no reply.
+    /// The reply has an error, or there was no reply.
     Failed,
-    /// It is one of every `one_in` requests.
+    /// One of every `one_in` requests.
     Sampled,
 }
 

@@ -38,7 +38,7 @@ impl Matcher {
     }
 }
 
-/// When to hold a stepped request.
+/// The stages at which a stepped request is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -53,12 +53,12 @@ pub enum Mode {
     ToGate,
 }
 
-/// What a session adopts, and when it holds.
+/// The requests that a session adopts, and the stages at which it holds them.
 #[derive(Clone, Debug, Default)]
 pub struct SessionConfig {
     /// Selects the requests.
     pub matcher: Matcher,
-    /// When to hold them at first.
+    /// The stages at which it holds them at first.
     pub mode: Mode,
     /// The gates at first.
     pub gates: Vec<Gate>,
@@ -124,7 +124,7 @@ pub struct GateState {
     pub hits: u32,
 }
 
-/// What a session reports to its stepper.
+/// A report of a session to its stepper.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {
     /// A request was adopted.

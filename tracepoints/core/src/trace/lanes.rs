@@ -9,10 +9,10 @@ use crate::kind::RequestKind;
 #[derive(Debug, Default)]
 struct Span {
     parent: u64,
-    /// Its first step, or that of its first child.
+    /// The first step, or that of the first child.
     start: Option<u64>,
     end: Option<u64>,
-    /// Its open step of the main lane.
+    /// The open step of the main lane.
     open: Option<usize>,
     /// Whether its operation does not wait for it, or waits for it within a stage of its own.
     parallel: bool,

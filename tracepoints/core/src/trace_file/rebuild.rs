@@ -27,7 +27,7 @@ type Late = HashMap<u64, Vec<Entry>>;
 enum InFlightAtCheckpoint {
     None,
     Ids(HashSet<u64>),
-    /// Its live table is lost: any request that had not ended.
+    /// The table of the requests in flight is lost: any request that had not ended.
     Unknown,
 }
 

@@ -67,10 +67,10 @@ impl Note {
     }
 }
 
-/// Why a recording ended.
+/// The reason why a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
-    /// It was stopped.
+    /// A user or a program stopped the recording.
     Stopped = 0,
     /// The disk was full; later stamps are missing.
     DiskFull = 1,

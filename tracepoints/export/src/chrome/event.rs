@@ -48,7 +48,7 @@ pub(super) struct Event {
     pub tdur: Time,
     /// Names the asynchronous operation of an event.
     pub id: AsyncId,
-    /// Its stack: a reference to `stackFrames`, or the frames.
+    /// The stack: a reference to `stackFrames`, or the frames.
     pub stack: Json,
     pub args: Json,
 }

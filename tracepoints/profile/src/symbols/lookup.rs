@@ -9,7 +9,7 @@ use tracepoints::symbolize::demangle;
 /// One function at an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Its demangled name.
+    /// The demangled name.
     pub function: String,
     /// The source file; empty if unknown.
     pub file: String,

@@ -8,13 +8,13 @@ use super::key::SnapKey;
 /// Current use of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapEntry {
-    /// Its files are being written.
+    /// The files are being written.
     Generating,
-    /// It is being sent.
+    /// Being sent to another store.
     Sending,
-    /// It is being received.
+    /// Being received from another store.
     Receiving,
-    /// It replaces a region's data.
+    /// Replaces a region's data.
     Applying,
 }
 

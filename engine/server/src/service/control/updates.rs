@@ -10,7 +10,7 @@ use tracepoints::{
     trace::{Step, Summary, Trace},
 };
 
-/// Only this many of a trace's last steps may still change.
+/// Maximum number of a trace's last steps that may still change.
 const OPEN_STEPS: usize = 64;
 
 #[derive(Default)]
