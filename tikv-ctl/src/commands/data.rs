@@ -4,7 +4,7 @@ mod mvcc_filter;
 mod mvcc_text;
 
 use clap::{Args, Subcommand};
-use keys::{escape, hex_upper};
+use keys::{ALL_CFS, DATA_CFS, escape, hex_upper};
 use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
@@ -24,8 +24,6 @@ const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped for
 const CFS: &str = "default,write,lock";
 /// Buffered text is written out at this size, in bytes.
 const FLUSH_AT: usize = 64 << 10;
-const DATA_CFS: [&str; 3] = ["default", "lock", "write"];
-const ALL_CFS: [&str; 4] = ["default", "lock", "write", "raft"];
 
 /// Commands that print data of a store.
 #[derive(Clone, Debug, Subcommand)]
@@ -144,7 +142,7 @@ fn known_cf(cf: &str, known: &[&str]) -> Result<()> {
 /// scan.
 fn size(args: &SizeArgs, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let SizeArgs { region, cf: cfs, approximate } = args;
-    cfs.iter().try_for_each(|cf| known_cf(cf, &ALL_CFS))?;
+    cfs.iter().try_for_each(|cf| known_cf(cf, ALL_CFS))?;
     let of = |function| format!("{}::{function}", source.executor());
     let regions = match region {
         Some(region) => vec![*region],
@@ -226,7 +224,7 @@ fn dump(
     if !to.is_empty() && to < from {
         return Err(Error::Tikv("\"to\" must be greater than \"from\"".to_owned()));
     }
-    filter.show_cf.iter().try_for_each(|cf| known_cf(cf, &DATA_CFS))?;
+    filter.show_cf.iter().try_for_each(|cf| known_cf(cf, DATA_CFS))?;
     let point = to.is_empty() && limit == 0;
     let limit = if point { 1 } else { limit };
     let mut found = false;

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use keys::DATA_CFS;
 use store_files::io::{Cursor, Damage, read_whole};
 
 use super::{Hit, Kind, Place, Target, kind_of};
@@ -10,7 +11,6 @@ use crate::{
     lsm::{LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest_or_tables},
 };
 
-const CFS: [&str; 3] = ["default", "lock", "write"];
 /// Sorts after every 8-byte timestamp.
 const AFTER_ALL_TS: [u8; 9] = [0xff; 9];
 
@@ -58,7 +58,7 @@ fn add_wal_of(
             let read = read_batch(&record, |entry| {
                 let name =
                     state.families.get(&entry.cf).map(|family| family.name.as_str()).unwrap_or_default();
-                if !CFS.contains(&name) {
+                if !DATA_CFS.contains(&name) {
                     return;
                 }
                 let place = Place::Wal { path: path.clone(), offset, sequence: entry.sequence };
@@ -125,7 +125,7 @@ pub(super) fn add_ssts(
 ) -> Result<()> {
     let encoded = keys::data_key(&target.encoded);
     let raw = keys::data_key(&target.user_key);
-    for cf in CFS {
+    for cf in DATA_CFS.iter().copied() {
         for file in store.kv().family(cf)?.files() {
             let mut ranges = vec![(encoded.clone(), [encoded.as_slice(), &AFTER_ALL_TS].concat())];
             if cf == "default" {

@@ -1,6 +1,7 @@
 //! `raw-scan` of a server. No call of `debugpb` lists keys. `RawScan` lists the data keys of regions that the
 //! server leads, and other keys are probed by name.
 
+use keys::{CF_DEFAULT, CF_RAFT};
 use kvproto::{
     debugpb,
     kvrpcpb::{Context, RawScanRequest},
@@ -19,8 +20,6 @@ use crate::{
 
 /// Maximum number of pairs in one reply; fewer after a reply that was too large.
 const PIECE: u32 = 256;
-const CF_RAFT: &str = "raft";
-const CF_DEFAULT: &str = "default";
 
 /// Remainder of a scan.
 struct Remaining<'a, 'b> {
