@@ -4,6 +4,7 @@
 //! consensus, raft-engine stores the log, RocksDB stores region states and data. [`store`] re-exports the
 //! server's API.
 #![warn(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod batch_system;
 pub mod coprocessor;

@@ -44,7 +44,9 @@ pub enum KeyUse {
 /// A RocksDB key, and a note for the user if its text is ambiguous or was completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedKey {
+    /// The key as RocksDB has it.
     pub key: Vec<u8>,
+    /// The other meanings of the text, or the part that was added.
     pub note: Option<String>,
 }
 
@@ -111,6 +113,7 @@ pub fn tidb(text: &str) -> Result<Vec<u8>> {
 /// The user key and timestamp in an encoded key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inner {
+    /// The decoded user key.
     pub user_key: Vec<u8>,
     /// The timestamp after the user key, in CF default and write.
     pub ts: Option<u64>,

@@ -13,9 +13,13 @@ use super::key_error::KeyError;
 /// Decrypts and encrypts the bytes of one file, which is the same operation in counter mode.
 #[derive(Clone)]
 pub enum Cipher {
+    /// AES with a key of 16 bytes.
     Aes128(Ctr128BE<Aes128>),
+    /// AES with a key of 24 bytes.
     Aes192(Ctr128BE<Aes192>),
+    /// AES with a key of 32 bytes.
     Aes256(Ctr128BE<Aes256>),
+    /// SM4, which has a key of 16 bytes.
     Sm4(Ctr128BE<Sm4>),
 }
 

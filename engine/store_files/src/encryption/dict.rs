@@ -32,7 +32,9 @@ use crate::{
     io::{Damage, checksum_matches, own_as},
 };
 
+/// Name of the file with the encryption of each file.
 pub const FILE_DICT: &str = "file.dict";
+/// Name of the file with the data keys.
 pub const KEY_DICT: &str = "key.dict";
 pub(super) const HEADER: usize = 16;
 /// Bytes of the checksum, the length of the name, the length of the info and the kind.
@@ -48,9 +50,11 @@ const REMOVE: u8 = 2;
 /// The contents of `file.dict`: names of files, and the encryption of each.
 #[derive(Clone, Debug, Default)]
 pub struct FileDict {
+    /// Path of the dictionary.
     pub path: PathBuf,
     /// Format version: 1, or 2 with a log.
     pub version: u8,
+    /// The encryption of each file, by the name that the server gave it.
     pub files: BTreeMap<String, FileInfo>,
     /// The file as it was read.
     pub bytes: Vec<u8>,

@@ -20,7 +20,9 @@ const TAG_LEN: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct EncryptionConfig {
+    /// The key that encrypts the data keys.
     pub master_key: MasterKey,
+    /// The key before it: a server that stopped while it changed keys may have left data keys under this one.
     pub previous_master_key: MasterKey,
 }
 
@@ -32,7 +34,10 @@ pub enum MasterKey {
     #[default]
     Plaintext,
     /// A file with 64 hexadecimal digits and a line end.
-    File { path: PathBuf },
+    File {
+        /// Path of the file.
+        path: PathBuf,
+    },
     /// A key service in a cloud, which this tool does not support.
     #[serde(other)]
     Kms,

@@ -198,6 +198,7 @@ pub struct Part {
     pub start: Vec<u8>,
     /// The end of the range (exclusive). Other keys of the database do not count.
     pub end: Vec<u8>,
+    /// The database.
     pub db: Db,
 }
 

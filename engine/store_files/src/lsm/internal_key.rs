@@ -11,14 +11,21 @@ use std::cmp::Ordering;
 /// The type of an entry (RocksDB `ValueType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {
+    /// The key is deleted.
     Deletion,
+    /// A value.
     Value,
+    /// An operand of a merge operator, which TiKV does not use.
     Merge,
+    /// The key is deleted, and was written once.
     SingleDeletion,
+    /// All keys of a range are deleted.
     RangeDeletion,
     /// A reference into a blob file (in TiKV, a Titan blob file).
     BlobIndex,
+    /// Several named columns, which TiKV does not write.
     WideColumnEntity,
+    /// A type that TiKV does not write, by its number.
     Other(u8),
 }
 

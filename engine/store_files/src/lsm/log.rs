@@ -35,11 +35,21 @@ const MAX_CHECKS_PER_BYTE: usize = 16;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record {
     /// A whole record and the offset of its first fragment.
-    Data { offset: u64, data: Vec<u8> },
+    Data {
+        /// Offset of the first fragment, in bytes.
+        offset: u64,
+        /// The plain bytes.
+        data: Vec<u8>,
+    },
     /// The end of the log, perhaps within an unfinished record.
     End,
     /// Bytes that are not a fragment. The bytes after them cannot be trusted.
-    Corrupt { offset: u64, what: String },
+    Corrupt {
+        /// Offset of the damage, in bytes.
+        offset: u64,
+        /// The expectation and the finding.
+        what: String,
+    },
 }
 
 /// Reads the records of a log in order.

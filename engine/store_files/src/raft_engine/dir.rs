@@ -26,7 +26,9 @@ const ATTEMPTS: usize = 20;
 /// The two logs of raft-engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Queue {
+    /// New batches.
     Append,
+    /// Old data that raft-engine moved out of the append queue.
     Rewrite,
 }
 
@@ -42,8 +44,11 @@ impl Queue {
 /// A log file by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
+    /// The queue of the file.
     pub queue: Queue,
+    /// Number of the file in its queue.
     pub seq: u64,
+    /// Path of the file.
     pub path: PathBuf,
 }
 
