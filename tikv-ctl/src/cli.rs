@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-
-use security::{SecurityConfig, SecurityManager};
+use security::{SecurityManager, TlsArgs};
 
 use crate::{
     Error, Result,
@@ -25,15 +24,8 @@ pub struct Global {
     /// The data directory of a TiKV; not with --host
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// PEM file of the authority that servers' certificates must be signed by: TLS, with --cert-path and --key-path
-    #[arg(long, global = true, value_name = "FILE", requires_all = ["cert_path", "key_path"])]
-    pub ca_path: Option<PathBuf>,
-    /// PEM file of the certificate to show to servers
-    #[arg(long, global = true, value_name = "FILE", requires_all = ["ca_path", "key_path"])]
-    pub cert_path: Option<PathBuf>,
-    /// PEM file of its private key
-    #[arg(long, global = true, value_name = "FILE", requires_all = ["ca_path", "cert_path"])]
-    pub key_path: Option<PathBuf>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// TiKV config path: the locations of files and the master key are read from it
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -62,9 +54,7 @@ pub struct Global {
 impl Global {
     /// Returns the settings for connections to servers: TLS if its three flags are given.
     pub fn security(&self) -> Result<SecurityManager> {
-        let (ca, cert, key) = (self.ca_path.as_deref(), self.cert_path.as_deref(), self.key_path.as_deref());
-        let config = SecurityConfig::from_paths(ca, cert, key);
-        SecurityManager::new(config).map_err(|e| Error::other(e.to_string()))
+        self.tls.security().map_err(|e| Error::other(e.to_string()))
     }
 
     /// Opens the file of `--output`; fails if it would be inside the data directory.

@@ -97,7 +97,7 @@ pub fn check(command: &str, global: &Global) -> Result<Vec<String>> {
         ("--host", global.host.is_some(), has(&[Host]), true),
         ("--pd", global.pd.is_some(), has(&[Pd]), true),
         ("--config", global.config.is_some(), has(&[Config]), true),
-        ("--ca-path", global.ca_path.is_some(), asks, true),
+        ("--ca-path", global.tls.ca_path.is_some(), asks, true),
         ("--key-format", global.key_format != KeyFormat::Auto, has(&[Use::KeyFormat]), false),
         ("--output", global.output.is_some(), !has(&[NoOutput]), false),
     ];

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use security::{SecurityConfig, SecurityManager};
+use security::TlsArgs;
 
 mod exchange;
 mod filter;
@@ -200,31 +200,6 @@ pub struct AttachArgs {
     pub tls: TlsArgs,
     #[command(flatten)]
     pub common: Common,
-}
-
-/// TLS files for the connection to a server: all three or none.
-#[derive(Debug, Clone, Default, Args)]
-pub struct TlsArgs {
-    /// PEM file of the CA that signs the server's certificate; enables TLS, with --cert-path and --key-path
-    #[arg(long, value_name = "FILE", requires_all = ["cert_path", "key_path"])]
-    pub ca_path: Option<PathBuf>,
-    /// PEM file of the client certificate
-    #[arg(long, value_name = "FILE", requires_all = ["ca_path", "key_path"])]
-    pub cert_path: Option<PathBuf>,
-    /// PEM file of the client certificate's private key
-    #[arg(long, value_name = "FILE", requires_all = ["ca_path", "cert_path"])]
-    pub key_path: Option<PathBuf>,
-}
-
-impl TlsArgs {
-    /// Reads the files; without them, connections use no TLS.
-    ///
-    /// # Errors
-    /// If a file cannot be read or has other contents than expected.
-    pub fn security(&self) -> anyhow::Result<SecurityManager> {
-        let (ca, cert, key) = (self.ca_path.as_deref(), self.cert_path.as_deref(), self.key_path.as_deref());
-        Ok(SecurityManager::new(SecurityConfig::from_paths(ca, cert, key))?)
-    }
 }
 
 #[derive(Debug, Clone, Default, Args)]

@@ -5,6 +5,8 @@
 #![warn(missing_docs)]
 
 mod acceptor;
+#[cfg(feature = "clap")]
+mod args;
 mod connector;
 mod error;
 mod handshake;
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig};
 
 pub use acceptor::{Acceptor, Clients, Use};
+#[cfg(feature = "clap")]
+pub use args::TlsArgs;
 pub use connector::Connection;
 pub use error::{Error, Result};
 pub use handshake::{Greeting, HANDSHAKE_TIMEOUT, Handshake};

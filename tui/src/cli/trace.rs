@@ -2,9 +2,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use security::TlsArgs;
 
 use super::{
-    Common, TlsArgs,
+    Common,
     exchange::{ExportArgs, ImportArgs},
     filter::FilterArgs,
 };

@@ -8,13 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use security::TlsArgs;
 use serde::Deserialize;
 use serde_json::Value;
 use tracepoints::Gate;
 
 use crate::{
     arguments::{gate, kind, parse_key},
-    cli::TlsArgs,
     recording,
     source::{
         attached::{Attached, RequestFilter},
