@@ -44,7 +44,7 @@ use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Outp
     name = "tikv-ctl",
     version,
     after_help = "Exit codes: 0 done, 1 failed (message on standard error), 2 wrong flags, 255 failed as TiKV's \
-                  tikv-ctl fails (message where that has it, mostly on standard output)."
+                  tikv-ctl fails (message where that tool prints it, mostly on standard output)."
 )]
 pub struct Opt {
     #[command(flatten)]

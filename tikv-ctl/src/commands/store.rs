@@ -19,7 +19,7 @@ pub enum StoreCmd {
         #[command(subcommand)]
         cmd: RaftCmd,
     },
-    /// Print region info (the same as `raft region`)
+    /// Print region info, as `raft region` does
     Region(RegionArgs),
     #[command(flatten)]
     Data(DataCmd),
