@@ -103,7 +103,7 @@ fn table_of_contents_has_every_page_once() {
     }
 }
 
-/// What a page of each part of the table of contents must say. The pages of this toolkit have no such form.
+/// The parts that a page of each part of the table of contents must have. The pages of this toolkit have no such form.
 fn form_of(part: &str) -> &'static [&'static str] {
     match part {
         "Get started" | "Contribute to TiKV" => &["fter this page you", "\nAs of tikv/"],

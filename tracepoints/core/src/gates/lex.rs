@@ -1,5 +1,5 @@
 //! Splits the text of a gate into words, numbers, texts and signs.
-use super::GateError;
+use super::error::GateError;
 
 /// A word of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Gate, GateError, Place, Watched,
+    Gate, Place,
     condition::{Comparison, Condition, Operand},
+    error::GateError,
     lex::{Token, tokens},
     timestamps::is_timestamp,
+    watch::Watched,
 };
 use crate::{
     Hold, Outcome, RequestKind, StageId,
