@@ -19,7 +19,7 @@ use raftstore::{
         Callback, LocalReader, RegionSnapshot, WriteResponse, util::FLAG_FLASHBACK, util::FLAG_STALE_READ,
     },
 };
-use tikv_kv::{Engine, ErrorInner, Modify, Result, SnapContext, WriteData};
+use tikv_kv::{Engine, ErrorInner, Modify, Result, SnapContext, WriteData, WriteTimes};
 use tracepoints::Req;
 
 /// Reads through the [`LocalReader`], writes through the [`RaftRouter`].
@@ -59,9 +59,9 @@ impl Engine for RaftKv {
         async move { reader.snapshot(header, read_index(&ctx), ctx.req).await }.boxed()
     }
 
-    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {
+    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<WriteTimes>> {
         if data.modifies.is_empty() {
-            return ready(Ok(())).boxed();
+            return ready(Ok(WriteTimes::default())).boxed();
         }
         let request = RaftCmdRequest {
             header: Some(header(&ctx)),
@@ -74,7 +74,7 @@ impl Engine for RaftKv {
             // The callback also receives a failure to send.
             let _ = router.send_write(request, callback, req, deadline);
             match answer.await {
-                Ok(response) => check(&response),
+                Ok(response) => check(&response).map(|()| response.times),
                 Err(_) => Err(ErrorInner::Closed.into()),
             }
         }

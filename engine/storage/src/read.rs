@@ -333,6 +333,7 @@ impl<E: Engine> Storage<E> {
             let snapshot = crate::snapshot::take(&engine, snap_ctx).await?;
             deadline.check()?;
             let times = Times { begin, scheduled, snapshot: EngineClock::now() };
+            let read_index = snapshot.read_index_times();
             let mut stats = Statistics::default();
             let (result, perf) = with_perf_context(req, || f(snapshot, &mut stats));
             tracepoints::stamp!(
@@ -342,7 +343,7 @@ impl<E: Engine> Storage<E> {
                 processed_bytes = stats.processed_size,
                 failed = result.is_err(),
             );
-            Ok((result?, KvGetStatistics { stats, latency_stats: times.stats(), perf }))
+            Ok((result?, KvGetStatistics { stats, latency_stats: times.stats(), perf, read_index }))
         };
         self.read_pool.spawn_handle(task)?.await
     }

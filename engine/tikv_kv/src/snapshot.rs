@@ -1,7 +1,7 @@
 //! Snapshots and iterators. Keys are encoded user keys, without RocksDB's data prefix `z`.
 use txn_types::{Key, Value};
 
-use crate::{Result, modify::CfName};
+use crate::{ReadIndexTimes, Result, modify::CfName};
 
 /// Bounds of an iterator: encoded keys without the data prefix; `None`: the region's own bound.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,10 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     /// fail with `MaxTimestampNotSynced`, and clients retry. TiKV: `SnapshotExt::is_max_ts_synced`.
     fn is_max_ts_synced(&self) -> bool {
         false
+    }
+    /// Returns the time that the region's peer spent on the snapshot; zero for a local read.
+    fn read_index_times(&self) -> ReadIndexTimes {
+        ReadIndexTimes::default()
     }
     /// Returns the index up to which the snapshot is applied.
     fn apply_index(&self) -> Option<u64> {

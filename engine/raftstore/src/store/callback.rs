@@ -1,7 +1,7 @@
 //! Callbacks: return a command's response to its sender.
 use futures::channel::oneshot;
 use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
-use tikv_kv::ErrorInner;
+use tikv_kv::{ErrorInner, ReadIndexTimes, WriteTimes};
 
 use super::{RegionSnapshot, cmd_resp};
 
@@ -10,6 +10,8 @@ use super::{RegionSnapshot, cmd_resp};
 pub struct WriteResponse {
     /// The response.
     pub response: RaftCmdResponse,
+    /// Times of the write's parts; zero if it was refused.
+    pub times: WriteTimes,
 }
 
 /// Response to a read: a snapshot, or an error in the header.
@@ -19,6 +21,8 @@ pub struct ReadResponse {
     pub response: RaftCmdResponse,
     /// Snapshot of the region, if the read succeeded.
     pub snapshot: Option<RegionSnapshot>,
+    /// Times of the read in the peer's FSM.
+    pub times: ReadIndexTimes,
 }
 
 type BoxWrite = Box<dyn FnOnce(WriteResponse) + Send>;
@@ -63,13 +67,13 @@ impl<T: From<RaftCmdResponse>> Drop for Once<T> {
 
 impl From<RaftCmdResponse> for WriteResponse {
     fn from(response: RaftCmdResponse) -> Self {
-        Self { response }
+        Self { response, times: WriteTimes::default() }
     }
 }
 
 impl From<RaftCmdResponse> for ReadResponse {
     fn from(response: RaftCmdResponse) -> Self {
-        Self { response, snapshot: None }
+        Self { response, snapshot: None, times: ReadIndexTimes::default() }
     }
 }
 
@@ -81,15 +85,21 @@ impl WriteResponse {
 }
 
 impl ReadResponse {
+    /// Adds the times of the read.
+    #[must_use]
+    pub fn with_times(self, times: ReadIndexTimes) -> Self {
+        Self { times, ..self }
+    }
+
     /// Returns the snapshot.
     ///
     /// # Errors
     /// The region error, or the lock found in the leader's memory.
     pub fn into_snapshot(self) -> tikv_kv::Result<RegionSnapshot> {
-        let RaftCmdResponse { header, responses, .. } = self.response;
+        let ReadResponse { response: RaftCmdResponse { header, responses, .. }, snapshot, times } = self;
         let locked = || responses.into_iter().find_map(|r| r.read_index?.locked);
-        match (self.snapshot, header.and_then(|h| h.error)) {
-            (Some(snapshot), None) => Ok(snapshot),
+        match (snapshot, header.and_then(|h| h.error)) {
+            (Some(snapshot), None) => Ok(snapshot.with_read_index_times(times)),
             (_, Some(error)) => Err(ErrorInner::Request(error).into()),
             (None, None) => Err(match locked() {
                 Some(lock) => ErrorInner::KeyIsLocked(Box::new(lock)),
@@ -133,8 +143,16 @@ impl Callback {
     pub fn invoke_with_response(self, response: RaftCmdResponse) {
         match self {
             Callback::None => {}
-            Callback::Read(call) => call.invoke(ReadResponse { response, snapshot: None }),
-            Callback::Write(call) => call.invoke(WriteResponse { response }),
+            Callback::Read(call) => call.invoke(response.into()),
+            Callback::Write(call) => call.invoke(response.into()),
+        }
+    }
+
+    /// Responds to a write. A read callback gets only the response.
+    pub fn invoke_write(self, answer: WriteResponse) {
+        match self {
+            Callback::Write(call) => call.invoke(answer),
+            other => other.invoke_with_response(answer.response),
         }
     }
 

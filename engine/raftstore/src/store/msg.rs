@@ -4,7 +4,9 @@ use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::{Callback, LatencyInspector, SnapKey, fsm::apply::ApplyRes};
+use super::{
+    Callback, LatencyInspector, SnapKey, fsm::apply::ApplyRes, write_tracker::RaftDbTimes,
+};
 use crate::debug::RegionMeta;
 
 /// Command and its callback.
@@ -126,6 +128,8 @@ pub struct PersistedMsg {
     pub peer_id: u64,
     /// Number of the Ready.
     pub ready_number: u64,
+    /// Times of the write to raft-engine.
+    pub raft_db: RaftDbTimes,
 }
 
 /// Outcome of applying a snapshot.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use engine_rocks::{CfName, RocksEngineIterator, RocksSnapshot};
 use kvproto::{errorpb, metapb::Region};
-use tikv_kv::{ErrorInner, IterOptions, Result};
+use tikv_kv::{ErrorInner, IterOptions, ReadIndexTimes, Result};
 use txn_types::{Key, Value};
 
 use crate::{Error, store::TxnExt};
@@ -16,6 +16,7 @@ pub struct RegionSnapshot {
     term: u64,
     apply_index: u64,
     txn_ext: Arc<TxnExt>,
+    read_index_times: ReadIndexTimes,
 }
 
 impl RegionSnapshot {
@@ -27,7 +28,13 @@ impl RegionSnapshot {
         apply_index: u64,
         txn_ext: Arc<TxnExt>,
     ) -> Self {
-        Self { snap, region, term, apply_index, txn_ext }
+        Self { snap, region, term, apply_index, txn_ext, read_index_times: ReadIndexTimes::default() }
+    }
+
+    /// Adds the times of a snapshot that the peer's FSM took.
+    #[must_use]
+    pub fn with_read_index_times(self, read_index_times: ReadIndexTimes) -> Self {
+        Self { read_index_times, ..self }
     }
 
     /// Returns the region.
@@ -95,6 +102,10 @@ impl tikv_kv::Snapshot for RegionSnapshot {
 
     fn is_max_ts_synced(&self) -> bool {
         self.txn_ext.is_max_ts_synced(self.term)
+    }
+
+    fn read_index_times(&self) -> ReadIndexTimes {
+        self.read_index_times
     }
 
     fn apply_index(&self) -> Option<u64> {

@@ -225,7 +225,7 @@ impl<E: Engine> Storage<E> {
                 failed = result.is_err(),
                 write_ns = write_ns,
             );
-            result.map_err(Error::from)
+            result.map(|_| ()).map_err(Error::from)
         };
         self.sched.pool().spawn_handle(task)?.await
     }

@@ -440,6 +440,7 @@ impl<E: Engine> Inner<E> {
         }
         let taken = EngineClock::now();
         details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
+        details.read_index += snapshot.read_index_times();
         deadline.check()?;
         let raw_ext = match &self.causal_ts_provider {
             Some(provider) if cmd.needs_raw_ext() => {
@@ -522,7 +523,8 @@ impl<E: Engine> Inner<E> {
         let begin = EngineClock::now();
         let result = self.engine.async_write(ctx, data).await;
         details.async_write_nanos += begin.elapsed().as_nanos() as u64;
-        result.map_err(Error::from)
+        details.write += result?;
+        Ok(())
     }
 
     /// Reads the current rows of the keys for probes. Not part of the request, whose stages have ended.

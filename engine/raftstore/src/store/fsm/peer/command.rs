@@ -5,12 +5,16 @@ use kvproto::{
         AdminCmdType, AdminResponse, RaftCmdRequest, RaftCmdResponse, RaftRequestHeader, RaftResponseHeader,
     },
 };
-use tracepoints::{EngineClock, Req};
+use tikv_kv::ReadIndexTimes;
+use tracepoints::{EngineClock, Req, clock::EngineInstant};
 
 use super::{Continuation, PeerFsmDelegate};
 use crate::{
     Error, Result,
-    store::{Callback, RaftCommand, Transport, cmd_resp, peer::RequestPolicy, proposals::Proposal, util},
+    store::{
+        Callback, RaftCommand, Transport, cmd_resp, peer::RequestPolicy, proposals::Proposal, util,
+        write_tracker::WriteTracker,
+    },
 };
 
 /// Returns the busy error that clients see after a deadline. TiKV: `Error::DeadlineExceeded`.
@@ -20,7 +24,7 @@ fn deadline_exceeded() -> Error {
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     pub(super) fn on_raft_command(&mut self, cmd: RaftCommand) {
-        let RaftCommand { request, callback, req, deadline, .. } = cmd;
+        let RaftCommand { send_time, request, callback, req, deadline } = cmd;
         let late = deadline.is_some_and(|at| EngineClock::now() > at);
         let refused = if late { Err(deadline_exceeded()) } else { self.pre_propose(&request) };
         if let Err(mut err) = refused {
@@ -29,7 +33,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             callback.invoke_with_response(cmd_resp::err_resp(err, term));
             return;
         }
-        self.propose(request, callback, req);
+        self.propose(request, callback, req, send_time);
     }
 
     /// Checks a request before it is proposed. TiKV: `pre_propose_raft_command`.
@@ -62,18 +66,20 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Proposes a checked command. TiKV: `Peer::propose`.
-    fn propose(&mut self, request: RaftCmdRequest, callback: Callback, req: Req) {
+    /// Proposes a checked command, created at `send_time`. TiKV: `Peer::propose`.
+    fn propose(&mut self, request: RaftCmdRequest, callback: Callback, req: Req, send_time: EngineInstant) {
         let now = EngineClock::now();
+        let propose_wait = now.saturating_since(send_time).as_nanos() as u64;
         let config = self.ctx.config.clone();
         let peer = &mut self.fsm.peer;
         let (proposed, is_conf_change) = match peer.inspect(&request) {
             Ok(RequestPolicy::ReadLocal) => {
-                callback.invoke_read(peer.execute_read(&request));
+                let times = ReadIndexTimes { propose_wait_nanos: propose_wait, ..Default::default() };
+                callback.invoke_read(peer.execute_read(&request).with_times(times));
                 return;
             }
             Ok(RequestPolicy::ReadIndex) => {
-                if let Some(read_id) = peer.read_index(request, callback, req) {
+                if let Some(read_id) = peer.read_index(request, callback, req, propose_wait) {
                     self.fsm.pending_steps.push_back(Continuation::ReadIndexProposed { req, read_id });
                 }
                 return;
@@ -88,7 +94,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let term = peer.term();
         match proposed {
             Ok(index) => {
-                let proposal = Proposal { is_conf_change, index, term, cb: callback, req, propose_time: now };
+                let tracker = WriteTracker::new(send_time, now);
+                let proposal = Proposal { is_conf_change, index, term, cb: callback, req, tracker };
                 peer.proposals.push(proposal);
                 self.fsm.pending_steps.push_back(Continuation::Proposed { req, term, index });
             }
@@ -122,7 +129,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     /// Proposes a command of the store itself; no client waits for it.
     pub(super) fn propose_admin(&mut self, request: RaftCmdRequest) {
         match self.pre_propose(&request) {
-            Ok(()) => self.propose(request, Callback::None, Req::NONE),
+            Ok(()) => self.propose(request, Callback::None, Req::NONE, EngineClock::now()),
             Err(err) => log::debug!("region {}: {err}", self.fsm.region_id()),
         }
     }
