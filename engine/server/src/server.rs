@@ -261,6 +261,7 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     let storage_config = config.build_storage_config();
     let storage =
         Storage::new(engine, concurrency_manager, lock_mgr.clone(), storage_config, causal_ts, store_id)?;
+    storage.get_scheduler().flow_controller().start(engines.kv.clone(), store_id)?;
     let deadlock = lock_mgr.deadlock_service();
     let alive = Arc::new(());
     if format == KvFormat::V1ttl {
@@ -274,12 +275,14 @@ fn start(mut config: TikvConfig, options: StartOptions) -> Result<ServerHandle, 
     runtime::spawn(runtimes.background.handle(), "latency-inspector", inspections);
     let manager = GcManager::new(gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
     runtime::spawn(runtimes.background.handle(), "gc-manager", manager.run(Arc::downgrade(&alive)));
+    let scheduler = storage.get_scheduler().clone();
     let metrics = Metrics::new(
         store_id,
         ttl_metrics,
         gc.metrics().clone(),
         storage.get_scheduler().get_txn_status_cache().clone(),
         health.clone(),
+        move || scheduler.load(),
     );
     let (pd_client, endpoints) = (pd.clone(), config.pd.endpoints.clone());
     let freezer = PeerFreezer::new(

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use api_version::KvFormat;
 
+use crate::txn::flow_controller::FlowControlConfig;
+
 /// Settings under TiKV's keys, with TiKV's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -14,6 +16,10 @@ pub struct Config {
     pub scheduler_worker_pool_size: usize,
     /// `storage.scheduler-pending-write-threshold`, in bytes: the scheduler rejects commands above it.
     pub scheduler_pending_write_threshold: usize,
+    /// `storage.memory-quota`, in bytes: of unfinished commands in memory; the scheduler rejects others.
+    pub memory_quota: usize,
+    /// `storage.flow-control`.
+    pub flow_control: FlowControlConfig,
     /// `storage.max-key-size`, in bytes: of the encoded key of a transaction, or of the raw key of a request.
     pub max_key_size: usize,
     /// `storage.txn-status-cache-capacity`: number of transactions whose status is kept; 0: none.
@@ -38,6 +44,8 @@ impl Default for Config {
             scheduler_concurrency: 1024 * 512,
             scheduler_worker_pool_size: 4,
             scheduler_pending_write_threshold: 100 << 20,
+            memory_quota: 256 << 20,
+            flow_control: FlowControlConfig::default(),
             max_key_size: 8 * 1024,
             txn_status_cache_capacity: 40_000 * 128,
             api_version: KvFormat::V1,

@@ -41,7 +41,7 @@ pub use read::ScanRange;
 pub use read_pool::Pool;
 pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLatencyStats, Statistics};
 pub use storage::Storage;
-pub use txn::scheduler::TxnScheduler;
+pub use txn::scheduler::{SchedulerLoad, TxnScheduler};
 pub use types::{
     CommandOutput, PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults,
     PrewriteResult, ProcessResult, SecondaryLocksStatus, TxnStatus,

@@ -309,6 +309,7 @@ impl<E: Engine> Storage<E> {
         }
         tracepoints::step!(READ_POOL_QUEUE, req, region = ctx.region_id, ts = check.ts().into_inner());
         let (engine, cm) = (self.engine.clone(), self.concurrency_manager.clone());
+        let priority = ctx.priority();
         let (begin, deadline) = (EngineClock::now(), Deadline::from_context(&ctx));
         let task = async move {
             tracepoints::step!(READ_POOL_RUN, req, region = ctx.region_id, ts = check.ts().into_inner());
@@ -345,7 +346,7 @@ impl<E: Engine> Storage<E> {
             );
             Ok((result?, KvGetStatistics { stats, latency_stats: times.stats(), perf, read_index }))
         };
-        self.read_pool.spawn_handle(task)?.await
+        self.read_pool.spawn_handle_of(priority, task)?.await
     }
 }
 

@@ -90,6 +90,11 @@ impl<E: Engine> Storage<E> {
         self.sched.set_pending_write_threshold(bytes);
     }
 
+    /// Changes the limit of the memory of unfinished commands.
+    pub fn set_memory_quota(&self, bytes: usize) {
+        self.sched.set_memory_quota(bytes);
+    }
+
     /// Changes the delay after which a released lock wakes all requests that wait for it.
     pub fn set_wake_up_delay(&self, delay: Duration) {
         self.sched.set_wake_up_delay(delay);
@@ -118,7 +123,7 @@ impl<E: Engine> Storage<E> {
             }
             Ok(())
         };
-        self.sched.pool().spawn_handle(task)?.await
+        self.sched.pool_of(kvrpcpb::CommandPri::Normal).spawn_handle(task)?.await
     }
 
     /// Changes the limit of reads per thread above which reads are rejected.
@@ -132,7 +137,7 @@ impl<E: Engine> Storage<E> {
     /// The operating system cannot create the threads.
     pub fn set_threads(&self, read_pool: usize, scheduler: usize) -> Result<()> {
         self.read_pool.resize(read_pool)?;
-        self.sched.pool().resize(scheduler)
+        self.sched.resize(scheduler)
     }
 
     /// Returns the memory locks and max_ts of the store.

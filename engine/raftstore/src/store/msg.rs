@@ -4,9 +4,7 @@ use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::{
-    Callback, LatencyInspector, SnapKey, fsm::apply::ApplyRes, write_tracker::RaftDbTimes,
-};
+use super::{Callback, LatencyInspector, SnapKey, fsm::apply::ApplyRes, write_tracker::RaftDbTimes};
 use crate::debug::RegionMeta;
 
 /// Command and its callback.

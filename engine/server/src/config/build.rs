@@ -68,6 +68,8 @@ impl TikvConfig {
             scheduler_concurrency: storage.scheduler_concurrency,
             scheduler_worker_pool_size: storage.scheduler_worker_pool_size,
             scheduler_pending_write_threshold: storage.scheduler_pending_write_threshold.0 as usize,
+            memory_quota: storage.memory_quota.0 as usize,
+            flow_control: storage.flow_control.build(),
             max_key_size: storage.max_key_size,
             txn_status_cache_capacity: storage.txn_status_cache_capacity,
             wake_up_delay_duration: self.pessimistic_txn.wake_up_delay_duration.0,

@@ -145,6 +145,8 @@ impl ConfigController {
             raft_store.set(new.raft_store.clone());
         }
         storage.set_pending_write_threshold(new.storage.scheduler_pending_write_threshold.0 as usize);
+        storage.get_scheduler().flow_controller().set_config(new.storage.flow_control.build());
+        storage.set_memory_quota(new.storage.memory_quota.0 as usize);
         let max_ts = &new.storage.max_ts;
         storage.get_concurrency_manager().bound().configure(max_ts.max_drift.0, max_ts.action());
         if old.pessimistic_txn != new.pessimistic_txn {

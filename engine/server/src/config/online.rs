@@ -5,7 +5,7 @@ use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 48] = [
+const ONLINE: [&str; 54] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -50,8 +50,14 @@ const ONLINE: [&str; 48] = [
     "server.concurrent-send-snap-limit",
     "server.raft-msg-max-batch-size",
     "storage.block-cache.capacity",
+    "storage.flow-control.enable",
+    "storage.flow-control.hard-pending-compaction-bytes-limit",
+    "storage.flow-control.l0-files-threshold",
+    "storage.flow-control.memtables-threshold",
+    "storage.flow-control.soft-pending-compaction-bytes-limit",
     "storage.max-ts.action-on-invalid-update",
     "storage.max-ts.max-drift",
+    "storage.memory-quota",
     "storage.scheduler-pending-write-threshold",
     "storage.scheduler-worker-pool-size",
 ];

@@ -185,7 +185,7 @@ impl<E: Engine> Storage<E> {
     {
         let UnlatchedWrite { keys, needs_ts, make } = write;
         let cid = self.sched.gen_id();
-        let region = pb_ctx.region_id;
+        let (region, priority) = (pb_ctx.region_id, pb_ctx.priority());
         tracepoints::step!(SCHED_RECEIVE, req, cid = cid, ts = 0_u64, region = region, keys = keys);
         if keys == 0 {
             return Ok(());
@@ -227,7 +227,7 @@ impl<E: Engine> Storage<E> {
             );
             result.map(|_| ()).map_err(Error::from)
         };
-        self.sched.pool().spawn_handle(task)?.await
+        self.sched.pool_of(priority).spawn_handle(task)?.await
     }
 
     /// Checks puts before they are encoded. Returns their column family, and the TTL of each pair.

@@ -14,7 +14,7 @@ use tikv_kv::{Engine, Modify};
 use tracepoints::{EngineClock, Probe, ending::Wait, request};
 use txn_types::LockOrSharedLocks;
 
-use super::{Caller, Inner, RunningBytes, Task};
+use super::{Caller, Inner, RunningBytes, Task, memory_of};
 use crate::{
     errors::{Error, ErrorInner},
     lock_manager::{
@@ -195,6 +195,7 @@ impl<E: Engine> Inner<E> {
                 caller: Caller { req, deadline, details, answer: Some(answer), slot },
                 lock_wait_token: Some(token),
                 bytes: RunningBytes::add(&self.running_write_bytes, 0),
+                memory: self.memory_quota.alloc_force(memory_of(&cmd)),
                 cmd,
             };
             let inner = self.clone();
