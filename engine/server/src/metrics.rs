@@ -78,6 +78,9 @@ impl Metrics {
         out.sample(&[("type", "allocated")], allocated as f64);
         out.family("tikv_raftstore_slow_score", "Slow score of the store, from 1 to 100.", "gauge");
         out.sample(&[("type", "raft")], self.0.health.get_raftstore_slow_score() as u64);
+        let help = "Bytes of the pessimistic locks in memory.";
+        out.family("tikv_pessimistic_lock_memory_size", help, "gauge");
+        out.sample(&[], tikv_kv::instance_memory_size() as f64);
         self.0.ttl.write(&mut out);
         self.0.gc.write(&mut out);
         out.finish()

@@ -4,6 +4,30 @@
 use std::time::Duration;
 
 use api_version::KvFormat;
+use tikv_kv::MemoryLimits;
+
+/// The moment at which a pessimistic lock is answered. TiKV: `src/storage/txn/scheduler.rs` `PessimisticLockMode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PessimisticLockMode {
+    /// After Raft has applied it.
+    Sync,
+    /// After Raft has proposed it: it is lost if the leader is lost.
+    Pipelined,
+    /// At once, in the leader's memory. A lock that does not fit there is answered as with `Sync`.
+    #[default]
+    InMemory,
+}
+
+impl PessimisticLockMode {
+    /// Returns the mode of `pessimistic-txn.pipelined` and `pessimistic-txn.in-memory`.
+    pub fn new(pipelined: bool, in_memory: bool) -> Self {
+        match (pipelined, in_memory) {
+            (true, true) => Self::InMemory,
+            (true, false) => Self::Pipelined,
+            (false, _) => Self::Sync,
+        }
+    }
+}
 
 /// Settings under TiKV's keys, with TiKV's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +50,10 @@ pub struct Config {
     pub enable_one_pc: bool,
     /// `pessimistic-txn.wake-up-delay-duration`: delay after which a released lock wakes all waiting requests.
     pub wake_up_delay_duration: Duration,
+    /// `pessimistic-txn.pipelined` and `pessimistic-txn.in-memory`: without Raft before the answer.
+    pub pessimistic_lock_mode: PessimisticLockMode,
+    /// `pessimistic-txn.in-memory-peer-size-limit` and `in-memory-instance-size-limit`.
+    pub in_memory_limits: MemoryLimits,
     /// `readpool.unified.max-thread-count`.
     pub read_pool_threads: usize,
     /// `readpool.unified.max-tasks-per-worker`: the read pool rejects reads above it.
@@ -44,6 +72,8 @@ impl Default for Config {
             enable_async_commit: true,
             enable_one_pc: true,
             wake_up_delay_duration: Duration::from_millis(20),
+            pessimistic_lock_mode: PessimisticLockMode::InMemory,
+            in_memory_limits: MemoryLimits { peer: 512 << 10, instance: 100 << 20 },
             read_pool_threads: 4,
             max_tasks_per_worker: 2000,
         }

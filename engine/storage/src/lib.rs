@@ -30,7 +30,7 @@ mod types;
 
 pub use command_kind::CommandKind;
 pub use concurrency_manager::ConcurrencyManager;
-pub use config::Config;
+pub use config::{Config, PessimisticLockMode};
 pub use deadline::Deadline;
 pub use errors::{
     Error, ErrorInner, Result, extract_committed, extract_key_error, extract_key_errors, extract_kv_pairs,

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use api_version::KvFormat;
 use kvproto::{deadlock::WaitForEntry, kvrpcpb};
-use tikv_kv::Engine;
+use tikv_kv::{Engine, MemoryLimits};
 use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::TimeStamp;
@@ -12,7 +12,7 @@ use crate::{
     causal_ts,
     command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
-    config::Config,
+    config::{Config, PessimisticLockMode},
     errors::Result,
     lock_manager::SharedLockManager,
     read_pool::Pool,
@@ -93,6 +93,11 @@ impl<E: Engine> Storage<E> {
     /// Changes the delay after which a released lock wakes all requests that wait for it.
     pub fn set_wake_up_delay(&self, delay: Duration) {
         self.sched.set_wake_up_delay(delay);
+    }
+
+    /// Changes how pessimistic locks are written.
+    pub fn set_pessimistic_lock_mode(&self, mode: PessimisticLockMode, limits: MemoryLimits) {
+        self.sched.pessimistic_lock_mode().set(mode, limits);
     }
 
     /// Returns all waits for locks of this store; empty if the lock manager has stopped.

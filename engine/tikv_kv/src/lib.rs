@@ -7,13 +7,20 @@
 
 mod error;
 mod modify;
+mod pessimistic_locks;
 mod rocks;
 mod snapshot;
+mod table_at;
 
 pub use error::{Error, ErrorInner, Result};
-pub use modify::{CfName, Modify, WriteData};
+pub use modify::{CfName, Modify, OnProposed, WriteData};
+pub use pessimistic_locks::{
+    LocksStatus, MemoryLimits, PeerPessimisticLocks, RemovedLocks, SharedPessimisticLocks,
+    instance_memory_size,
+};
 pub use rocks::RocksKv;
 pub use snapshot::{IterOptions, Iterator, Snapshot};
+pub use table_at::TableAt;
 
 use futures::{
     FutureExt,

@@ -1,7 +1,7 @@
 //! Callbacks: return a command's response to its sender.
 use futures::channel::oneshot;
 use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
-use tikv_kv::ErrorInner;
+use tikv_kv::{ErrorInner, OnProposed};
 
 use super::{RegionSnapshot, cmd_resp};
 
@@ -32,8 +32,8 @@ pub enum Callback {
     None,
     /// Callback of a read.
     Read(Once<ReadResponse>),
-    /// Callback of a write.
-    Write(Once<WriteResponse>),
+    /// Callback of a write, and of its proposal.
+    Write(Once<WriteResponse>, Option<OnProposed>),
 }
 
 /// Function that is called once; if dropped uncalled, it is called with an error.
@@ -103,7 +103,25 @@ impl ReadResponse {
 impl Callback {
     /// Creates a callback of a write.
     pub fn write(call: BoxWrite) -> Self {
-        Callback::Write(Once::new(call))
+        Callback::Write(Once::new(call), None)
+    }
+
+    /// Adds a function to call once the write is in the leader's log.
+    #[must_use]
+    pub fn on_proposed(self, proposed: Option<OnProposed>) -> Self {
+        match self {
+            Callback::Write(call, _) => Callback::Write(call, proposed),
+            other => other,
+        }
+    }
+
+    /// Reports that the command is in the leader's log. TiKV: `invoke_proposed`.
+    pub fn invoke_proposed(&mut self) {
+        if let Callback::Write(_, proposed) = self
+            && let Some(OnProposed(call)) = proposed.take()
+        {
+            call();
+        }
     }
 
     /// Creates a callback of a read.
@@ -134,7 +152,7 @@ impl Callback {
         match self {
             Callback::None => {}
             Callback::Read(call) => call.invoke(ReadResponse { response, snapshot: None }),
-            Callback::Write(call) => call.invoke(WriteResponse { response }),
+            Callback::Write(call, _) => call.invoke(WriteResponse { response }),
         }
     }
 
@@ -157,6 +175,18 @@ mod tests {
         drop(cb);
         let answer = rx.try_recv().unwrap().unwrap();
         assert!(answer.error().unwrap().stale_command.is_some());
+    }
+
+    #[test]
+    fn a_proposal_is_reported_once_and_before_the_answer() {
+        let (proposed, mut reported) = oneshot::channel();
+        let (cb, mut rx) = Callback::paired_write();
+        let mut cb = cb.on_proposed(Some(OnProposed(Box::new(move || drop(proposed.send(()))))));
+        assert_eq!(reported.try_recv(), Ok(None));
+        cb.invoke_proposed();
+        cb.invoke_proposed();
+        assert_eq!(reported.try_recv(), Ok(Some(())));
+        assert!(rx.try_recv().unwrap().is_none());
     }
 
     #[test]

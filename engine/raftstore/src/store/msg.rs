@@ -56,6 +56,13 @@ pub enum CasualMessage {
         /// The new leader.
         to: metapb::Peer,
     },
+    /// From a leader to itself: its pessimistic locks are in the log, and so are the writes that removed one before.
+    LocksProposed {
+        /// The new leader.
+        to: metapb::Peer,
+        /// Term of the transfer.
+        term: u64,
+    },
     /// Splits the region at these encoded keys if the epoch's version matches, and `peer`, if given, is this
     /// peer; the leader asks PD for ids.
     SplitRegion {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use engine_rocks::{CfName, RocksEngineIterator, RocksSnapshot};
 use kvproto::{errorpb, metapb::Region};
-use tikv_kv::{ErrorInner, IterOptions, Result};
+use tikv_kv::{ErrorInner, IterOptions, PeerPessimisticLocks, Result, SharedPessimisticLocks};
 use txn_types::{Key, Value};
 
 use crate::{Error, store::TxnExt};
@@ -95,6 +95,20 @@ impl tikv_kv::Snapshot for RegionSnapshot {
 
     fn is_max_ts_synced(&self) -> bool {
         self.txn_ext.is_max_ts_synced(self.term)
+    }
+
+    fn region_version(&self) -> u64 {
+        self.region.epoch().version
+    }
+
+    fn pessimistic_locks(&self) -> Option<&SharedPessimisticLocks> {
+        Some(&self.txn_ext.pessimistic_locks)
+    }
+
+    fn read_pessimistic_locks<T>(&self, f: impl FnOnce(&PeerPessimisticLocks) -> T) -> Result<Option<T>> {
+        let locks = self.txn_ext.pessimistic_locks.read();
+        locks.check_reader(self.term, &self.region)?;
+        Ok(Some(f(&locks)))
     }
 
     fn apply_index(&self) -> Option<u64> {

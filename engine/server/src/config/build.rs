@@ -70,6 +70,8 @@ impl TikvConfig {
             scheduler_pending_write_threshold: storage.scheduler_pending_write_threshold.0 as usize,
             max_key_size: storage.max_key_size,
             txn_status_cache_capacity: storage.txn_status_cache_capacity,
+            pessimistic_lock_mode: self.pessimistic_txn.lock_mode(),
+            in_memory_limits: self.pessimistic_txn.memory_limits(),
             wake_up_delay_duration: self.pessimistic_txn.wake_up_delay_duration.0,
             api_version: storage.kv_format(),
             read_pool_threads: unified.max_thread_count.max(unified.min_thread_count),

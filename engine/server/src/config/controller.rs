@@ -149,6 +149,10 @@ impl ConfigController {
         storage.get_concurrency_manager().bound().configure(max_ts.max_drift.0, max_ts.action());
         if old.pessimistic_txn != new.pessimistic_txn {
             lock_mgr.set_wait_for_lock_timeout(new.pessimistic_txn.wait_for_lock_timeout.0);
+            storage.set_pessimistic_lock_mode(
+                new.pessimistic_txn.lock_mode(),
+                new.pessimistic_txn.memory_limits(),
+            );
             storage.set_wake_up_delay(new.pessimistic_txn.wake_up_delay_duration.0);
         }
         storage.set_max_tasks_per_worker(new.read_pool.unified.max_tasks_per_worker);

@@ -5,7 +5,7 @@ use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 48] = [
+const ONLINE: [&str; 54] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -16,6 +16,10 @@ const ONLINE: [&str; 48] = [
     "coprocessor.region-max-size",
     "coprocessor.region-split-keys",
     "coprocessor.region-split-size",
+    "pessimistic-txn.in-memory",
+    "pessimistic-txn.in-memory-instance-size-limit",
+    "pessimistic-txn.in-memory-peer-size-limit",
+    "pessimistic-txn.pipelined",
     "pessimistic-txn.wait-for-lock-timeout",
     "pessimistic-txn.wake-up-delay-duration",
     "raftstore.abnormal-leader-missing-duration",
@@ -36,6 +40,8 @@ const ONLINE: [&str; 48] = [
     "raftstore.raft-log-gc-threshold",
     "raftstore.raft-log-gc-tick-interval",
     "raftstore.raft-log-reserve-max-ticks",
+    "raftstore.reactive-memory-lock-tick-interval",
+    "raftstore.reactive-memory-lock-timeout-tick",
     "raftstore.region-max-size",
     "raftstore.right-derive-when-split",
     "raftstore.snap-gc-timeout",

@@ -174,7 +174,7 @@ impl Runner {
         if modifies.is_empty() {
             return Ok(());
         }
-        let data = WriteData { modifies, deadline: None };
+        let data = WriteData::from_modifies(modifies);
         Ok(futures::executor::block_on(self.engine.async_write(SnapContext::default(), data))?)
     }
 }

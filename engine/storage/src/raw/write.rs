@@ -210,7 +210,7 @@ impl<E: Engine> Storage<E> {
                 None => None,
             };
             let modifies = make(ext.as_ref().map(|ext| ext.ts));
-            let data = WriteData { modifies, deadline: Some(deadline.at()) };
+            let data = WriteData { deadline: Some(deadline.at()), ..WriteData::from_modifies(modifies) };
             tracepoints::step!(SCHED_WRITE, req, region = region, modifies = keys, bytes = data.size());
             let begin = EngineClock::now();
             let result = engine.async_write(ctx, data).await;

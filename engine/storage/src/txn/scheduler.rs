@@ -2,6 +2,7 @@
 //!
 //! Mirrors `src/storage/txn/scheduler.rs`.
 mod lock_wait;
+mod pessimistic_lock_mode;
 mod wait_slot;
 
 use std::{
@@ -16,12 +17,15 @@ use std::{
 use futures::FutureExt;
 use kvproto::kvrpcpb::Context;
 use parking_lot::Mutex;
-use tikv_kv::{Engine, Modify, SnapContext, Snapshot, WriteData};
+use tikv_kv::{Engine, Modify, OnProposed, SnapContext, Snapshot, TableAt, WriteData};
 use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait, facts::shown};
 use txn_types::{Key, TimeStamp};
 
-use self::wait_slot::{Abandon, WaitSlot};
+use self::{
+    pessimistic_lock_mode::{EarlyAnswer, LockMode},
+    wait_slot::{Abandon, WaitSlot},
+};
 use super::{
     commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
     latch::{Latches, Lock},
@@ -106,6 +110,7 @@ struct Inner<E: Engine> {
     lock_wait_queues: LockWaitQueues,
     txn_status_cache: Arc<TxnStatusCache>,
     wake_up_delay_nanos: AtomicU64,
+    pessimistic_lock_mode: LockMode,
     pool: Pool,
     stopped: AtomicBool,
 }
@@ -144,6 +149,7 @@ impl<E: Engine> TxnScheduler<E> {
             lock_wait_queues: LockWaitQueues::new(lock_mgr),
             txn_status_cache: Arc::new(TxnStatusCache::new(config.txn_status_cache_capacity)),
             wake_up_delay_nanos: AtomicU64::new(0),
+            pessimistic_lock_mode: LockMode::new(config.pessimistic_lock_mode, config.in_memory_limits),
             pool,
             stopped: AtomicBool::new(false),
         };
@@ -162,6 +168,11 @@ impl<E: Engine> TxnScheduler<E> {
 
     pub(crate) fn set_wake_up_delay(&self, delay: Duration) {
         self.inner.set_wake_up_delay(delay);
+    }
+
+    /// Returns the way in which pessimistic locks are written.
+    pub(crate) fn pessimistic_lock_mode(&self) -> &LockMode {
+        &self.inner.pessimistic_lock_mode
     }
 
     /// Returns the queues of requests that wait for locks.
@@ -345,7 +356,7 @@ impl<E: Engine> Inner<E> {
     /// Runs a command that has its latches. TiKV: `TxnScheduler::execute` to `on_write_finished`.
     async fn execute(self: Arc<Self>, task: Task) {
         let Task { cid, cmd, lock, received, caller, lock_wait_token, bytes } = task;
-        let Caller { req, deadline, mut details, answer, slot } = caller;
+        let Caller { req, deadline, mut details, mut answer, slot } = caller;
         // Releases the latches when dropped, also after a panic.
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
@@ -364,7 +375,7 @@ impl<E: Engine> Inner<E> {
         };
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let mut woken = Vec::new();
-        let result = self.process(cmd, &keys, (req, deadline), &mut details, &mut woken).await;
+        let result = self.process(cmd, &keys, (req, deadline), &mut details, &mut answer, &mut woken).await;
         if let Ok(AfterWrite::WaitForLock(lock)) = result {
             drop(bytes);
             self.on_wait_for_lock(*lock, Caller { req, deadline, details, answer, slot });
@@ -421,6 +432,7 @@ impl<E: Engine> Inner<E> {
         keys: &[Key],
         (req, deadline): (Req, Deadline),
         details: &mut SchedulerDetails,
+        answer: &mut Option<oneshot::Sender<Answer>>,
         woken: &mut Vec<LockWaitEntry>,
     ) -> Result<AfterWrite> {
         deadline.check()?;
@@ -462,14 +474,34 @@ impl<E: Engine> Inner<E> {
             }
             tracepoints::gate::hold(tracepoints::stage::SCHED_PROCESS, req).await;
         }
+        let locks =
+            matches!(cmd, Command::AcquirePessimisticLock(_) | Command::AcquirePessimisticLockResumed(_));
+        let table = TableAt::of_snapshot(&snapshot);
         let begin = EngineClock::now();
         let written = self.process_write(cmd, req, raw_ext, snapshot, details);
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
-        let WriteResult { modifies, after, lock_guards, released_locks, known_txn_status } = written?;
+        let WriteResult { modifies, mut after, lock_guards, released_locks, known_txn_status } = written?;
         *woken = self.on_release_locks(released_locks);
         if !modifies.is_empty() {
             let acquired = self.new_acquired_locks(&modifies);
-            self.write(snap_ctx, modifies, deadline, details).await?;
+            let in_memory = locks
+                && self
+                    .pessimistic_lock_mode
+                    .write_in_memory(table.as_ref(), &modifies, deadline, req)
+                    .await?;
+            if !in_memory {
+                let early = EarlyAnswer::prepare(
+                    locks && self.pessimistic_lock_mode.is_pipelined(),
+                    &mut after,
+                    answer,
+                    details,
+                );
+                let written = self
+                    .write(snap_ctx, modifies, table.as_ref(), early.on_proposed(), deadline, details)
+                    .await;
+                early.end(&mut after, answer);
+                written?;
+            }
             self.lock_wait_queues.update_lock_wait(acquired);
         }
         drop(lock_guards);
@@ -506,11 +538,14 @@ impl<E: Engine> Inner<E> {
         &self,
         ctx: SnapContext,
         modifies: Vec<Modify>,
+        table: Option<&TableAt>,
+        on_proposed: Option<OnProposed>,
         deadline: Deadline,
         details: &mut SchedulerDetails,
     ) -> Result<()> {
         deadline.check()?;
-        let data = WriteData { modifies, deadline: Some(deadline.at()) };
+        let data =
+            WriteData { deadline: Some(deadline.at()), on_proposed, ..WriteData::from_modifies(modifies) };
         tracepoints::step_facts!(
             SCHED_WRITE,
             ctx.req,
@@ -520,7 +555,11 @@ impl<E: Engine> Inner<E> {
             bytes = data.size(),
         );
         let begin = EngineClock::now();
-        let result = self.engine.async_write(ctx, data).await;
+        let sent = match table {
+            Some(table) => table.send(data, |data| self.engine.async_write(ctx, data)),
+            None => self.engine.async_write(ctx, data),
+        };
+        let result = sent.await;
         details.async_write_nanos += begin.elapsed().as_nanos() as u64;
         result.map_err(Error::from)
     }

@@ -10,6 +10,7 @@ mod message;
 mod results;
 mod run;
 mod tick;
+mod transfer;
 
 use std::collections::VecDeque;
 

@@ -63,7 +63,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 
     /// Proposes a checked command. TiKV: `Peer::propose`.
-    fn propose(&mut self, request: RaftCmdRequest, callback: Callback, req: Req) {
+    fn propose(&mut self, request: RaftCmdRequest, mut callback: Callback, req: Req) {
         let now = EngineClock::now();
         let config = self.ctx.config.clone();
         let peer = &mut self.fsm.peer;
@@ -88,6 +88,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let term = peer.term();
         match proposed {
             Ok(index) => {
+                callback.invoke_proposed();
                 let proposal = Proposal { is_conf_change, index, term, cb: callback, req, propose_time: now };
                 peer.proposals.push(proposal);
                 self.fsm.pending_steps.push_back(Continuation::Proposed { req, term, index });
@@ -100,7 +101,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn propose_transfer_leader(&mut self, request: &RaftCmdRequest, callback: Callback) {
         let to = request.admin_request.as_ref().and_then(|a| a.transfer_leader.as_ref()?.peer);
         let begun = match &to {
-            Some(to) => self.fsm.peer.transfer_leader(&self.ctx.config, to),
+            Some(to) => self.transfer_leader(to),
             None => Err(Error::other("expected a peer to transfer the leadership to, found none")),
         };
         let term = self.fsm.peer.term();

@@ -134,10 +134,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn on_casual(&mut self, msg: CasualMessage) {
         match msg {
             CasualMessage::TransferLeader { to } => {
-                if let Err(err) = self.fsm.peer.transfer_leader(&self.ctx.config, &to) {
+                if let Err(err) = self.transfer_leader(&to) {
                     log::info!("region {}: {err}", self.fsm.region_id());
                 }
             }
+            CasualMessage::LocksProposed { to, term } => self.on_locks_proposed(&to, term),
             CasualMessage::SplitRegion { region_epoch, peer, split_keys, callback } => {
                 self.on_split_request(&region_epoch, peer, split_keys, callback);
             }
