@@ -31,7 +31,7 @@ pub use error::{Error, Result};
 pub use event_listener::{EventCounters, EventCounts};
 pub use iterator::{IterOptions, RocksEngineIterator};
 pub use keys::{ALL_CFS, CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, CfName, DATA_CFS, name_to_cf};
-pub use perf_context::{PerfContext, PerfStats};
+pub use perf_context::{PerfContext, PerfStats, WritePerf};
 pub use rocksdb::{BottommostLevelCompaction, statistics::Ticker};
 pub use snapshot::RocksSnapshot;
 pub use sst::{ExternalSstFileInfo, RocksSstWriter};

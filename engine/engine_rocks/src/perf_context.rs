@@ -131,3 +131,63 @@ impl PerfContext {
         read_now().since(&self.start)
     }
 }
+
+/// Parts of one write to RocksDB, in nanoseconds. TiKV: `WritePerfContext`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct WritePerf {
+    /// The whole call.
+    pub call_nanos: u64,
+    /// Wait for the database's mutex.
+    pub mutex_lock_nanos: u64,
+    /// Write of the WAL.
+    pub write_wal_nanos: u64,
+    /// Write of the memtables.
+    pub write_memtable_nanos: u64,
+    /// Delays for compactions, and work before and after the writes.
+    pub other_nanos: u64,
+}
+
+impl WritePerf {
+    /// Runs a write on this thread and measures it, including mutexes.
+    pub fn measure<T>(write: impl FnOnce() -> T) -> (T, WritePerf) {
+        perf::set_perf_stats(PerfStatsLevel::EnableTime);
+        let before = Self::read_now();
+        let begin = std::time::Instant::now();
+        let result = write();
+        let call_nanos = begin.elapsed().as_nanos() as u64;
+        let after = Self::read_now();
+        let measured = WritePerf {
+            call_nanos,
+            mutex_lock_nanos: after.mutex_lock_nanos.wrapping_sub(before.mutex_lock_nanos),
+            write_wal_nanos: after.write_wal_nanos.wrapping_sub(before.write_wal_nanos),
+            write_memtable_nanos: after.write_memtable_nanos.wrapping_sub(before.write_memtable_nanos),
+            other_nanos: after.other_nanos.wrapping_sub(before.other_nanos),
+        };
+        (result, measured)
+    }
+
+    /// Returns the wait for another thread that writes this batch or an earlier one: the rest of the call.
+    /// RocksDB counts it as `write_thread_wait_nanos`, which its C interface does not return.
+    pub fn leader_wait_nanos(&self) -> u64 {
+        let known =
+            [self.mutex_lock_nanos, self.write_wal_nanos, self.write_memtable_nanos, self.other_nanos];
+        known.into_iter().fold(self.call_nanos, u64::saturating_sub)
+    }
+
+    fn read_now() -> WritePerf {
+        CONTEXT.with(|context| match context.try_borrow_mut() {
+            Ok(mut context) => {
+                let context = context.get_or_insert_with(perf::PerfContext::default);
+                WritePerf {
+                    call_nanos: 0,
+                    mutex_lock_nanos: context.metric(PerfMetric::DbMutexLockNanos),
+                    write_wal_nanos: context.metric(PerfMetric::WriteWalTime),
+                    write_memtable_nanos: context.metric(PerfMetric::WriteMemtableTime),
+                    other_nanos: context.metric(PerfMetric::WriteDelayTime)
+                        + context.metric(PerfMetric::WritePreAndPostProcessTime),
+                }
+            }
+            Err(_) => WritePerf::default(),
+        })
+    }
+}

@@ -24,6 +24,7 @@ mod transport;
 mod txn_ext;
 pub mod util;
 pub mod worker;
+mod write_tracker;
 
 pub use bootstrap::{
     bootstrap_store, clear_prepare_bootstrap_cluster, clear_prepare_bootstrap_key, initial_region,
@@ -57,3 +58,4 @@ pub use worker::{
     pd::{NoPd, PdReporter, RegionHeartbeat, StoreHeartbeat},
     read::LocalReader,
 };
+pub use write_tracker::RaftDbTimes;

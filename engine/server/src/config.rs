@@ -2,6 +2,7 @@
 mod build;
 mod cli;
 mod controller;
+mod flow_control;
 mod online;
 mod persist;
 mod pessimistic_txn;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, OnlineTargets};
+pub use flow_control::FlowControlConfig;
 pub use persist::ConfigFile;
 pub use pessimistic_txn::PessimisticTxnConfig;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
@@ -142,6 +144,7 @@ impl TikvConfig {
         self.raft_store.validate().map_err(|e| ConfigError::Invalid(format!("[raftstore] {e}")))?;
         self.read_pool.unified.validate().map_err(ConfigError::Invalid)?;
         self.storage.validate_pool().map_err(ConfigError::Invalid)?;
+        self.storage.adjust_memory_quota();
         self.storage.max_ts.validate().map_err(ConfigError::Invalid)?;
         self.gc.validate().map_err(ConfigError::Invalid)?;
         self.causal_ts.validate().map_err(ConfigError::Invalid)?;

@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use storage::SchedulerLoad;
 use tracepoints::{
     clock,
     collector::{self, TextWriter},
@@ -24,6 +25,16 @@ struct Counters {
     gc: GcMetrics,
     txn_status_cache: Arc<TxnStatusCache>,
     health: HealthController,
+    scheduler: Scheduler,
+}
+
+/// Source of the scheduler's load.
+struct Scheduler(Box<dyn Fn() -> SchedulerLoad + Send + Sync>);
+
+impl std::fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (self.0)().fmt(f)
+    }
 }
 
 /// Counters of one store; clones share them.
@@ -38,6 +49,7 @@ impl Metrics {
         gc: GcMetrics,
         txn_status_cache: Arc<TxnStatusCache>,
         health: HealthController,
+        scheduler: impl Fn() -> SchedulerLoad + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),
@@ -48,6 +60,7 @@ impl Metrics {
             gc,
             txn_status_cache,
             health,
+            scheduler: Scheduler(Box::new(scheduler)),
         }))
     }
 
@@ -78,8 +91,26 @@ impl Metrics {
         out.sample(&[("type", "allocated")], allocated as f64);
         out.family("tikv_raftstore_slow_score", "Slow score of the store, from 1 to 100.", "gauge");
         out.sample(&[("type", "raft")], self.0.health.get_raftstore_slow_score() as u64);
+        let help = "Bytes of the pessimistic locks in memory.";
+        out.family("tikv_pessimistic_lock_memory_size", help, "gauge");
+        out.sample(&[], tikv_kv::instance_memory_size() as f64);
         self.0.ttl.write(&mut out);
         self.0.gc.write(&mut out);
+        write_scheduler((self.0.scheduler.0)(), &mut out);
         out.finish()
     }
+}
+
+/// TiKV: `src/storage/metrics.rs`.
+fn write_scheduler(load: SchedulerLoad, out: &mut TextWriter) {
+    out.family("tikv_scheduler_writing_bytes", "Total number of writing kv.", "gauge");
+    out.sample(&[], load.writing_bytes);
+    out.family("tikv_scheduler_memory_quota_size", "Memory of unfinished commands, and its limit.", "gauge");
+    out.sample(&[("type", "in_use")], load.memory_in_use);
+    out.sample(&[("type", "capacity")], load.memory_capacity);
+    // TiKV's gauge is an integer: the ratio times 10,000,000.
+    out.family("tikv_scheduler_discard_ratio", "The discard ratio for flow control.", "gauge");
+    out.sample(&[], (load.discard_ratio * 1e7) as u64);
+    out.family("tikv_scheduler_throttle_flow", "The limit of flow control in bytes/s; 0: none.", "gauge");
+    out.sample(&[], load.speed_limit.map_or(0, |speed| speed as u64));
 }

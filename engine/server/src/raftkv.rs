@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use futures::{
     FutureExt,
+    channel::oneshot,
     future::{BoxFuture, ready},
 };
 use kvproto::{
@@ -19,7 +20,7 @@ use raftstore::{
         Callback, LocalReader, RegionSnapshot, WriteResponse, util::FLAG_FLASHBACK, util::FLAG_STALE_READ,
     },
 };
-use tikv_kv::{Engine, ErrorInner, Modify, Result, SnapContext, WriteData};
+use tikv_kv::{Engine, ErrorInner, Modify, Result, SnapContext, WriteData, WriteTimes};
 use tracepoints::Req;
 
 /// Reads through the [`LocalReader`], writes through the [`RaftRouter`].
@@ -59,22 +60,32 @@ impl Engine for RaftKv {
         async move { reader.snapshot(header, read_index(&ctx), ctx.req).await }.boxed()
     }
 
-    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {
+    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<WriteTimes>> {
         if data.modifies.is_empty() {
-            return ready(Ok(())).boxed();
+            return ready(Ok(WriteTimes::default())).boxed();
         }
         let request = RaftCmdRequest {
             header: Some(header(&ctx)),
             requests: data.modifies.into_iter().map(to_request).collect(),
             ..RaftCmdRequest::default()
         };
-        let (router, req, deadline) = (self.router.clone(), ctx.req, data.deadline);
+        let (answered, answer) = oneshot::channel();
+        let removed_locks = data.removed_locks;
+        let callback = Callback::write(Box::new(move |response: WriteResponse| {
+            // On the thread that applies: before it executes later entries.
+            if let Some(removed) = removed_locks.filter(|_| response.error().is_none()) {
+                removed.applied();
+            }
+            // The receiver may be gone; drop the response then.
+            drop(answered.send(response));
+        }));
+        let callback = callback.on_proposed(data.on_proposed);
+        // Before the future is polled: the caller may hold a lock until the peer's mailbox has the write. The callback
+        // also receives a failure to send.
+        let _ = self.router.send_write(request, callback, ctx.req, data.deadline);
         async move {
-            let (callback, answer) = Callback::paired_write();
-            // The callback also receives a failure to send.
-            let _ = router.send_write(request, callback, req, deadline);
             match answer.await {
-                Ok(response) => check(&response),
+                Ok(response) => check(&response).map(|()| response.times),
                 Err(_) => Err(ErrorInner::Closed.into()),
             }
         }

@@ -320,6 +320,11 @@ fn metrics_count_every_request_that_was_made() {
         ("tikv_raftstore_apply_duration_secs_count", 20.0),
         ("tikv_raftstore_store_wf_commit_log_duration_seconds_count", 20.0),
         ("tikv_yatp_pool_schedule_wait_duration_count{name=\"unified-read-pool\",priority=\"medium\"}", 21.0),
+        ("tikv_scheduler_memory_quota_size{type=\"capacity\"}", f64::from(256 << 20)),
+        ("tikv_scheduler_memory_quota_size{type=\"in_use\"}", 0.0),
+        ("tikv_scheduler_writing_bytes", 0.0),
+        ("tikv_scheduler_discard_ratio", 0.0),
+        ("tikv_scheduler_throttle_flow", 0.0),
     ] {
         assert_eq!(samples.get(sample), Some(&want), "{sample}");
     }

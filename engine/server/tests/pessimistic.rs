@@ -375,3 +375,138 @@ fn fair_locking_gets_the_lock_with_the_newest_value() {
     assert_eq!(result.r#type(), PessimisticLockKeyResultType::LockResultLockedWithConflict);
     assert_eq!((result.locked_with_conflict_ts, result.value.as_slice()), (commit_ts, &b"v1"[..]));
 }
+
+impl Cluster {
+    fn start_with(tune: impl Fn(&mut server::config::PessimisticTxnConfig) + 'static) -> Self {
+        let h = Harness::start_with(3, move |config| tune(&mut config.pessimistic_txn));
+        h.region(3);
+        Self { h }
+    }
+
+    /// Returns the last index of the Raft log of a key's leader.
+    fn last_index(&self, key: &[u8]) -> u64 {
+        let (region, peer) = self.leader_of(key);
+        let store = self.h.stores.iter().flatten().find(|s| s.store_id() == peer.store_id).unwrap();
+        self.h.block_on(store.router().query_region_meta(region.id)).unwrap().raft.last_index
+    }
+
+    /// Returns the transaction that holds the lock of a key; locks the key for `start_ts` if none does.
+    fn holder(&self, key: &[u8], start_ts: u64) -> Option<u64> {
+        let (request, client) = self.request(key, start_ts);
+        let reply = self.finish(self.send((PessimisticLockRequest { wait_timeout: -1, ..request }, client)));
+        assert!(reply.region_error.is_none(), "{reply:?}");
+        let error = reply.errors.first()?;
+        Some(error.locked.as_ref().unwrap_or_else(|| panic!("{reply:?}")).lock_version)
+    }
+
+    /// Prewrites a key; `action`: the check of its pessimistic lock.
+    fn prewrite(&self, key: &[u8], start_version: u64, for_update_ts: u64) -> PrewriteResponse {
+        let (ctx, mut client) = self.client(key);
+        let put =
+            Mutation { op: Op::Put as i32, key: key.to_vec(), value: b"v".to_vec(), ..Default::default() };
+        let request = PrewriteRequest {
+            context: Some(ctx),
+            mutations: vec![put],
+            primary_lock: key.to_vec(),
+            start_version,
+            for_update_ts,
+            lock_ttl: 3_600_000,
+            pessimistic_actions: vec![i32::from(for_update_ts != 0)],
+            ..Default::default()
+        };
+        let reply = self.h.block_on(client.kv_prewrite(request)).unwrap().into_inner();
+        assert!(reply.region_error.is_none(), "{reply:?}");
+        reply
+    }
+
+    fn commit(&self, key: &[u8], start_version: u64) {
+        let (ctx, mut client) = self.client(key);
+        let commit_version = self.ts();
+        let request = CommitRequest {
+            context: Some(ctx),
+            keys: vec![key.to_vec()],
+            start_version,
+            commit_version,
+            ..Default::default()
+        };
+        let reply = self.h.block_on(client.kv_commit(request)).unwrap().into_inner();
+        assert!(reply.region_error.is_none() && reply.error.is_none(), "{reply:?}");
+    }
+
+    fn other_store(&self, key: &[u8]) -> u64 {
+        let leader = self.leader_of(key).1.store_id;
+        self.h.stores.iter().flatten().map(|s| s.store_id()).find(|s| *s != leader).unwrap()
+    }
+}
+
+#[test]
+fn a_lock_in_memory_needs_no_raft_and_survives_a_transfer() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.transfer(b"k", c.other_store(b"k"));
+    let before = c.last_index(b"k");
+    c.lock(b"k", t1);
+    assert_eq!(c.last_index(b"k"), before, "no entry of the log");
+    assert_eq!(c.holder(b"k", t2), Some(t1));
+    c.transfer(b"k", c.other_store(b"k"));
+    assert_eq!(c.holder(b"k", t2), Some(t1), "on the new leader");
+    assert_eq!(c.prewrite(b"k", t1, t1).errors, []);
+    c.commit(b"k", t1);
+    // A rollback of a lock in memory removes it, too.
+    let (t3, t4) = (c.ts(), c.ts());
+    c.lock(b"k", t3);
+    c.rollback(b"k", t3);
+    assert_eq!(c.holder(b"k", t4), None);
+}
+
+#[test]
+fn locks_in_memory_follow_a_split() {
+    let c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"a", t1);
+    c.lock(b"z", t1);
+    let before = c.last_index(b"a");
+    c.split(b"m");
+    assert!(c.last_index(b"a") > before || c.last_index(b"z") > before, "the split is an entry");
+    assert_eq!((c.holder(b"a", t2), c.holder(b"z", t2)), (Some(t1), Some(t1)));
+    for key in [&b"a"[..], b"z"] {
+        assert_eq!(c.prewrite(key, t1, t1).errors, []);
+        c.commit(key, t1);
+    }
+}
+
+/// The lock is lost with its leader. The prewrite amends it if no other transaction has written the key.
+#[test]
+fn a_lock_in_memory_is_lost_with_its_leader() {
+    let mut c = Cluster::start(LONG);
+    let (t1, t2) = (c.ts(), c.ts());
+    c.lock(b"free", t1);
+    c.lock(b"taken", t1);
+    let leader = c.leader_of(b"free").1.store_id;
+    let at = c.h.stores.iter().position(|s| s.as_ref().is_some_and(|s| s.store_id() == leader)).unwrap();
+    c.h.stores[at].take();
+    assert_eq!(c.prewrite(b"taken", t2, 0).errors, [], "no lock is in the way");
+    c.commit(b"taken", t2);
+    assert_eq!(c.prewrite(b"free", t1, t1).errors, []);
+    let errors = c.prewrite(b"taken", t1, t1).errors;
+    assert!(errors[0].abort.contains("PessimisticLockNotFound"), "{errors:?}");
+}
+
+#[test]
+fn without_memory_a_lock_is_in_raft() {
+    for (pipelined, in_memory) in [(true, false), (false, true)] {
+        let c = Cluster::start_with(move |config| {
+            (config.pipelined, config.in_memory) = (pipelined, in_memory);
+        });
+        let (t1, t2) = (c.ts(), c.ts());
+        let before = c.last_index(b"k");
+        c.lock(b"k", t1);
+        assert!(c.last_index(b"k") > before, "pipelined: {pipelined}");
+        assert_eq!(c.holder(b"k", t2), Some(t1));
+    }
+    // Too large for the memory: through Raft, and answered after it is applied.
+    let c = Cluster::start_with(|config| config.in_memory_peer_size_limit = server::config::ReadableSize(1));
+    let (t1, before) = (c.ts(), c.last_index(b"k"));
+    c.lock(b"k", t1);
+    assert!(c.last_index(b"k") > before);
+}

@@ -30,7 +30,7 @@ mod types;
 
 pub use command_kind::CommandKind;
 pub use concurrency_manager::ConcurrencyManager;
-pub use config::Config;
+pub use config::{Config, PessimisticLockMode};
 pub use deadline::Deadline;
 pub use errors::{
     Error, ErrorInner, Result, extract_committed, extract_key_error, extract_key_errors, extract_kv_pairs,
@@ -41,7 +41,7 @@ pub use read::ScanRange;
 pub use read_pool::Pool;
 pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLatencyStats, Statistics};
 pub use storage::Storage;
-pub use txn::scheduler::TxnScheduler;
+pub use txn::scheduler::{SchedulerLoad, TxnScheduler};
 pub use types::{
     CommandOutput, PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults,
     PrewriteResult, ProcessResult, SecondaryLocksStatus, TxnStatus,

@@ -309,6 +309,7 @@ impl<E: Engine> Storage<E> {
         }
         tracepoints::step!(READ_POOL_QUEUE, req, region = ctx.region_id, ts = check.ts().into_inner());
         let (engine, cm) = (self.engine.clone(), self.concurrency_manager.clone());
+        let priority = ctx.priority();
         let (begin, deadline) = (EngineClock::now(), Deadline::from_context(&ctx));
         let task = async move {
             tracepoints::step!(READ_POOL_RUN, req, region = ctx.region_id, ts = check.ts().into_inner());
@@ -333,6 +334,7 @@ impl<E: Engine> Storage<E> {
             let snapshot = crate::snapshot::take(&engine, snap_ctx).await?;
             deadline.check()?;
             let times = Times { begin, scheduled, snapshot: EngineClock::now() };
+            let read_index = snapshot.read_index_times();
             let mut stats = Statistics::default();
             let (result, perf) = with_perf_context(req, || f(snapshot, &mut stats));
             tracepoints::stamp!(
@@ -342,9 +344,9 @@ impl<E: Engine> Storage<E> {
                 processed_bytes = stats.processed_size,
                 failed = result.is_err(),
             );
-            Ok((result?, KvGetStatistics { stats, latency_stats: times.stats(), perf }))
+            Ok((result?, KvGetStatistics { stats, latency_stats: times.stats(), perf, read_index }))
         };
-        self.read_pool.spawn_handle(task)?.await
+        self.read_pool.spawn_handle_of(priority, task)?.await
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Mirrors `src/read_pool.rs`, with a tokio runtime instead of TiKV's yatp.
 use std::{
+    collections::VecDeque,
     future::Future,
     sync::{
         Arc,
@@ -10,8 +11,9 @@ use std::{
     time::Duration,
 };
 
-use kvproto::errorpb;
-use parking_lot::RwLock;
+use futures::{FutureExt, future::BoxFuture};
+use kvproto::{errorpb, kvrpcpb::CommandPri};
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
@@ -41,6 +43,8 @@ pub struct Pool {
     load: Arc<Load>,
     threads: AtomicUsize,
     tasks_per_thread: AtomicUsize,
+    /// Tasks that have not begun, by level: high, normal, low.
+    waiting: Arc<Mutex<[VecDeque<BoxFuture<'static, ()>>; 3]>>,
     closed: Arc<AtomicBool>,
 }
 
@@ -59,6 +63,7 @@ impl Pool {
             load: Arc::default(),
             threads: AtomicUsize::new(threads.max(1)),
             tasks_per_thread: AtomicUsize::new(tasks_per_thread),
+            waiting: Arc::default(),
             closed: Arc::default(),
         };
         *pool.workers.write() = Some(pool.start(threads.max(1))?);
@@ -180,6 +185,22 @@ impl Pool {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        self.spawn_handle_of(CommandPri::Normal, f)
+    }
+
+    /// Like [`Pool::spawn_handle`]. Of the tasks that have not begun, one of the highest priority begins first.
+    ///
+    /// # Errors
+    /// `SchedTooBusy` if too many tasks are running, `Closed` after shutdown.
+    pub fn spawn_handle_of<T, F>(
+        &self,
+        priority: CommandPri,
+        f: F,
+    ) -> Result<impl Future<Output = Result<T>> + use<T, F>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let running = Running::enter(&self.running);
         if self.is_full(running.0.load(Ordering::Relaxed)) {
             return Err(ErrorInner::SchedTooBusy.into());
@@ -195,7 +216,18 @@ impl Pool {
             // The client may be gone.
             let _ = tx.send(result);
         });
-        self.spawn_named(task);
+        self.waiting.lock()[level_of(priority)].push_back(task.boxed());
+        let waiting = self.waiting.clone();
+        self.spawn_named(async move {
+            // A separate statement: the lock must not be held while the task runs.
+            let first = waiting.lock().iter_mut().find_map(VecDeque::pop_front);
+            if let Some(task) = first {
+                task.await;
+            }
+        });
+        if self.closed.load(Ordering::Acquire) {
+            self.drop_waiting();
+        }
         Ok(async { rx.await.unwrap_or_else(|_| Err(ErrorInner::Closed.into())) })
     }
 
@@ -205,6 +237,13 @@ impl Pool {
         if let Some(workers) = self.workers.write().take() {
             workers.runtime.shutdown_background();
         }
+        self.drop_waiting();
+    }
+
+    /// Drops tasks that no thread will begin: their callers get `Closed`.
+    fn drop_waiting(&self) {
+        let dropped = std::mem::take(&mut *self.waiting.lock());
+        drop(dropped);
     }
 }
 
@@ -233,6 +272,15 @@ impl Load {
     fn estimated_wait(&self, threads: usize) -> Duration {
         let queued = self.queued.load(Ordering::Relaxed) as u64 / threads.max(1) as u64;
         Duration::from_nanos(self.task_ns.load(Ordering::Relaxed).saturating_mul(queued))
+    }
+}
+
+/// Returns the place of a priority: a smaller one begins first. TiKV: the levels of `ReadPoolHandle::spawn`.
+fn level_of(priority: CommandPri) -> usize {
+    match priority {
+        CommandPri::High => 0,
+        CommandPri::Normal => 1,
+        CommandPri::Low => 2,
     }
 }
 
@@ -282,6 +330,31 @@ mod tests {
         release.send(()).unwrap();
         assert!(futures::executor::block_on(first).unwrap());
         assert!(futures::executor::block_on(pool.spawn_handle(async { Ok(()) }).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_waiting_task_of_high_priority_begins_first() {
+        let pool = Pool::new("unified-read-pool", 1, 100, 0).unwrap();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let blocks = async move {
+            // Keep the only thread busy until all tasks wait.
+            let _ = wait.recv_timeout(Duration::from_secs(30));
+            Ok(())
+        };
+        let blocked = pool.spawn_handle(blocks).unwrap();
+        let begun = Arc::<Mutex<Vec<CommandPri>>>::default();
+        let tasks = [CommandPri::Low, CommandPri::Normal, CommandPri::High].map(|priority| {
+            let begun = begun.clone();
+            let task = async move {
+                begun.lock().push(priority);
+                Ok(())
+            };
+            pool.spawn_handle_of(priority, task).unwrap()
+        });
+        release.send(()).unwrap();
+        futures::executor::block_on(blocked).unwrap();
+        tasks.into_iter().for_each(|task| futures::executor::block_on(task).unwrap());
+        assert_eq!(*begun.lock(), [CommandPri::High, CommandPri::Normal, CommandPri::Low]);
     }
 
     #[test]

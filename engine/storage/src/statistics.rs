@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 
 use engine_rocks::PerfStats;
 use kvproto::kvrpcpb::{ScanDetailV2, TimeDetailV2, WriteDetail};
+use tikv_kv::{ReadIndexTimes, WriteTimes};
 
 /// Operations on one column family.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,12 @@ fn write_perf_detail(perf: &PerfStats, detail: &mut ScanDetailV2) {
     detail.rocksdb_block_read_nanos = perf.block_read_time_ns;
 }
 
+/// Fills the times of a snapshot that the region's peer took.
+fn write_read_index_detail(times: &ReadIndexTimes, detail: &mut ScanDetailV2) {
+    detail.read_index_propose_wait_nanos = times.propose_wait_nanos;
+    detail.read_index_confirm_wait_nanos = times.confirm_wait_nanos;
+}
+
 /// Engine time of a read in its stages, in nanoseconds.
 ///
 /// TiKV: `src/storage/mod.rs` `StageLatencyStats`.
@@ -111,6 +118,8 @@ pub struct KvGetStatistics {
     pub latency_stats: StageLatencyStats,
     /// RocksDB's counters.
     pub perf: PerfStats,
+    /// Times of a snapshot that the region's peer took.
+    pub read_index: ReadIndexTimes,
 }
 
 impl KvGetStatistics {
@@ -122,6 +131,7 @@ impl KvGetStatistics {
             ..Default::default()
         };
         self.stats.write_scan_detail(&mut detail);
+        write_read_index_detail(&self.read_index, &mut detail);
         write_perf_detail(&self.perf, &mut detail);
         detail
     }
@@ -155,6 +165,12 @@ pub struct SchedulerDetails {
     pub cmd_process_nanos: u64,
     /// Engine time of the write to the engine, in nanoseconds.
     pub async_write_nanos: u64,
+    /// Parts of the write to the engine.
+    pub write: WriteTimes,
+    /// Times of a snapshot that the region's peer took.
+    pub read_index: ReadIndexTimes,
+    /// Engine time of the wait for flow control, in nanoseconds.
+    pub flow_control_nanos: u64,
     /// Engine time of the wait for locks of other transactions, in nanoseconds.
     pub pessimistic_lock_wait_nanos: u64,
 }
@@ -164,17 +180,33 @@ impl SchedulerDetails {
     pub fn scan_detail_v2(&self) -> ScanDetailV2 {
         let mut detail = ScanDetailV2 { get_snapshot_nanos: self.async_snapshot_nanos, ..Default::default() };
         self.stat.write_scan_detail(&mut detail);
+        write_read_index_detail(&self.read_index, &mut detail);
         write_perf_detail(&self.perf, &mut detail);
         detail
     }
 
-    /// Returns the scheduler's part of the reply's write detail.
+    /// Returns the reply's write detail. TiKV: `Tracker::write_write_detail`.
     pub fn write_detail(&self) -> WriteDetail {
+        let times = &self.write;
         WriteDetail {
+            store_batch_wait_nanos: times.store_batch_wait_nanos,
+            propose_send_wait_nanos: times.propose_send_wait_nanos,
+            persist_log_nanos: times.persist_log_nanos,
+            raft_db_write_leader_wait_nanos: times.raft_db_write_leader_wait_nanos,
+            raft_db_sync_log_nanos: times.raft_db_sync_log_nanos,
+            raft_db_write_memtable_nanos: times.raft_db_write_memtable_nanos,
+            commit_log_nanos: times.commit_log_nanos,
+            apply_batch_wait_nanos: times.apply_batch_wait_nanos,
+            apply_log_nanos: times.apply_log_nanos,
+            apply_mutex_lock_nanos: times.apply_mutex_lock_nanos,
+            apply_write_leader_wait_nanos: times.apply_write_leader_wait_nanos,
+            apply_write_wal_nanos: times.apply_write_wal_nanos,
+            apply_write_memtable_nanos: times.apply_write_memtable_nanos,
+
             latch_wait_nanos: self.latch_wait_nanos,
             process_nanos: self.cmd_process_nanos,
+            throttle_nanos: self.flow_control_nanos,
             pessimistic_lock_wait_nanos: self.pessimistic_lock_wait_nanos,
-            ..Default::default()
         }
     }
 }

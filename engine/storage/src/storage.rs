@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use api_version::KvFormat;
 use kvproto::{deadlock::WaitForEntry, kvrpcpb};
-use tikv_kv::Engine;
+use tikv_kv::{Engine, MemoryLimits};
 use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
 use txn_types::TimeStamp;
@@ -12,7 +12,7 @@ use crate::{
     causal_ts,
     command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
-    config::Config,
+    config::{Config, PessimisticLockMode},
     errors::Result,
     lock_manager::SharedLockManager,
     read_pool::Pool,
@@ -90,9 +90,19 @@ impl<E: Engine> Storage<E> {
         self.sched.set_pending_write_threshold(bytes);
     }
 
+    /// Changes the limit of the memory of unfinished commands.
+    pub fn set_memory_quota(&self, bytes: usize) {
+        self.sched.set_memory_quota(bytes);
+    }
+
     /// Changes the delay after which a released lock wakes all requests that wait for it.
     pub fn set_wake_up_delay(&self, delay: Duration) {
         self.sched.set_wake_up_delay(delay);
+    }
+
+    /// Changes how pessimistic locks are written.
+    pub fn set_pessimistic_lock_mode(&self, mode: PessimisticLockMode, limits: MemoryLimits) {
+        self.sched.pessimistic_lock_mode().set(mode, limits);
     }
 
     /// Returns all waits for locks of this store; empty if the lock manager has stopped.
@@ -118,7 +128,7 @@ impl<E: Engine> Storage<E> {
             }
             Ok(())
         };
-        self.sched.pool().spawn_handle(task)?.await
+        self.sched.pool_of(kvrpcpb::CommandPri::Normal).spawn_handle(task)?.await
     }
 
     /// Changes the limit of reads per thread above which reads are rejected.
@@ -132,7 +142,7 @@ impl<E: Engine> Storage<E> {
     /// The operating system cannot create the threads.
     pub fn set_threads(&self, read_pool: usize, scheduler: usize) -> Result<()> {
         self.read_pool.resize(read_pool)?;
-        self.sched.pool().resize(scheduler)
+        self.sched.resize(scheduler)
     }
 
     /// Returns the memory locks and max_ts of the store.

@@ -3,6 +3,7 @@
 //! Mirrors `src/storage/txn`.
 pub mod actions;
 pub mod commands;
+pub mod flow_controller;
 pub mod latch;
 pub mod raw_ext;
 pub mod scheduler;

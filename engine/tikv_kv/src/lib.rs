@@ -7,13 +7,22 @@
 
 mod error;
 mod modify;
+mod pessimistic_locks;
 mod rocks;
 mod snapshot;
+mod table_at;
+mod times;
 
 pub use error::{Error, ErrorInner, Result};
-pub use modify::{CfName, Modify, WriteData};
+pub use modify::{CfName, Modify, OnProposed, WriteData};
+pub use pessimistic_locks::{
+    LocksStatus, MemoryLimits, PeerPessimisticLocks, RemovedLocks, SharedPessimisticLocks,
+    instance_memory_size,
+};
 pub use rocks::RocksKv;
 pub use snapshot::{IterOptions, Iterator, Snapshot};
+pub use table_at::TableAt;
+pub use times::{ReadIndexTimes, WriteTimes};
 
 use futures::{
     FutureExt,
@@ -45,8 +54,9 @@ pub trait Engine: Clone + Send + Sync + 'static {
     /// Takes a snapshot of the context's region that contains every write acknowledged before the call.
     fn async_snapshot(&self, ctx: SnapContext) -> BoxFuture<'static, Result<Self::Snap>>;
 
-    /// Writes atomically; resolves when the write is durable on a quorum and applied here.
-    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>>;
+    /// Writes atomically; resolves when the write is durable on a quorum and applied here, to the times of its
+    /// parts.
+    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, Result<WriteTimes>>;
 
     /// Restricts the context's region to the flashback that begins at `start_ts`. No-op without regions.
     fn start_flashback(&self, _ctx: &Context, _start_ts: u64) -> BoxFuture<'static, Result<()>> {

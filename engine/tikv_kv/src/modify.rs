@@ -1,6 +1,10 @@
 //! Modifications: the writes of a command.
+use std::fmt;
+
 use tracepoints::clock::EngineInstant;
 use txn_types::{Key, Value};
+
+use crate::RemovedLocks;
 
 /// Name of a column family, one of `engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE}`.
 pub type CfName = &'static str;
@@ -34,19 +38,32 @@ impl Modify {
     }
 }
 
+/// Called when a write is proposed.
+pub struct OnProposed(pub Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for OnProposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnProposed")
+    }
+}
+
 /// Atomic write of a request.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct WriteData {
     /// The changes, applied together.
     pub modifies: Vec<Modify>,
     /// After this time the engine refuses the write.
     pub deadline: Option<EngineInstant>,
+    /// Called once the write is in the leader's log; dropped uncalled if it is refused.
+    pub on_proposed: Option<OnProposed>,
+    /// Locks in the leader's memory that end once the write is applied.
+    pub removed_locks: Option<RemovedLocks>,
 }
 
 impl WriteData {
     /// Creates the data without a deadline.
     pub fn from_modifies(modifies: Vec<Modify>) -> Self {
-        Self { modifies, deadline: None }
+        Self { modifies, ..Self::default() }
     }
 
     /// Sum of the bytes of keys and values.

@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use txn_types::{Key, Value};
 
 use crate::{
-    Engine, IterOptions, Iterator, Result, SnapContext, Snapshot, modify::CfName, modify::Modify,
+    Engine, IterOptions, Iterator, Result, SnapContext, Snapshot, WriteTimes, modify::CfName, modify::Modify,
     modify::WriteData,
 };
 
@@ -61,8 +61,9 @@ impl Engine for RocksKv {
         ready(Ok(RocksKvSnapshot { snap: self.db.snapshot(), max_ts_synced })).boxed()
     }
 
-    fn async_write(&self, _: SnapContext, data: WriteData) -> BoxFuture<'static, Result<()>> {
-        ready(self.write(data)).boxed()
+    fn async_write(&self, _: SnapContext, data: WriteData) -> BoxFuture<'static, Result<WriteTimes>> {
+        // One RocksDB has no stages of Raft.
+        ready(self.write(data).map(|()| WriteTimes::default())).boxed()
     }
 }
 

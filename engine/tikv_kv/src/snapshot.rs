@@ -1,7 +1,7 @@
 //! Snapshots and iterators. Keys are encoded user keys, without RocksDB's data prefix `z`.
 use txn_types::{Key, Value};
 
-use crate::{Result, modify::CfName};
+use crate::{PeerPessimisticLocks, ReadIndexTimes, Result, SharedPessimisticLocks, modify::CfName};
 
 /// Bounds of an iterator: encoded keys without the data prefix; `None`: the region's own bound.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,26 @@ pub trait Snapshot: Clone + Send + Sync + 'static {
     /// fail with `MaxTimestampNotSynced`, and clients retry. TiKV: `SnapshotExt::is_max_ts_synced`.
     fn is_max_ts_synced(&self) -> bool {
         false
+    }
+    /// Returns the time that the region's peer spent on the snapshot; zero for a local read.
+    fn read_index_times(&self) -> ReadIndexTimes {
+        ReadIndexTimes::default()
+    }
+    /// Returns the version of the region's epoch; 0 if the engine has no regions.
+    fn region_version(&self) -> u64 {
+        0
+    }
+    /// Returns the leader's table of pessimistic locks in memory; `None` if the engine has none.
+    /// TiKV: `SnapshotExt::get_txn_ext`.
+    fn pessimistic_locks(&self) -> Option<&SharedPessimisticLocks> {
+        None
+    }
+    /// Runs `f` on the table of pessimistic locks in memory; `None` if the engine has none.
+    ///
+    /// # Errors
+    /// The leader or the region has changed since the snapshot: the locks are elsewhere.
+    fn read_pessimistic_locks<T>(&self, _f: impl FnOnce(&PeerPessimisticLocks) -> T) -> Result<Option<T>> {
+        Ok(None)
     }
     /// Returns the index up to which the snapshot is applied.
     fn apply_index(&self) -> Option<u64> {

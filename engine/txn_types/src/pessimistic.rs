@@ -39,6 +39,19 @@ impl PessimisticLock {
         .set_last_change(self.last_change)
     }
 
+    /// Converts a pessimistic lock as stored in CF lock; `None` for another type.
+    pub fn from_lock(lock: Lock) -> Option<Self> {
+        (lock.lock_type == LockType::Pessimistic).then(|| Self {
+            primary: lock.primary.into(),
+            start_ts: lock.ts,
+            ttl: lock.ttl,
+            for_update_ts: lock.for_update_ts,
+            min_commit_ts: lock.min_commit_ts,
+            last_change: lock.last_change,
+            is_locked_with_conflict: lock.is_locked_with_conflict,
+        })
+    }
+
     /// Like [`PessimisticLock::into_lock`], from a reference.
     pub fn to_lock(&self) -> Lock {
         self.clone().into_lock()
@@ -70,5 +83,7 @@ mod tests {
         assert_eq!((lock.primary.as_slice(), lock.ts, lock.ttl), (&b"pk"[..], 1.into(), 2));
         assert_eq!((lock.for_update_ts, lock.min_commit_ts), (3.into(), 4.into()));
         assert_eq!(lock.last_change, memory.last_change);
+        assert_eq!(PessimisticLock::from_lock(lock.clone()), Some(memory));
+        assert_eq!(PessimisticLock::from_lock(Lock { lock_type: LockType::Put, ..lock }), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Callbacks: return a command's response to its sender.
 use futures::channel::oneshot;
 use kvproto::{errorpb, raft_cmdpb::RaftCmdResponse};
-use tikv_kv::ErrorInner;
+use tikv_kv::{ErrorInner, OnProposed, ReadIndexTimes, WriteTimes};
 
 use super::{cmd_resp, region_snapshot::RegionSnapshot};
 
@@ -10,6 +10,8 @@ use super::{cmd_resp, region_snapshot::RegionSnapshot};
 pub struct WriteResponse {
     /// The response.
     pub response: RaftCmdResponse,
+    /// Times of the write's parts; zero if it was refused.
+    pub times: WriteTimes,
 }
 
 /// Response to a read: a snapshot, or an error in the header.
@@ -19,6 +21,8 @@ pub struct ReadResponse {
     pub response: RaftCmdResponse,
     /// Snapshot of the region, if the read succeeded.
     pub snapshot: Option<RegionSnapshot>,
+    /// Times of the read in the peer's FSM.
+    pub times: ReadIndexTimes,
 }
 
 type BoxWrite = Box<dyn FnOnce(WriteResponse) + Send>;
@@ -32,8 +36,8 @@ pub enum Callback {
     None,
     /// Callback of a read.
     Read(Once<ReadResponse>),
-    /// Callback of a write.
-    Write(Once<WriteResponse>),
+    /// Callback of a write, and of its proposal.
+    Write(Once<WriteResponse>, Option<OnProposed>),
 }
 
 /// Function that is called once; if dropped uncalled, it is called with an error.
@@ -63,13 +67,13 @@ impl<T: From<RaftCmdResponse>> Drop for Once<T> {
 
 impl From<RaftCmdResponse> for WriteResponse {
     fn from(response: RaftCmdResponse) -> Self {
-        Self { response }
+        Self { response, times: WriteTimes::default() }
     }
 }
 
 impl From<RaftCmdResponse> for ReadResponse {
     fn from(response: RaftCmdResponse) -> Self {
-        Self { response, snapshot: None }
+        Self { response, snapshot: None, times: ReadIndexTimes::default() }
     }
 }
 
@@ -81,15 +85,21 @@ impl WriteResponse {
 }
 
 impl ReadResponse {
+    /// Adds the times of the read.
+    #[must_use]
+    pub fn with_times(self, times: ReadIndexTimes) -> Self {
+        Self { times, ..self }
+    }
+
     /// Returns the snapshot.
     ///
     /// # Errors
     /// The region error, or the lock found in the leader's memory.
     pub fn into_snapshot(self) -> tikv_kv::Result<RegionSnapshot> {
-        let RaftCmdResponse { header, responses, .. } = self.response;
+        let ReadResponse { response: RaftCmdResponse { header, responses, .. }, snapshot, times } = self;
         let locked = || responses.into_iter().find_map(|r| r.read_index?.locked);
-        match (self.snapshot, header.and_then(|h| h.error)) {
-            (Some(snapshot), None) => Ok(snapshot),
+        match (snapshot, header.and_then(|h| h.error)) {
+            (Some(snapshot), None) => Ok(snapshot.with_read_index_times(times)),
             (_, Some(error)) => Err(ErrorInner::Request(error).into()),
             (None, None) => Err(match locked() {
                 Some(lock) => ErrorInner::KeyIsLocked(Box::new(lock)),
@@ -103,7 +113,25 @@ impl ReadResponse {
 impl Callback {
     /// Creates a callback of a write.
     pub fn write(call: BoxWrite) -> Self {
-        Callback::Write(Once::new(call))
+        Callback::Write(Once::new(call), None)
+    }
+
+    /// Adds a function to call once the write is in the leader's log.
+    #[must_use]
+    pub fn on_proposed(self, proposed: Option<OnProposed>) -> Self {
+        match self {
+            Callback::Write(call, _) => Callback::Write(call, proposed),
+            other => other,
+        }
+    }
+
+    /// Reports that the command is in the leader's log. TiKV: `invoke_proposed`.
+    pub fn invoke_proposed(&mut self) {
+        if let Callback::Write(_, proposed) = self
+            && let Some(OnProposed(call)) = proposed.take()
+        {
+            call();
+        }
     }
 
     /// Creates a callback of a read.
@@ -133,8 +161,16 @@ impl Callback {
     pub fn invoke_with_response(self, response: RaftCmdResponse) {
         match self {
             Callback::None => {}
-            Callback::Read(call) => call.invoke(ReadResponse { response, snapshot: None }),
-            Callback::Write(call) => call.invoke(WriteResponse { response }),
+            Callback::Read(call) => call.invoke(response.into()),
+            Callback::Write(call, _) => call.invoke(response.into()),
+        }
+    }
+
+    /// Responds to a write. A read callback gets only the response.
+    pub fn invoke_write(self, answer: WriteResponse) {
+        match self {
+            Callback::Write(call, _) => call.invoke(answer),
+            other => other.invoke_with_response(answer.response),
         }
     }
 
@@ -157,6 +193,18 @@ mod tests {
         drop(cb);
         let answer = rx.try_recv().unwrap().unwrap();
         assert!(answer.error().unwrap().stale_command.is_some());
+    }
+
+    #[test]
+    fn a_proposal_is_reported_once_and_before_the_answer() {
+        let (proposed, mut reported) = oneshot::channel();
+        let (cb, mut rx) = Callback::paired_write();
+        let mut cb = cb.on_proposed(Some(OnProposed(Box::new(move || _ = proposed.send(())))));
+        assert_eq!(reported.try_recv(), Ok(None));
+        cb.invoke_proposed();
+        cb.invoke_proposed();
+        assert_eq!(reported.try_recv(), Ok(Some(())));
+        assert!(rx.try_recv().unwrap().is_none());
     }
 
     #[test]

@@ -64,6 +64,10 @@ pub struct Config {
     /// `coprocessor.batch-split-limit`: maximum number of keys in one split.
     #[serde(skip, default = "default_batch_split_limit")]
     pub batch_split_limit: usize,
+    /// Interval of the checks whether a leader transfer came to nothing.
+    pub reactive_memory_lock_tick_interval: ReadableDuration,
+    /// Number of these intervals after which pessimistic locks may be in memory again.
+    pub reactive_memory_lock_timeout_tick: usize,
     /// Interval of the deletion of unused snapshots.
     pub snap_mgr_gc_tick_interval: ReadableDuration,
     /// Age above which an unused snapshot is deleted.
@@ -143,6 +147,8 @@ impl Default for Config {
             region_max_keys: None,
             region_split_keys: None,
             batch_split_limit: default_batch_split_limit(),
+            reactive_memory_lock_tick_interval: ReadableDuration::secs(2),
+            reactive_memory_lock_timeout_tick: 5,
             snap_mgr_gc_tick_interval: ReadableDuration::minutes(1),
             snap_gc_timeout: ReadableDuration::hours(4),
             messages_per_tick: 4096,

@@ -4,7 +4,10 @@ use kvproto::{metapb, raft_cmdpb::RaftCmdRequest, raft_serverpb::RaftMessage};
 use raft::SnapshotStatus;
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::{callback::Callback, fsm::apply::ApplyRes, latency_inspect::LatencyInspector, snap::SnapKey};
+use super::{
+    callback::Callback, fsm::apply::ApplyRes, latency_inspect::LatencyInspector, snap::SnapKey,
+    write_tracker::RaftDbTimes,
+};
 use crate::debug::RegionMeta;
 
 /// Command and its callback.
@@ -55,6 +58,13 @@ pub enum CasualMessage {
     TransferLeader {
         /// The new leader.
         to: metapb::Peer,
+    },
+    /// From a leader to itself: its pessimistic locks are in the log, and so are the writes that removed one before.
+    LocksProposed {
+        /// The new leader.
+        to: metapb::Peer,
+        /// Term of the transfer.
+        term: u64,
     },
     /// Splits the region at these encoded keys if the epoch's version matches, and `peer`, if given, is this
     /// peer; the leader asks PD for ids.
@@ -126,6 +136,8 @@ pub struct PersistedMsg {
     pub peer_id: u64,
     /// Number of the Ready.
     pub ready_number: u64,
+    /// Times of the write to raft-engine.
+    pub raft_db: RaftDbTimes,
 }
 
 /// Outcome of applying a snapshot.

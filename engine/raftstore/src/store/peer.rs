@@ -91,7 +91,10 @@ pub struct Peer {
     pub written_keys: u64,
     last_pd_heartbeat: EngineInstant,
     published: Option<Arc<ReadDelegate>>,
-    txn_ext: Arc<TxnExt>,
+    /// State for the transaction layer.
+    pub txn_ext: Arc<TxnExt>,
+    /// Since when the peer hands over its leadership, with its locks in Raft.
+    pub(crate) transferring_since: Option<EngineInstant>,
     /// Regions created by a split while this peer was a follower. If their expected leader is lost, the
     /// parent's next leader lets them campaign. TiKV: `uncampaigned_new_regions`.
     uncampaigned_new_regions: Vec<u64>,
@@ -143,6 +146,7 @@ impl Peer {
             last_pd_heartbeat: now,
             published: None,
             txn_ext: Arc::default(),
+            transferring_since: None,
             uncampaigned_new_regions: Vec::new(),
             applied_gauge: Arc::new(AtomicU64::new(applied)),
             last_probe: None,
@@ -228,6 +232,10 @@ impl Peer {
         let members: Vec<u64> = region.peers.iter().map(|p| p.id).collect();
         self.peer_heartbeats.retain(|id, _| members.contains(id));
         self.peer_cache.retain(|id, _| members.contains(id));
+        {
+            let mut locks = self.txn_ext.pessimistic_locks.write();
+            (locks.term, locks.version) = (self.raft_group.raft.term, region.epoch().version);
+        }
         self.storage_mut().set_region(region);
         self.remember_members();
     }

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 
 use tracepoints::{Req, clock::EngineInstant};
 
-use super::callback::Callback;
+use super::{callback::Callback, run::Run, write_tracker::WriteTracker};
 
 /// Command whose log entry was proposed on this peer.
 pub struct Proposal {
@@ -17,8 +17,8 @@ pub struct Proposal {
     pub cb: Callback,
     /// Request that the work belongs to, for stamps.
     pub req: Req,
-    /// Engine time of the proposal.
-    pub propose_time: EngineInstant,
+    /// Points in time that the write has passed.
+    pub tracker: WriteTracker,
 }
 
 /// Proposals in the order of their entries.
@@ -28,6 +28,11 @@ pub struct ProposalQueue {
 }
 
 impl ProposalQueue {
+    /// Whether no proposal waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Adds a proposal with a later index.
     pub fn push(&mut self, proposal: Proposal) {
         self.queue.push_back(proposal);
@@ -35,7 +40,14 @@ impl ProposalQueue {
 
     /// Returns the time of the entry's proposal, if this peer proposed it.
     pub fn find_propose_time(&self, term: u64, index: u64) -> Option<EngineInstant> {
-        self.queue.iter().find(|p| (p.term, p.index) == (term, index)).map(|p| p.propose_time)
+        self.queue.iter().find(|p| (p.term, p.index) == (term, index)).map(|p| p.tracker.propose_time())
+    }
+
+    /// Notes a point in time of the proposals whose entries are in this run. TiKV: `ProposalQueue::find_trackers`.
+    pub fn track(&mut self, run: Run, mut note: impl FnMut(&mut WriteTracker)) {
+        let first = self.queue.partition_point(|p| p.index < run.first);
+        let in_run = self.queue.range_mut(first..).take_while(|p| p.index <= run.last);
+        in_run.filter(|p| p.term == run.term).for_each(|p| note(&mut p.tracker));
     }
 
     /// Takes all proposals decided by the commit of an entry: up to its index, or of older terms and lost.
@@ -61,7 +73,7 @@ mod tests {
             term,
             cb: Callback::None,
             req: Req::NONE,
-            propose_time: EngineInstant(index),
+            tracker: WriteTracker::new(EngineInstant(0), EngineInstant(index)),
         }
     }
 

@@ -20,6 +20,8 @@ pub struct ReadIndexRequest {
     pub req: Req,
     /// Engine time of the proposal.
     pub propose_time: EngineInstant,
+    /// Nanoseconds from the creation of the command until the proposal.
+    pub propose_wait_nanos: u64,
     /// Key ranges of a replica's read; its leader checks them for locks in memory.
     pub request: Option<raft_cmdpb::ReadIndexRequest>,
     /// Lock that the leader found.
@@ -39,6 +41,7 @@ impl ReadIndexRequest {
             cmd,
             req,
             propose_time,
+            propose_wait_nanos: 0,
             request,
             locked: None,
             read_index: None,

@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use engine_rocks::{CfName, RocksEngineIterator, RocksSnapshot};
 use kvproto::{errorpb, metapb::Region};
-use tikv_kv::{ErrorInner, IterOptions, Result};
+use tikv_kv::{
+    ErrorInner, IterOptions, PeerPessimisticLocks, ReadIndexTimes, Result, SharedPessimisticLocks,
+};
 use txn_types::{Key, Value};
 
 use crate::{Error, store::txn_ext::TxnExt};
@@ -16,6 +18,7 @@ pub struct RegionSnapshot {
     term: u64,
     apply_index: u64,
     txn_ext: Arc<TxnExt>,
+    read_index_times: ReadIndexTimes,
 }
 
 impl RegionSnapshot {
@@ -27,7 +30,13 @@ impl RegionSnapshot {
         apply_index: u64,
         txn_ext: Arc<TxnExt>,
     ) -> Self {
-        Self { snap, region, term, apply_index, txn_ext }
+        Self { snap, region, term, apply_index, txn_ext, read_index_times: ReadIndexTimes::default() }
+    }
+
+    /// Adds the times of a snapshot that the peer's FSM took.
+    #[must_use]
+    pub fn with_read_index_times(self, read_index_times: ReadIndexTimes) -> Self {
+        Self { read_index_times, ..self }
     }
 
     /// Returns the region.
@@ -95,6 +104,24 @@ impl tikv_kv::Snapshot for RegionSnapshot {
 
     fn is_max_ts_synced(&self) -> bool {
         self.txn_ext.is_max_ts_synced(self.term)
+    }
+
+    fn read_index_times(&self) -> ReadIndexTimes {
+        self.read_index_times
+    }
+
+    fn region_version(&self) -> u64 {
+        self.region.epoch().version
+    }
+
+    fn pessimistic_locks(&self) -> Option<&SharedPessimisticLocks> {
+        Some(&self.txn_ext.pessimistic_locks)
+    }
+
+    fn read_pessimistic_locks<T>(&self, f: impl FnOnce(&PeerPessimisticLocks) -> T) -> Result<Option<T>> {
+        let locks = self.txn_ext.pessimistic_locks.read();
+        locks.check_reader(self.term, &self.region)?;
+        Ok(Some(f(&locks)))
     }
 
     fn apply_index(&self) -> Option<u64> {

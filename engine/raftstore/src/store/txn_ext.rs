@@ -1,6 +1,8 @@
 //! State of a peer for the transaction layer. Mirrors `raftstore::store::txn_ext`.
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tikv_kv::SharedPessimisticLocks;
+
 /// Lowest bit of the status: max_ts covers all reads at earlier leaders.
 const SYNCED: u64 = 1;
 
@@ -11,6 +13,8 @@ pub struct TxnExt {
     /// "synchronised with PD's clock", 31 bits of the region's version, 32 bits of the term. A task of an
     /// earlier term or version finds another status and changes nothing.
     max_ts_sync_status: AtomicU64,
+    /// Pessimistic locks in memory, if the peer leads.
+    pub pessimistic_locks: SharedPessimisticLocks,
 }
 
 impl TxnExt {

@@ -145,10 +145,16 @@ impl ConfigController {
             raft_store.set(new.raft_store.clone());
         }
         storage.set_pending_write_threshold(new.storage.scheduler_pending_write_threshold.0 as usize);
+        storage.get_scheduler().flow_controller().set_config(new.storage.flow_control.build());
+        storage.set_memory_quota(new.storage.memory_quota.0 as usize);
         let max_ts = &new.storage.max_ts;
         storage.get_concurrency_manager().bound().configure(max_ts.max_drift.0, max_ts.action());
         if old.pessimistic_txn != new.pessimistic_txn {
             lock_mgr.set_wait_for_lock_timeout(new.pessimistic_txn.wait_for_lock_timeout.0);
+            storage.set_pessimistic_lock_mode(
+                new.pessimistic_txn.lock_mode(),
+                new.pessimistic_txn.memory_limits(),
+            );
             storage.set_wake_up_delay(new.pessimistic_txn.wake_up_delay_duration.0);
         }
         storage.set_max_tasks_per_worker(new.read_pool.unified.max_tasks_per_worker);

@@ -5,7 +5,7 @@ use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 48] = [
+const ONLINE: [&str; 60] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -16,6 +16,10 @@ const ONLINE: [&str; 48] = [
     "coprocessor.region-max-size",
     "coprocessor.region-split-keys",
     "coprocessor.region-split-size",
+    "pessimistic-txn.in-memory",
+    "pessimistic-txn.in-memory-instance-size-limit",
+    "pessimistic-txn.in-memory-peer-size-limit",
+    "pessimistic-txn.pipelined",
     "pessimistic-txn.wait-for-lock-timeout",
     "pessimistic-txn.wake-up-delay-duration",
     "raftstore.abnormal-leader-missing-duration",
@@ -36,6 +40,8 @@ const ONLINE: [&str; 48] = [
     "raftstore.raft-log-gc-threshold",
     "raftstore.raft-log-gc-tick-interval",
     "raftstore.raft-log-reserve-max-ticks",
+    "raftstore.reactive-memory-lock-tick-interval",
+    "raftstore.reactive-memory-lock-timeout-tick",
     "raftstore.region-max-size",
     "raftstore.right-derive-when-split",
     "raftstore.snap-gc-timeout",
@@ -50,8 +56,14 @@ const ONLINE: [&str; 48] = [
     "server.concurrent-send-snap-limit",
     "server.raft-msg-max-batch-size",
     "storage.block-cache.capacity",
+    "storage.flow-control.enable",
+    "storage.flow-control.hard-pending-compaction-bytes-limit",
+    "storage.flow-control.l0-files-threshold",
+    "storage.flow-control.memtables-threshold",
+    "storage.flow-control.soft-pending-compaction-bytes-limit",
     "storage.max-ts.action-on-invalid-update",
     "storage.max-ts.max-drift",
+    "storage.memory-quota",
     "storage.scheduler-pending-write-threshold",
     "storage.scheduler-worker-pool-size",
 ];

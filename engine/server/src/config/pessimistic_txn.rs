@@ -1,10 +1,9 @@
 //! `[pessimistic-txn]`: waiting for locks (TiKV `src/server/lock_manager/config.rs`).
-//!
-//! TiKV's `pipelined`, `in-memory` and the sizes of `in-memory` are not read: every pessimistic lock is written
-//! through Raft before its answer, as in TiKV with `pipelined = false`.
 use serde::{Deserialize, Deserializer, Serialize, de};
+use storage::PessimisticLockMode;
+use tikv_kv::MemoryLimits;
 
-use super::ReadableDuration;
+use super::{ReadableDuration, ReadableSize};
 
 /// `[pessimistic-txn]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +15,14 @@ pub struct PessimisticTxnConfig {
     /// Delay after which a released lock wakes all requests that waited for it; the first one is woken at once.
     #[serde(deserialize_with = "readable_duration_or_u64")]
     pub wake_up_delay_duration: ReadableDuration,
+    /// Whether a lock is answered before Raft has applied it. Such a lock is lost with its leader.
+    pub pipelined: bool,
+    /// Whether locks stay in the memory of the leader; needs `pipelined`.
+    pub in_memory: bool,
+    /// Maximum size of the locks in memory of one region.
+    pub in_memory_peer_size_limit: ReadableSize,
+    /// Maximum size of the locks in memory of the process.
+    pub in_memory_instance_size_limit: ReadableSize,
 }
 
 impl Default for PessimisticTxnConfig {
@@ -23,11 +30,26 @@ impl Default for PessimisticTxnConfig {
         Self {
             wait_for_lock_timeout: ReadableDuration::millis(1000),
             wake_up_delay_duration: ReadableDuration::millis(20),
+            pipelined: true,
+            in_memory: true,
+            in_memory_peer_size_limit: ReadableSize::kb(512),
+            in_memory_instance_size_limit: ReadableSize::mb(100),
         }
     }
 }
 
 impl PessimisticTxnConfig {
+    pub(super) fn lock_mode(&self) -> PessimisticLockMode {
+        PessimisticLockMode::new(self.pipelined, self.in_memory)
+    }
+
+    pub(super) fn memory_limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            peer: self.in_memory_peer_size_limit.0 as usize,
+            instance: self.in_memory_instance_size_limit.0 as usize,
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), String> {
         if self.wait_for_lock_timeout.as_millis() == 0 {
             // TiKV's text.

@@ -8,7 +8,7 @@ use tonic::codec::CompressionEncoding;
 use storage::concurrency_manager::ActionOnInvalidMaxTs;
 
 use super::{
-    ReadableDuration, ReadableSize,
+    FlowControlConfig, ReadableDuration, ReadableSize,
     tuning::{CfTuning, DbTuning},
 };
 
@@ -171,10 +171,15 @@ pub struct StorageConfig {
     pub scheduler_worker_pool_size: usize,
     /// Bytes of unfinished commands above which new ones are refused.
     pub scheduler_pending_write_threshold: ReadableSize,
+    /// Bytes of unfinished commands in memory above which new ones are refused; at least
+    /// `scheduler-pending-write-threshold`.
+    pub memory_quota: ReadableSize,
     /// Maximum length of an encoded key in bytes.
     pub max_key_size: usize,
     /// Block cache of RocksDB.
     pub block_cache: BlockCacheConfig,
+    /// Limits of writes while RocksDB cannot keep up.
+    pub flow_control: FlowControlConfig,
     /// Checks of timestamps against PD's clock.
     pub max_ts: MaxTsConfig,
     /// Encoding of keys and values: 1, or 2 for the API with keyspaces. Only an empty store, or one with keys of
@@ -195,8 +200,10 @@ impl Default for StorageConfig {
             scheduler_concurrency: 512 * 1024,
             scheduler_worker_pool_size: 4,
             scheduler_pending_write_threshold: ReadableSize::mb(100),
+            memory_quota: ReadableSize::mb(256),
             max_key_size: 8 << 10,
             block_cache: BlockCacheConfig::default(),
+            flow_control: FlowControlConfig::default(),
             max_ts: MaxTsConfig::default(),
             api_version: 1,
             enable_ttl: false,
@@ -237,6 +244,17 @@ impl StorageConfig {
                 Err("storage.enable_ttl must be true in API V2 because API V2 forces to enable TTL.".into())
             }
             _ => Err("storage.api_version can only be set to 1 or 2.".into()),
+        }
+    }
+
+    /// Raises the memory quota to the threshold of running bytes, as TiKV does.
+    pub(super) fn adjust_memory_quota(&mut self) {
+        if self.memory_quota < self.scheduler_pending_write_threshold {
+            log::warn!(
+                "storage.memory-quota is less than storage.scheduler-pending-write-threshold; using {} bytes",
+                self.scheduler_pending_write_threshold.0
+            );
+            self.memory_quota = self.scheduler_pending_write_threshold;
         }
     }
 

@@ -174,7 +174,8 @@ impl Runner {
         if modifies.is_empty() {
             return Ok(());
         }
-        let data = WriteData { modifies, deadline: None };
-        Ok(futures::executor::block_on(self.engine.async_write(SnapContext::default(), data))?)
+        let data = WriteData::from_modifies(modifies);
+        futures::executor::block_on(self.engine.async_write(SnapContext::default(), data))?;
+        Ok(())
     }
 }

@@ -55,12 +55,14 @@ impl Backend<'_> {
         status: Option<TcpListener>,
     ) -> Result<(GrpcServiceManager, HealthController), StartError> {
         let health = self.raft.health.clone();
+        let scheduler = self.storage.get_scheduler().clone();
         let metrics = Metrics::new(
             self.store_id,
             self.data.ttl_metrics.clone(),
             self.data.gc.metrics().clone(),
-            self.storage.get_scheduler().get_txn_status_cache().clone(),
+            scheduler.get_txn_status_cache().clone(),
             health.clone(),
+            move || scheduler.load(),
         );
         let receiver = SnapReceiver::new(self.raft.snap_mgr.clone(), &self.config.server);
         let controller = self.controller(&receiver);

@@ -54,6 +54,7 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
     };
     let raft = Raft::start(&config, security.clone(), &data, (store_id, &pd), &runtimes, options.faults)?;
     let storage = open_storage(&config, &raft, store_id)?;
+    storage.get_scheduler().flow_controller().start(data.engines.kv.clone(), store_id)?;
     let alive = Arc::new(());
     start_background(&config, &data, (&pd, &raft), &runtimes, &Arc::downgrade(&alive));
 

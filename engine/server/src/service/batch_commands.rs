@@ -1,7 +1,7 @@
 //! `BatchCommands`: many commands over one stream. Each runs by itself and is answered when it is done.
 use futures::Stream;
 use kvproto::{
-    kvrpcpb::Context,
+    kvrpcpb::{Context, ExecDetailsV2},
     tikvpb::{
         BatchCommandsEmptyRequest, BatchCommandsEmptyResponse, BatchCommandsRequest, BatchCommandsResponse,
         batch_commands_request::request::Cmd as RequestCmd,
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
-use tracepoints::label::labelled;
+use tracepoints::{EngineClock, clock::EngineInstant, label::labelled};
 
 use super::{kv_service::KvService, table::for_each_rpc, unserved};
 use crate::{
@@ -27,7 +27,47 @@ pub struct Reply {
     id: u64,
     /// None: the request was empty.
     cmd: Option<ResponseCmd>,
+    times: ReplyTimes,
     _guard: Option<RequestGuard>,
+}
+
+/// Times of a reply on its way to the client.
+#[derive(Clone, Copy)]
+struct ReplyTimes {
+    arrival: Arrival,
+    ready: EngineInstant,
+}
+
+impl ReplyTimes {
+    /// Adds the wait for a place in a message to the details of the reply. TiKV: `MeasuredBatchResponse::consume`.
+    fn record(self, cmd: &mut ResponseCmd) {
+        let Some(details) = details_of(cmd) else { return };
+        let now = EngineClock::now();
+        let total = now.saturating_since(self.arrival.at).as_nanos() as u64;
+        if let Some(time) = &mut details.time_detail {
+            time.total_rpc_wall_time_ns = total;
+        }
+        if let Some(time) = &mut details.time_detail_v2 {
+            time.total_rpc_wall_time_ns = total;
+            time.kv_grpc_wait_time_ns = now.saturating_since(self.ready).as_nanos() as u64;
+        }
+    }
+}
+
+/// Returns the details of the replies for which TiKV records the wait.
+fn details_of(cmd: &mut ResponseCmd) -> Option<&mut ExecDetailsV2> {
+    match cmd {
+        ResponseCmd::Get(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::BatchGet(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::Prewrite(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::Commit(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::ResolveLock(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::PessimisticLock(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::CheckTxnStatus(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::CheckSecondaryLocks(reply) => reply.exec_details_v2.as_mut(),
+        ResponseCmd::TxnHeartBeat(reply) => reply.exec_details_v2.as_mut(),
+        _ => None,
+    }
 }
 
 /// A reply, or the status that ends the stream.
@@ -83,7 +123,8 @@ fn start(
                     answer = run(&service, request.cmd, arrival) => answer,
                     () = replies.closed(), if may_wait => return,
                 };
-                let reply = answer.map(|(cmd, guard)| Reply { id, cmd, _guard: guard });
+                let times = ReplyTimes { arrival, ready: EngineClock::now() };
+                let reply = answer.map(|(cmd, guard)| Reply { id, cmd, times, _guard: guard });
                 // No receiver: the client has gone.
                 let _ = replies.send(reply);
             }),
@@ -108,7 +149,10 @@ pub fn pack(answers: Vec<Answer>) -> Vec<Result<BatchCommandsResponse, Status>> 
     let mut ends = None;
     for answer in answers {
         match answer {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                if let Some(cmd) = &mut reply.cmd {
+                    reply.times.record(cmd);
+                }
                 out.request_ids.push(reply.id);
                 out.responses.push(Response { cmd: reply.cmd });
             }

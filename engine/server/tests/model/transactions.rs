@@ -164,7 +164,6 @@ impl Run {
                     start_version: txn.start,
                     for_update_ts: for_update,
                     keys: owned(&group),
-                    ..Default::default()
                 };
                 client.kv_pessimistic_rollback(request).await
             });

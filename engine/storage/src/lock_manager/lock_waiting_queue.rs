@@ -28,7 +28,6 @@ use txn_types::{Key, TimeStamp, WriteConflict};
 
 use super::{KeyLockWaitInfo, LockDigest, LockWaitToken, SharedLockManager, UpdateWaitForEvent};
 use crate::{
-    deadline::Deadline,
     errors::{Error, extract_region_error_from_error},
     mvcc::{self, ErrorInner, ReleasedLock},
     statistics::SchedulerDetails,
@@ -63,8 +62,6 @@ pub struct WaitingRequest {
     pub req: Req,
     /// Receives the answer.
     pub(crate) answer: oneshot::Sender<Answer>,
-    /// Deadline of the request.
-    pub deadline: Deadline,
     /// Statistics so far.
     pub details: SchedulerDetails,
     /// Shared with the caller, which may go away.

@@ -41,8 +41,12 @@ pub fn mvcc_rows<S: Snapshot>(snapshot: &S, key: &Key, read_ts: TimeStamp, chose
 
 /// Converts the lock; adds its start_ts to `values` if CF default stores its value.
 fn lock_row<S: Snapshot>(snapshot: &S, key: &Key, values: &mut Vec<TimeStamp>) -> Option<LockRow> {
-    let data = snapshot.get_cf(CF_LOCK, key).ok()??;
-    let lock = match txn_types::parse_lock(&data).ok()? {
+    let in_memory = snapshot.read_pessimistic_locks(|locks| locks.get(key).cloned()).ok()?.flatten();
+    let found = match in_memory {
+        Some(lock) => LockOrSharedLocks::Lock(lock.into_lock()),
+        None => txn_types::parse_lock(&snapshot.get_cf(CF_LOCK, key).ok()??).ok()?,
+    };
+    let lock = match found {
         LockOrSharedLocks::Lock(lock) => lock,
         LockOrSharedLocks::Shared(shared) => {
             let start_ts = shared.iter_ts().next().map_or(0, TimeStamp::into_inner);

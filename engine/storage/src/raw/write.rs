@@ -185,7 +185,7 @@ impl<E: Engine> Storage<E> {
     {
         let UnlatchedWrite { keys, needs_ts, make } = write;
         let cid = self.sched.gen_id();
-        let region = pb_ctx.region_id;
+        let (region, priority) = (pb_ctx.region_id, pb_ctx.priority());
         tracepoints::step!(SCHED_RECEIVE, req, cid = cid, ts = 0_u64, region = region, keys = keys);
         if keys == 0 {
             return Ok(());
@@ -210,7 +210,7 @@ impl<E: Engine> Storage<E> {
                 None => None,
             };
             let modifies = make(ext.as_ref().map(|ext| ext.ts));
-            let data = WriteData { modifies, deadline: Some(deadline.at()) };
+            let data = WriteData { deadline: Some(deadline.at()), ..WriteData::from_modifies(modifies) };
             tracepoints::step!(SCHED_WRITE, req, region = region, modifies = keys, bytes = data.size());
             let begin = EngineClock::now();
             let result = engine.async_write(ctx, data).await;
@@ -225,9 +225,9 @@ impl<E: Engine> Storage<E> {
                 failed = result.is_err(),
                 write_ns = write_ns,
             );
-            result.map_err(Error::from)
+            result.map(|_| ()).map_err(Error::from)
         };
-        self.sched.pool().spawn_handle(task)?.await
+        self.sched.pool_of(priority).spawn_handle(task)?.await
     }
 
     /// Checks puts before they are encoded. Returns their column family, and the TTL of each pair.

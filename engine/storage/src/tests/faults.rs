@@ -14,7 +14,7 @@ use kvproto::{
     kvrpcpb::{self, Context},
 };
 use tempfile::TempDir;
-use tikv_kv::{Engine, RocksKv, SnapContext, WriteData};
+use tikv_kv::{Engine, RocksKv, SnapContext, WriteData, WriteTimes};
 use tokio::sync::Notify;
 use tracepoints::Req;
 use txn_types::TimeStamp;
@@ -58,7 +58,11 @@ impl Engine for FaultyEngine {
         }
     }
 
-    fn async_write(&self, ctx: SnapContext, data: WriteData) -> BoxFuture<'static, tikv_kv::Result<()>> {
+    fn async_write(
+        &self,
+        ctx: SnapContext,
+        data: WriteData,
+    ) -> BoxFuture<'static, tikv_kv::Result<WriteTimes>> {
         let this = self.clone();
         async move {
             match this.fault.load(Ordering::SeqCst) {

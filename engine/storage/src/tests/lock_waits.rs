@@ -301,3 +301,25 @@ fn a_request_that_waits_keeps_no_locks_and_latches() {
     commit(&store, b"b", 10, 50);
     assert_eq!(conflict_of(waits).key, b"b");
 }
+
+/// `max_execution_duration_ms` does not count the wait, which `wait_timeout` limits.
+#[test]
+fn a_wait_is_no_part_of_the_execution() {
+    let store = TestStore::new();
+    lock(&store, request(b"k", 10)).unwrap();
+    let limited = |mut req: PessimisticLockRequest| {
+        let context = kvrpcpb::Context { max_execution_duration_ms: 2000, ..Default::default() };
+        req.context = Some(context);
+        req
+    };
+    let waits = enqueue(&store, limited(fair(b"k", 20)));
+    std::thread::sleep(Duration::from_millis(2100));
+    commit(&store, b"k", 10, 30);
+    let (result, errors) = result_of(waits);
+    assert_eq!((result.r#type(), errors), (LockResultLockedWithConflict, vec![]));
+    // In the normal mode, too.
+    let waits = enqueue(&store, limited(request(b"k", 40)));
+    std::thread::sleep(Duration::from_millis(2100));
+    commit(&store, b"k", 20, 50);
+    assert_eq!(conflict_of(waits).conflict_ts, 20);
+}

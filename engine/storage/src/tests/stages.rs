@@ -1,7 +1,7 @@
 //! A person's view while stepping: stages in order, the state at each, other requests that continue.
 use std::time::{Duration, Instant};
 
-use kvproto::kvrpcpb::Context;
+use kvproto::kvrpcpb::{CommandPri, Context};
 use parking_lot::Mutex;
 use tracepoints::{
     Probe, Req, RequestKind, Session, SessionConfig, SessionEvent,
@@ -165,6 +165,70 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
     assert_eq!(stages, want);
     assert_eq!(locks(&probes), [("sched_process".into(), true), ("sched_finish".into(), false)]);
     assert_eq!(last_latches(&probes), [Vec::<u64>::new()], "released before the request ends: {probes:?}");
+}
+
+#[test]
+fn a_command_of_high_priority_has_its_own_threads() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"stepped priority";
+    let session = session(key, Mode::Run, &[]);
+    for (priority, prefix) in [(CommandPri::Normal, "sched-worker-pool-"), (CommandPri::High, "sched-high-")]
+    {
+        let storage = store.storage.clone();
+        let request = spawn(RequestKind::KvPrewrite, key, move |req| {
+            let mut prewrite = prewrite_request(vec![put(key, b"v")], 10);
+            prewrite.context.get_or_insert_default().set_priority(priority);
+            wait(storage.sched_txn_command(typed_prewrite(prewrite).unwrap(), req)).0.unwrap();
+        });
+        let mut threads = Vec::new();
+        let end = Instant::now() + LIMIT;
+        loop {
+            match session.events().recv_deadline(end).expect("no event in time") {
+                SessionEvent::Step(event) if event.stamp.site.unwrap().stage.name() == "sched_process" => {
+                    threads.push(tracepoints::thread::info(event.stamp.thread).name);
+                }
+                SessionEvent::Finished { .. } => break,
+                _ => {}
+            }
+        }
+        request.join().unwrap();
+        assert!(threads.len() == 1 && threads[0].starts_with(prefix), "{priority:?}: {threads:?}");
+    }
+}
+
+#[test]
+fn a_write_above_the_speed_limit_waits_and_keeps_its_deadline() {
+    let _one = SESSION.lock();
+    let store = TestStore::new();
+    let key = b"stepped throttle";
+    let session = session(key, Mode::Run, &[]);
+    let flow = store.storage.get_scheduler().flow_controller();
+    flow.limit_for_test(1024.0);
+    let prewrite = |key: &[u8], limit_ms| {
+        let mut prewrite = prewrite_request(vec![put(key, &[b'v'; 200])], 10);
+        prewrite.context.get_or_insert_default().max_execution_duration_ms = limit_ms;
+        typed_prewrite(prewrite).unwrap()
+    };
+    let (storage, first) = (store.storage.clone(), prewrite(key, 0));
+    let request = spawn(RequestKind::KvPrewrite, key, move |req| {
+        let (result, details) = wait(storage.sched_txn_command(first, req));
+        assert!(result.unwrap().locks.is_empty());
+        let written = details.write_detail();
+        assert!(written.throttle_nanos > 0 && written.throttle_nanos == details.flow_control_nanos);
+    });
+    let (stages, _) = step_by(&session, Session::step);
+    request.join().unwrap();
+    let at = stages.iter().position(|stage| stage == "flow_control").expect("the write waits");
+    assert_eq!(stages[at + 1], "sched_write");
+    // At 16 bytes per second the write needs more than ten seconds.
+    flow.limit_for_test(16.0);
+    let (late, details) = wait(store.storage.sched_txn_command(prewrite(b"late", 500), Req::NONE));
+    let busy = crate::extract_region_error(&late).unwrap().server_is_busy.unwrap();
+    assert_eq!(busy.reason, "deadline is exceeded");
+    assert!(details.flow_control_nanos > 0, "the deadline passed while it waited for flow control");
+    flow.limit_for_test(f64::INFINITY);
+    store.must_prewrite(vec![put(b"late", b"v")], 20);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub use txn_heart_beat::TxnHeartBeat;
 
 use std::{marker::PhantomData, sync::Arc};
 
-use kvproto::kvrpcpb::{Context, LockInfo};
+use kvproto::kvrpcpb::{CommandPri, Context, LockInfo};
 use tikv_kv::{Modify, Snapshot};
 use tracepoints::Req;
 use txn_types::{Key, TimeStamp};
@@ -72,9 +72,21 @@ pub trait CommandExt {
     fn write_bytes(&self) -> usize {
         self.latch_keys().iter().map(|k| k.len()).sum()
     }
-    /// Whether a busy scheduler rejects the command; commands that end transactions are never rejected.
+    /// Whether the command only reads.
+    fn readonly(&self) -> bool {
+        false
+    }
+    /// Whether the command ends what others wait for, and so has a high priority.
+    fn is_sys_cmd(&self) -> bool {
+        false
+    }
+    /// Returns the priority: the pool that runs the command.
+    fn priority(&self) -> CommandPri {
+        if self.is_sys_cmd() { CommandPri::High } else { self.ctx().priority() }
+    }
+    /// Whether a busy scheduler rejects the command. TiKV: `Command::need_flow_control`.
     fn need_flow_control(&self) -> bool {
-        true
+        !self.readonly() && self.priority() != CommandPri::High
     }
     /// Whether the command may read and write a region in flashback.
     fn allowed_in_flashback(&self) -> bool {
@@ -313,8 +325,11 @@ impl CommandExt for Command {
     fn write_bytes(&self) -> usize {
         self.ext().write_bytes()
     }
-    fn need_flow_control(&self) -> bool {
-        self.ext().need_flow_control()
+    fn readonly(&self) -> bool {
+        self.ext().readonly()
+    }
+    fn is_sys_cmd(&self) -> bool {
+        self.ext().is_sys_cmd()
     }
     fn allowed_in_flashback(&self) -> bool {
         self.ext().allowed_in_flashback()

@@ -1,7 +1,10 @@
 //! The transaction scheduler: acquires latches and a snapshot, runs the command, writes its result.
 //!
 //! Mirrors `src/storage/txn/scheduler.rs`.
+mod flow_control;
 mod lock_wait;
+mod memory_quota;
+mod pessimistic_lock_mode;
 mod wait_slot;
 
 use std::{
@@ -14,16 +17,21 @@ use std::{
 };
 
 use futures::FutureExt;
-use kvproto::kvrpcpb::Context;
+use kvproto::kvrpcpb::{CommandPri, Context};
 use parking_lot::Mutex;
-use tikv_kv::{Engine, Modify, SnapContext, Snapshot, WriteData};
+use tikv_kv::{Engine, Modify, OnProposed, SnapContext, Snapshot, TableAt, WriteData};
 use tokio::sync::oneshot;
 use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait, facts::shown};
 use txn_types::{Key, TimeStamp};
 
-use self::wait_slot::{Abandon, WaitSlot};
+use self::{
+    memory_quota::{MemoryQuota, OwnedMemory},
+    pessimistic_lock_mode::{EarlyAnswer, LockMode},
+    wait_slot::{Abandon, WaitSlot},
+};
 use super::{
     commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
+    flow_controller::FlowController,
     latch::{Latches, Lock},
     raw_ext::{self, RawExt},
     txn_status_cache::TxnStatusCache,
@@ -70,6 +78,7 @@ struct Task {
     /// Token of a request that has waited for a lock.
     lock_wait_token: Option<LockWaitToken>,
     bytes: RunningBytes,
+    memory: OwnedMemory,
 }
 
 /// Counts the bytes of unfinished commands.
@@ -98,6 +107,10 @@ struct Inner<E: Engine> {
     waiting: Mutex<HashMap<u64, Task>>,
     next_id: AtomicU64,
     running_write_bytes: Arc<AtomicUsize>,
+    memory_quota: MemoryQuota,
+    flow_controller: FlowController,
+    /// Held by the one write that waits for flow control, so that the next waits by the speed of its own time.
+    control_mutex: tokio::sync::Mutex<()>,
     concurrency_manager: ConcurrencyManager,
     config: Config,
     causal_ts_provider: causal_ts::Provider,
@@ -106,8 +119,26 @@ struct Inner<E: Engine> {
     lock_wait_queues: LockWaitQueues,
     txn_status_cache: Arc<TxnStatusCache>,
     wake_up_delay_nanos: AtomicU64,
+    pessimistic_lock_mode: LockMode,
     pool: Pool,
+    /// Runs commands of high priority. TiKV: `VanillaQueue::high_worker_pool`.
+    high_pool: Pool,
     stopped: AtomicBool,
+}
+
+/// What the scheduler's limits count, and the limits of the moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SchedulerLoad {
+    /// Bytes of running writes.
+    pub writing_bytes: usize,
+    /// Bytes of unfinished commands in memory.
+    pub memory_in_use: usize,
+    /// Limit of these bytes.
+    pub memory_capacity: usize,
+    /// Share of commands that flow control rejects, from 0 to 1.
+    pub discard_ratio: f64,
+    /// Limit of flow control in bytes per second; `None`: unlimited.
+    pub speed_limit: Option<f64>,
 }
 
 /// Runs transaction commands. Cheap to clone. TiKV: `TxnScheduler`.
@@ -117,7 +148,7 @@ pub struct TxnScheduler<E: Engine> {
 }
 
 impl<E: Engine> TxnScheduler<E> {
-    /// Starts the threads `sched-worker-pool-{n}`.
+    /// Starts the threads `sched-worker-pool-{n}`, and `sched-high-{n}` for commands of high priority.
     ///
     /// # Errors
     /// The operating system cannot create the threads.
@@ -131,12 +162,16 @@ impl<E: Engine> TxnScheduler<E> {
     ) -> Result<Self> {
         let threads = config.scheduler_worker_pool_size;
         let pool = Pool::new("sched-worker-pool", threads, usize::MAX, store_id)?;
+        let high_pool = Pool::new("sched-high", high_threads(threads), usize::MAX, store_id)?;
         let inner = Inner {
             engine,
             latches: Latches::new(config.scheduler_concurrency),
             waiting: Mutex::default(),
             next_id: AtomicU64::new(1),
             running_write_bytes: Arc::default(),
+            memory_quota: MemoryQuota::new(config.memory_quota),
+            flow_controller: FlowController::new(config.flow_control.clone()),
+            control_mutex: tokio::sync::Mutex::default(),
             concurrency_manager,
             config: config.clone(),
             causal_ts_provider,
@@ -144,7 +179,9 @@ impl<E: Engine> TxnScheduler<E> {
             lock_wait_queues: LockWaitQueues::new(lock_mgr),
             txn_status_cache: Arc::new(TxnStatusCache::new(config.txn_status_cache_capacity)),
             wake_up_delay_nanos: AtomicU64::new(0),
+            pessimistic_lock_mode: LockMode::new(config.pessimistic_lock_mode, config.in_memory_limits),
             pool,
+            high_pool,
             stopped: AtomicBool::new(false),
         };
         inner.set_wake_up_delay(config.wake_up_delay_duration);
@@ -160,8 +197,17 @@ impl<E: Engine> TxnScheduler<E> {
         self.inner.pending_write_threshold.store(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn set_memory_quota(&self, bytes: usize) {
+        self.inner.memory_quota.set_capacity(bytes);
+    }
+
     pub(crate) fn set_wake_up_delay(&self, delay: Duration) {
         self.inner.set_wake_up_delay(delay);
+    }
+
+    /// Returns the way in which pessimistic locks are written.
+    pub(crate) fn pessimistic_lock_mode(&self) -> &LockMode {
+        &self.inner.pessimistic_lock_mode
     }
 
     /// Returns the queues of requests that wait for locks.
@@ -174,13 +220,37 @@ impl<E: Engine> TxnScheduler<E> {
         &self.inner.txn_status_cache
     }
 
+    /// Returns the load, for metrics.
+    pub fn load(&self) -> SchedulerLoad {
+        let Inner { memory_quota, flow_controller, .. } = &*self.inner;
+        SchedulerLoad {
+            writing_bytes: self.inner.running_write_bytes.load(Ordering::Relaxed),
+            memory_in_use: memory_quota.in_use(),
+            memory_capacity: memory_quota.capacity(),
+            discard_ratio: flow_controller.discard_ratio(),
+            speed_limit: flow_controller.speed_limit(),
+        }
+    }
+
+    /// Returns the controller of the speed of writes.
+    pub fn flow_controller(&self) -> &FlowController {
+        &self.inner.flow_controller
+    }
+
     /// Returns the source of timestamps for raw writes, on API V2.
     pub(crate) fn causal_ts_provider(&self) -> &causal_ts::Provider {
         &self.inner.causal_ts_provider
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.inner.pool
+    /// Returns the pool of the commands of a priority.
+    pub(crate) fn pool_of(&self, priority: CommandPri) -> &Pool {
+        self.inner.pool_of(priority)
+    }
+
+    /// Changes the number of threads. TiKV: `TxnScheduler::scale_pool_size`.
+    pub(crate) fn resize(&self, threads: usize) -> Result<()> {
+        self.inner.pool.resize(threads)?;
+        self.inner.high_pool.resize(high_threads(threads))
     }
 
     /// Whether no command holds or waits for a latch, no request waits for a lock, and no bytes are in flight.
@@ -189,12 +259,15 @@ impl<E: Engine> TxnScheduler<E> {
             && self.inner.lock_wait_queues.is_empty()
             && self.inner.waiting.lock().is_empty()
             && self.inner.running_write_bytes.load(Ordering::Relaxed) == 0
+            && self.inner.memory_quota.in_use() == 0
     }
 
     /// Drops all commands at their next await point.
     pub fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Release);
+        self.inner.flow_controller.stop();
         self.inner.pool.shutdown();
+        self.inner.high_pool.shutdown();
         self.inner.waiting.lock().clear();
         self.inner.lock_wait_queues.close();
     }
@@ -220,6 +293,9 @@ impl<E: Engine> TxnScheduler<E> {
         if let Err(e) = self.check(&cmd) {
             return (Err(e), SchedulerDetails::default());
         }
+        let Some(memory) = self.inner.memory_quota.alloc(memory_of(&cmd)) else {
+            return (Err(ErrorInner::SchedTooBusy.into()), SchedulerDetails::default());
+        };
         let slot = WaitSlot::default();
         // Before the channel, whose receiver must be dropped first.
         let abandon = Abandon::new(slot.clone());
@@ -227,7 +303,7 @@ impl<E: Engine> TxnScheduler<E> {
         let deadline = Deadline::from_context(cmd.ctx());
         let details = SchedulerDetails::default();
         let caller = Caller { req, deadline, details, answer: Some(answer), slot };
-        self.inner.clone().schedule_command(cid, cmd, caller);
+        self.inner.clone().schedule_command(cid, cmd, caller, memory);
         let answered = wait.await;
         abandon.disarm();
         match answered {
@@ -246,8 +322,7 @@ impl<E: Engine> TxnScheduler<E> {
         if let Some(key) = cmd.latch_keys().into_iter().find(too_long) {
             return Err(ErrorInner::KeyTooLarge { size: key.len(), limit }.into());
         }
-        let running = self.inner.running_write_bytes.load(Ordering::Relaxed);
-        if cmd.need_flow_control() && running >= self.inner.pending_write_threshold.load(Ordering::Relaxed) {
+        if cmd.need_flow_control() && self.inner.too_busy() {
             return Err(ErrorInner::SchedTooBusy.into());
         }
         Ok(())
@@ -260,9 +335,19 @@ impl<E: Engine> Inner<E> {
         self.wake_up_delay_nanos.store(nanos, Ordering::Relaxed);
     }
 
+    fn pool_of(&self, priority: CommandPri) -> &Pool {
+        if priority == CommandPri::High { &self.high_pool } else { &self.pool }
+    }
+
+    /// TiKV: `TxnSchedulerInner::too_busy`.
+    fn too_busy(&self) -> bool {
+        let running = self.running_write_bytes.load(Ordering::Relaxed);
+        running >= self.pending_write_threshold.load(Ordering::Relaxed) || self.flow_controller.should_drop()
+    }
+
     /// Queues the command for its latches, and runs it as soon as it has all of them. The deadline belongs to
     /// the request, which may have begun with an earlier command.
-    fn schedule_command(self: Arc<Self>, cid: u64, cmd: Command, caller: Caller) {
+    fn schedule_command(self: Arc<Self>, cid: u64, cmd: Command, caller: Caller, memory: OwnedMemory) {
         let mut lock = Lock::new(cmd.latch_keys());
         if caller.req.stepped() {
             lock.set_names(cmd.latch_keys());
@@ -275,6 +360,7 @@ impl<E: Engine> Inner<E> {
             caller,
             lock_wait_token: None,
             bytes: RunningBytes::add(&self.running_write_bytes, cmd.write_bytes()),
+            memory,
             cmd,
         };
         self.acquire_lock(task);
@@ -326,7 +412,11 @@ impl<E: Engine> Inner<E> {
 
     fn spawn(self: Arc<Self>, task: Task) {
         let inner = self.clone();
-        self.pool.spawn(inner.execute(task).boxed());
+        let priority = task.cmd.priority();
+        let execution = inner.execute(task);
+        let execution_memory = self.memory_quota.alloc_force(size_of_val(&execution));
+        let execution = execution.map(move |()| drop(execution_memory)).boxed();
+        self.pool_of(priority).spawn(execution);
     }
 
     /// Runs commands that have got a latch. TiKV: `TxnScheduler::try_to_wake_up`.
@@ -344,8 +434,8 @@ impl<E: Engine> Inner<E> {
 
     /// Runs a command that has its latches. TiKV: `TxnScheduler::execute` to `on_write_finished`.
     async fn execute(self: Arc<Self>, task: Task) {
-        let Task { cid, cmd, lock, received, caller, lock_wait_token, bytes } = task;
-        let Caller { req, deadline, mut details, answer, slot } = caller;
+        let Task { cid, cmd, lock, received, caller, lock_wait_token, bytes, memory } = task;
+        let Caller { req, deadline, mut details, mut answer, slot } = caller;
         // Releases the latches when dropped, also after a panic.
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
@@ -364,9 +454,9 @@ impl<E: Engine> Inner<E> {
         };
         let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
         let mut woken = Vec::new();
-        let result = self.process(cmd, &keys, (req, deadline), &mut details, &mut woken).await;
+        let result = self.process(cmd, &keys, (req, deadline), &mut details, &mut answer, &mut woken).await;
         if let Ok(AfterWrite::WaitForLock(lock)) = result {
-            drop(bytes);
+            drop((bytes, memory));
             self.on_wait_for_lock(*lock, Caller { req, deadline, details, answer, slot });
             return drop(latches);
         }
@@ -388,7 +478,7 @@ impl<E: Engine> Inner<E> {
             tracepoints::probe!(req, queues);
             tracepoints::gate::hold(tracepoints::stage::SCHED_FINISH, req).await;
         }
-        drop(bytes);
+        drop((bytes, memory));
         match failed {
             false => self.schedule_awakened_pessimistic_locks(woken, Some(cid)),
             true => self.put_back_lock_wait_entries(woken),
@@ -398,7 +488,8 @@ impl<E: Engine> Inner<E> {
                 let next = self.next_id.fetch_add(1, Ordering::Relaxed);
                 // The client's limit applies to all parts of its request.
                 let caller = Caller { req, deadline, details, answer, slot };
-                self.clone().schedule_command(next, *cmd, caller);
+                let memory = self.memory_quota.alloc_force(memory_of(&cmd));
+                self.clone().schedule_command(next, *cmd, caller, memory);
                 return drop(latches);
             }
             Ok(AfterWrite::Respond(response)) => Ok(*response),
@@ -421,6 +512,7 @@ impl<E: Engine> Inner<E> {
         keys: &[Key],
         (req, deadline): (Req, Deadline),
         details: &mut SchedulerDetails,
+        answer: &mut Option<oneshot::Sender<Answer>>,
         woken: &mut Vec<LockWaitEntry>,
     ) -> Result<AfterWrite> {
         deadline.check()?;
@@ -440,6 +532,7 @@ impl<E: Engine> Inner<E> {
         }
         let taken = EngineClock::now();
         details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
+        details.read_index += snapshot.read_index_times();
         deadline.check()?;
         let raw_ext = match &self.causal_ts_provider {
             Some(provider) if cmd.needs_raw_ext() => {
@@ -462,14 +555,34 @@ impl<E: Engine> Inner<E> {
             }
             tracepoints::gate::hold(tracepoints::stage::SCHED_PROCESS, req).await;
         }
+        let locks =
+            matches!(cmd, Command::AcquirePessimisticLock(_) | Command::AcquirePessimisticLockResumed(_));
+        let table = TableAt::of_snapshot(&snapshot);
         let begin = EngineClock::now();
         let written = self.process_write(cmd, req, raw_ext, snapshot, details);
         details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
-        let WriteResult { modifies, after, lock_guards, released_locks, known_txn_status } = written?;
+        let WriteResult { modifies, mut after, lock_guards, released_locks, known_txn_status } = written?;
         *woken = self.on_release_locks(released_locks);
         if !modifies.is_empty() {
             let acquired = self.new_acquired_locks(&modifies);
-            self.write(snap_ctx, modifies, deadline, details).await?;
+            let in_memory = locks
+                && self
+                    .pessimistic_lock_mode
+                    .write_in_memory(table.as_ref(), &modifies, deadline, req)
+                    .await?;
+            if !in_memory {
+                let early = EarlyAnswer::prepare(
+                    locks && self.pessimistic_lock_mode.is_pipelined(),
+                    &mut after,
+                    answer,
+                    details,
+                );
+                let written = self
+                    .write(snap_ctx, modifies, table.as_ref(), early.on_proposed(), deadline, details)
+                    .await;
+                early.end(&mut after, answer);
+                written?;
+            }
             self.lock_wait_queues.update_lock_wait(acquired);
         }
         drop(lock_guards);
@@ -506,11 +619,16 @@ impl<E: Engine> Inner<E> {
         &self,
         ctx: SnapContext,
         modifies: Vec<Modify>,
+        table: Option<&TableAt>,
+        on_proposed: Option<OnProposed>,
         deadline: Deadline,
         details: &mut SchedulerDetails,
     ) -> Result<()> {
         deadline.check()?;
-        let data = WriteData { modifies, deadline: Some(deadline.at()) };
+        let size = modifies.iter().map(Modify::size).sum();
+        self.handle_flow_control(ctx.req, size, deadline, details).await?;
+        let data =
+            WriteData { deadline: Some(deadline.at()), on_proposed, ..WriteData::from_modifies(modifies) };
         tracepoints::step_facts!(
             SCHED_WRITE,
             ctx.req,
@@ -520,9 +638,14 @@ impl<E: Engine> Inner<E> {
             bytes = data.size(),
         );
         let begin = EngineClock::now();
-        let result = self.engine.async_write(ctx, data).await;
+        let sent = match table {
+            Some(table) => table.send(data, |data| self.engine.async_write(ctx, data)),
+            None => self.engine.async_write(ctx, data),
+        };
+        let result = sent.await;
         details.async_write_nanos += begin.elapsed().as_nanos() as u64;
-        result.map_err(Error::from)
+        details.write += result?;
+        Ok(())
     }
 
     /// Reads the current rows of the keys for probes. Not part of the request, whose stages have ended.
@@ -534,6 +657,17 @@ impl<E: Engine> Inner<E> {
             _ => Vec::new(),
         }
     }
+}
+
+/// Returns the bytes of a command in memory. TiKV: `Command::approximate_heap_size`.
+fn memory_of(cmd: &Command) -> usize {
+    let keys: usize = cmd.latch_keys().iter().map(|key| key.len()).sum();
+    size_of::<Task>() + keys.max(cmd.write_bytes())
+}
+
+/// Returns the number of threads for commands of high priority. TiKV: `SchedPool::new`.
+fn high_threads(threads: usize) -> usize {
+    (threads / 2).max(1)
 }
 
 /// Lists what a command writes.

@@ -14,6 +14,7 @@ use crate::{
         latency_inspect::LatencyInspector,
         msg::{PeerMsg, PersistedMsg},
         run::{runs, stamp_run},
+        write_tracker::RaftDbTimes,
     },
 };
 
@@ -114,13 +115,17 @@ impl Worker {
                 self.clear_latency_inspect();
                 continue;
             }
-            if let Err(err) = self.write_to_db() {
-                // Nothing was acknowledged yet; continuing could acknowledge entries that are not on disk.
-                self.router.stop_store(&format!("cannot write the Raft log: {err}"));
-                return;
+            match self.write_to_db() {
+                Ok(raft_db) => {
+                    self.clear_latency_inspect();
+                    self.notify(raft_db);
+                }
+                Err(err) => {
+                    // Nothing was acknowledged yet; continuing could acknowledge entries that are not on disk.
+                    self.router.stop_store(&format!("cannot write the Raft log: {err}"));
+                    return;
+                }
             }
-            self.clear_latency_inspect();
-            self.notify();
             tracepoints::label::clear();
         }
     }
@@ -148,11 +153,13 @@ impl Worker {
         }
     }
 
-    fn write_to_db(&mut self) -> Result<()> {
+    fn write_to_db(&mut self) -> Result<RaftDbTimes> {
         for task in &self.tasks {
             runs(task.region_id, &task.entries)
                 .for_each(|run| stamp_run!(step_thread, RAFT_WRITE_BEGIN, run));
         }
+        // Counters of earlier work on this thread belong to no task.
+        let _ = RaftDbTimes::take();
         let mut batch = self.engines.raft.log_batch(self.tasks.len() * 2);
         for task in &mut self.tasks {
             // Write region states first: after a crash they determine the log's state.
@@ -170,19 +177,20 @@ impl Worker {
         if !batch.is_empty() {
             self.engines.raft.consume(&mut batch, true)?;
         }
+        let raft_db = RaftDbTimes::take();
         for task in &self.tasks {
             runs(task.region_id, &task.entries).for_each(|run| stamp_run!(step_thread, RAFT_WRITE_END, run));
         }
-        Ok(())
+        Ok(raft_db)
     }
 
     fn clear_latency_inspect(&mut self) {
         self.inspectors.drain(..).for_each(LatencyInspector::finish);
     }
 
-    fn notify(&mut self) {
+    fn notify(&mut self, raft_db: RaftDbTimes) {
         for task in self.tasks.drain(..) {
-            let msg = PersistedMsg { peer_id: task.peer_id, ready_number: task.ready_number };
+            let msg = PersistedMsg { peer_id: task.peer_id, ready_number: task.ready_number, raft_db };
             // The peer may have been destroyed since.
             let _ = self.router.send_peer(task.region_id, PeerMsg::Persisted(msg));
         }

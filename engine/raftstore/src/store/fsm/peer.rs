@@ -10,6 +10,7 @@ mod message;
 mod results;
 mod run;
 mod tick;
+mod transfer;
 
 use std::collections::VecDeque;
 
@@ -27,7 +28,10 @@ pub use run::PeerFsmDelegate;
 use crate::{
     Error, Result,
     batch_system::Fsm,
-    store::{config::Config, engines::Engines, peer::Peer, read_queue::ReadIndexRequest},
+    store::{
+        config::Config, engines::Engines, peer::Peer, read_queue::ReadIndexRequest,
+        write_tracker::RaftDbTimes,
+    },
 };
 
 /// Pending step of a peer FSM, with the data to resume it: a gate, then the work after the gate.
@@ -69,6 +73,8 @@ pub enum Continuation {
     Persisted {
         /// Number of the last Ready.
         number: u64,
+        /// Times of the write to raft-engine.
+        raft_db: RaftDbTimes,
         /// Number of runs that have passed the gate.
         at: usize,
     },

@@ -54,6 +54,7 @@ impl Peer {
                 let members: Vec<u64> = self.region().peers.iter().map(|p| p.id).collect();
                 self.peer_heartbeats = members.into_iter().map(|id| (id, now)).collect();
                 self.require_updating_max_ts(ctx);
+                self.txn_ext.pessimistic_locks.write().activate(self.term(), self.region().epoch().version);
                 for region_id in std::mem::take(&mut self.uncampaigned_new_regions) {
                     let msg = CasualMessage::Campaign(CampaignType::UnsafeSplitCampaign);
                     // A region that is gone needs no leader.
@@ -61,6 +62,7 @@ impl Peer {
                 }
             }
             StateRole::Follower => {
+                self.txn_ext.pessimistic_locks.write().deactivate(self.term(), self.region().epoch().version);
                 self.leader_lease.expire();
                 self.became_leader = None;
                 self.uncampaigned_new_regions.clear();

@@ -160,11 +160,11 @@ impl Peer {
         Ok(())
     }
 
-    /// Starts a leader transfer. TiKV: `execute_transfer_leader`, `ready_to_transfer_leader`.
+    /// Checks whether a leader transfer can begin. TiKV: `ready_to_transfer_leader`.
     ///
     /// # Errors
     /// The reason why the peer cannot become leader now.
-    pub fn transfer_leader(&mut self, config: &Config, to: &metapb::Peer) -> Result<()> {
+    pub fn check_transfer_leader(&self, config: &Config, to: &metapb::Peer) -> Result<()> {
         if !self.is_leader() {
             return Err(self.not_leader());
         }
@@ -191,7 +191,6 @@ impl Peer {
         if lag > config.leader_transfer_max_log_lag {
             return refused(format!("its log lacks {lag} entries"));
         }
-        self.raft_group.transfer_leader(to.id);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@ use kvproto::raft_cmdpb::{
     CmdType, RaftCmdRequest, RaftCmdResponse, RaftResponseHeader, Response, SnapResponse,
 };
 use raft::ReadState;
+use tikv_kv::ReadIndexTimes;
 use tracepoints::{EngineClock, Req};
 
 use super::Peer;
@@ -20,7 +21,15 @@ use crate::{
 
 impl Peer {
     /// Starts a read index round. Returns its id for stamps, or `None` if the read was refused at once.
-    pub fn read_index(&mut self, cmd: RaftCmdRequest, callback: Callback, req: Req) -> Option<u64> {
+    ///
+    /// `propose_wait_nanos`: time since the creation of the command.
+    pub fn read_index(
+        &mut self,
+        cmd: RaftCmdRequest,
+        callback: Callback,
+        req: Req,
+        propose_wait_nanos: u64,
+    ) -> Option<u64> {
         if self.raft_group.raft.leader_id == raft::INVALID_ID {
             let err = Error::NotLeader(self.region_id, None);
             callback.invoke_with_response(cmd_resp::err_resp(err, self.term()));
@@ -37,7 +46,8 @@ impl Peer {
             callback.invoke_with_response(cmd_resp::err_resp(err, self.term()));
             return None;
         }
-        let read = ReadIndexRequest::new(Some((cmd, callback)), req, EngineClock::now());
+        let mut read = ReadIndexRequest::new(Some((cmd, callback)), req, EngineClock::now());
+        read.propose_wait_nanos = propose_wait_nanos;
         Some(self.ask_quorum(read))
     }
 
@@ -94,17 +104,19 @@ impl Peer {
 
     /// Sends the response of a confirmed and applied read.
     pub fn answer_read(&self, read: ReadIndexRequest) {
+        let confirm_wait_nanos = read.propose_time.elapsed().as_nanos() as u64;
+        let times = ReadIndexTimes { propose_wait_nanos: read.propose_wait_nanos, confirm_wait_nanos };
         let Some((cmd, callback)) = read.cmd else { return };
         match read.locked {
             Some(lock) => callback.invoke_with_response(cmd_resp::locked(lock, self.term())),
-            None => callback.invoke_read(self.execute_read(&cmd)),
+            None => callback.invoke_read(self.execute_read(&cmd).with_times(times)),
         }
     }
 
     /// Takes a snapshot of the region as applied now. TiKV: `ReadExecutor::execute`.
     pub fn execute_read(&self, cmd: &RaftCmdRequest) -> ReadResponse {
         let (storage, term) = (self.storage(), self.term());
-        let refused = |err| ReadResponse { response: cmd_resp::err_resp(err, term), snapshot: None };
+        let refused = |err| ReadResponse::from(cmd_resp::err_resp(err, term));
         // The region may have been split since the read began.
         if let Err(err) = util::check_cmd_epoch(cmd, self.region()) {
             return refused(err);
@@ -123,7 +135,7 @@ impl Peer {
         let response = RaftCmdResponse { header, responses: responses.collect(), ..Default::default() };
         let txn_ext = self.txn_ext.clone();
         let snapshot = RegionSnapshot::new(snap, region, term, storage.applied_index(), txn_ext);
-        ReadResponse { response, snapshot: Some(snapshot) }
+        ReadResponse { snapshot: Some(snapshot), ..ReadResponse::from(response) }
     }
 
     /// Sends unanswered rounds again after some ticks: a follower's message may get lost.

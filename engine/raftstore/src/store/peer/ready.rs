@@ -7,7 +7,7 @@ use raft::{
     eraftpb::{Entry, Message, MessageType},
 };
 use raft_log_engine::convert;
-use tracepoints::EngineClock;
+use tracepoints::{EngineClock, clock::EngineInstant};
 
 use super::{Peer, Unpersisted, propose::is_split};
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         run::{Run, runs, stamp_run},
         snap::SnapKey,
         transport::Transport,
+        write_tracker::{RaftDbTimes, WriteTracker},
     },
 };
 
@@ -72,6 +73,7 @@ impl Peer {
         };
         let runs = runs(self.region_id, &task.entries).collect();
         let has_data = task.has_data();
+        self.track_entries(&task.entries, |tracker, now| tracker.on_queued(now));
         let messages = ready.take_persisted_messages();
         self.unpersisted.push_back(Unpersisted { number, runs, messages, snapshot, has_data });
         self.raft_group.advance_append_async(ready);
@@ -130,8 +132,9 @@ impl Peer {
         &mut self,
         ctx: &mut PollContext<T>,
         number: u64,
+        raft_db: RaftDbTimes,
     ) -> Option<SnapKey> {
-        let (mut last, mut snapshot) = (None, None);
+        let (mut last, mut snapshot, now) = (None, None, EngineClock::now());
         while let Some(front) = self.unpersisted.front() {
             if front.number > number && front.has_data {
                 break;
@@ -139,6 +142,9 @@ impl Peer {
             let Some(ready) = self.unpersisted.pop_front() else { break };
             last = Some(ready.number);
             snapshot = ready.snapshot.or(snapshot);
+            for run in &ready.runs {
+                self.proposals.track(*run, |tracker| tracker.on_persisted(now, raft_db));
+            }
             self.send_persisted_messages(ctx, ready.messages, &ready.runs);
         }
         if let Some(last) = last {
@@ -161,9 +167,19 @@ impl Peer {
         self.send_raft_messages(ctx, messages);
     }
 
+    /// Notes a point in time of the proposals of these entries.
+    fn track_entries(&mut self, entries: &[Entry], note: impl Fn(&mut WriteTracker, EngineInstant)) {
+        if self.proposals.is_empty() {
+            return;
+        }
+        let now = EngineClock::now();
+        runs(self.region_id, entries).for_each(|run| self.proposals.track(run, |tracker| note(tracker, now)));
+    }
+
     /// Sends messages to other peers. TiKV: `send_raft_messages`.
     pub fn send_raft_messages<T: Transport>(&mut self, ctx: &mut PollContext<T>, messages: Vec<Message>) {
         for msg in messages {
+            self.track_entries(&msg.entries, |tracker, now| tracker.on_sent(now));
             let (to, msg_type) = (msg.to, msg.get_msg_type());
             if msg_type == MessageType::MsgTimeoutNow {
                 // From here on the target may be elected at once.
@@ -212,12 +228,15 @@ impl Peer {
         if let Some(split) = entries.iter().rev().find(|e| is_split(e)) {
             self.last_committed_split_idx = split.index;
         }
+        let mut proposals = self.proposals.take_until(term, index);
+        let now = EngineClock::now();
+        proposals.iter_mut().for_each(|p| p.tracker.on_committed(now));
         let apply = Apply {
             peer_id: self.peer_id(),
             term: self.term(),
             commit_index: index,
             commit_term: term,
-            proposals: self.proposals.take_until(term, index),
+            proposals,
             entries,
         };
         ctx.apply_router.schedule(self.region_id, ApplyMsg::Apply(apply));

@@ -34,7 +34,8 @@ impl<S: Snapshot> BufferGetter<S> {
     /// # Errors
     /// The transaction's lock is not one of a flush.
     pub fn get(&mut self, key: &Key) -> Result<Option<KvPair>> {
-        let lock = match self.reader.load_lock(key)? {
+        // A lock in memory is pessimistic, and never one of a flush.
+        let lock = match self.reader.load_stored_lock(key)? {
             Some(LockOrSharedLocks::Lock(lock)) => Some(lock),
             Some(LockOrSharedLocks::Shared(_)) | None => None,
         };

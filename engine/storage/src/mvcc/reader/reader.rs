@@ -1,10 +1,14 @@
 //! The reader for commands: locks, write records by timestamp, the outcome of a transaction.
 //!
 //! Mirrors `src/storage/mvcc/reader/reader.rs`.
+use std::collections::BTreeMap;
+
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
-use tikv_kv::{IterOptions, Snapshot};
+use tikv_kv::{IterOptions, PeerPessimisticLocks, Snapshot};
 use tracepoints::{Facts, Req};
-use txn_types::{Key, LastChange, LockOrSharedLocks, TimeStamp, Value, Write, WriteRef, WriteType};
+use txn_types::{
+    Key, LastChange, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteRef, WriteType,
+};
 
 use super::{check_last_change, copy_write, default_not_found_error};
 use crate::{
@@ -174,8 +178,19 @@ impl<S: Snapshot> MvccReader<S> {
         }
     }
 
-    /// Returns the lock on `key`.
+    /// Returns the lock on `key`: the one in the leader's memory, if there is one.
+    ///
+    /// # Errors
+    /// A region error if the leader or the region has changed since the snapshot.
     pub fn load_lock(&mut self, key: &Key) -> Result<Option<LockOrSharedLocks>> {
+        match self.snapshot.read_pessimistic_locks(|locks| locks.get(key).cloned())?.flatten() {
+            Some(lock) => Ok(Some(LockOrSharedLocks::Lock(lock.into_lock()))),
+            None => self.load_stored_lock(key),
+        }
+    }
+
+    /// Returns the lock on `key` in CF lock.
+    pub fn load_stored_lock(&mut self, key: &Key) -> Result<Option<LockOrSharedLocks>> {
         self.statistics.lock.get += 1;
         let Some(data) = self.snapshot.get_cf(CF_LOCK, key)? else { return Ok(None) };
         self.statistics.lock.processed_keys += 1;
@@ -390,6 +405,28 @@ impl<S: Snapshot> MvccReader<S> {
     /// Returns locks from `start` (included) to `end` (excluded) that pass `filter`, at most `limit` (0:
     /// unlimited), and whether there may be more.
     pub fn scan_locks(
+        &mut self,
+        start: Option<&Key>,
+        end: Option<&Key>,
+        filter: impl Fn(&LockOrSharedLocks) -> bool,
+        limit: usize,
+    ) -> Result<(Vec<(Key, LockOrSharedLocks)>, bool)> {
+        let wanted = |lock: &PessimisticLock| filter(&LockOrSharedLocks::Lock(lock.to_lock()));
+        let scan = |locks: &PeerPessimisticLocks| locks.scan_locks(start, end, wanted, limit);
+        let (in_memory, memory_cut) = self.snapshot.read_pessimistic_locks(scan)?.unwrap_or_default();
+        let (stored, stored_cut) = self.scan_stored_locks(start, end, &filter, limit)?;
+        if in_memory.is_empty() {
+            return Ok((stored, stored_cut));
+        }
+        // Each list has the first keys of its kind, so the first keys of both together are complete.
+        let mut locks: BTreeMap<_, _> = stored.into_iter().collect();
+        locks.extend(in_memory.into_iter().map(|(key, lock)| (key, LockOrSharedLocks::Lock(lock))));
+        let cut = limit > 0 && locks.len() > limit;
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        Ok((locks.into_iter().take(limit).collect(), cut || memory_cut || stored_cut))
+    }
+
+    fn scan_stored_locks(
         &mut self,
         start: Option<&Key>,
         end: Option<&Key>,

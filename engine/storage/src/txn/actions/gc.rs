@@ -68,7 +68,7 @@ mod tests {
         assert_eq!((keys, next), (vec![Key::from_raw(key)], None));
         let mut modifies = Vec::new();
         let info = gc(&mut reader, &Key::from_raw(key), safe_point.into(), &mut modifies).unwrap();
-        wait(engine.async_write(SnapContext::default(), WriteData { modifies, deadline: None })).unwrap();
+        wait(engine.async_write(SnapContext::default(), WriteData::from_modifies(modifies))).unwrap();
         info
     }
 

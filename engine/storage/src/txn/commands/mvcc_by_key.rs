@@ -27,8 +27,8 @@ impl From<kvrpcpb::MvccGetByKeyRequest> for MvccByKey {
 
 command_ext!(
     MvccByKey, "key_mvcc", ctx: |cmd| &cmd.ctx, ts: |_| TimeStamp::zero(), keys: |_| Vec::new(),
-    fn need_flow_control(&self) -> bool {
-        false
+    fn readonly(&self) -> bool {
+        true
     }
 );
 

@@ -30,8 +30,8 @@ impl From<kvrpcpb::MvccGetByStartTsRequest> for MvccByStartTs {
 
 command_ext!(
     MvccByStartTs, "start_ts_mvcc", ctx: |cmd| &cmd.ctx, ts: |cmd| cmd.start_ts, keys: |_| Vec::new(),
-    fn need_flow_control(&self) -> bool {
-        false
+    fn readonly(&self) -> bool {
+        true
     }
 );
 

@@ -51,10 +51,7 @@ pub struct PessimisticRollback {
 }
 
 command_ext!(
-    PessimisticRollback, "pessimistic_rollback", ts: start_ts, keys: keys,
-    fn need_flow_control(&self) -> bool {
-        false
-    }
+    PessimisticRollback, "pessimistic_rollback", ts: start_ts, keys: keys
 );
 
 impl WriteCommand for PessimisticRollback {
@@ -96,8 +93,8 @@ pub struct PessimisticRollbackReadPhase {
 command_ext!(
     PessimisticRollbackReadPhase, "pessimistic_rollback", ctx: |cmd| &cmd.ctx, ts: |cmd| cmd.start_ts,
     keys: |_| Vec::new(),
-    fn need_flow_control(&self) -> bool {
-        false
+    fn readonly(&self) -> bool {
+        true
     }
 );
 

@@ -86,8 +86,8 @@ pub struct ResolveLockLite {
 
 command_ext!(
     ResolveLockLite, "resolve_lock_lite", ts: start_ts, keys: resolve_keys,
-    fn need_flow_control(&self) -> bool {
-        false
+    fn is_sys_cmd(&self) -> bool {
+        true
     }
 );
 
@@ -119,8 +119,8 @@ pub struct ResolveLockReadPhase {
 command_ext!(
     ResolveLockReadPhase, "resolve_lock", ctx: |cmd| &cmd.ctx, ts: |_| TimeStamp::zero(),
     keys: |_| Vec::new(),
-    fn need_flow_control(&self) -> bool {
-        false
+    fn readonly(&self) -> bool {
+        true
     }
 );
 
@@ -175,8 +175,8 @@ pub struct ResolveLock {
 command_ext!(
     ResolveLock, "resolve_lock", ctx: |cmd| &cmd.ctx, ts: |_| TimeStamp::zero(),
     keys: |cmd| cmd.key_locks.iter().map(|(key, _)| key).collect(),
-    fn need_flow_control(&self) -> bool {
-        false
+    fn is_sys_cmd(&self) -> bool {
+        true
     }
 );
 

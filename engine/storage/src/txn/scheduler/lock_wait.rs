@@ -14,8 +14,9 @@ use tikv_kv::{Engine, Modify};
 use tracepoints::{EngineClock, Probe, ending::Wait, request};
 use txn_types::LockOrSharedLocks;
 
-use super::{Caller, Inner, RunningBytes, Task};
+use super::{Caller, Inner, RunningBytes, Task, memory_of};
 use crate::{
+    deadline::Deadline,
     errors::{Error, ErrorInner},
     lock_manager::{
         DiagnosticContext, KeyLockWaitInfo, WaitFor, WaitTimeout,
@@ -37,7 +38,7 @@ impl<E: Engine> Inner<E> {
     pub(super) fn on_wait_for_lock(&self, lock: WriteResultLockInfo, caller: Caller) {
         let WriteResultLockInfo { key, should_not_exist, lock_digest, lock_info_pb, parameters, resumed } =
             lock;
-        let Caller { req, deadline, details, answer, slot } = caller;
+        let Caller { req, details, answer, slot, .. } = caller;
         // Answered before, at its deadline.
         let Some(answer) = answer else { return };
         let (queues, start_ts) = (&self.lock_wait_queues, parameters.start_ts);
@@ -94,7 +95,7 @@ impl<E: Engine> Inner<E> {
             lock_wait_token: token,
             req_states,
             legacy_wake_up_index: None,
-            request: WaitingRequest { req, answer, deadline, details, slot, since: EngineClock::now() },
+            request: WaitingRequest { req, answer, details, slot, since: EngineClock::now() },
         };
         let lock_ts = lock_digest.ts.into_inner();
         tracepoints::stamp!(
@@ -185,7 +186,9 @@ impl<E: Engine> Inner<E> {
             }
             let cmd = AcquirePessimisticLockResumed::from_lock_wait_entry(&entry);
             let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.key);
-            let WaitingRequest { req, answer, deadline, mut details, slot, since } = entry.request;
+            let WaitingRequest { req, answer, mut details, slot, since } = entry.request;
+            // The wait has a limit of its own. As in TiKV, the limit of the execution begins again after it.
+            let deadline = Deadline::from_context(&entry.parameters.pb_ctx);
             details.pessimistic_lock_wait_nanos += since.elapsed().as_nanos() as u64;
             let cmd = Command::AcquirePessimisticLockResumed(cmd);
             let task = Task {
@@ -195,6 +198,7 @@ impl<E: Engine> Inner<E> {
                 caller: Caller { req, deadline, details, answer: Some(answer), slot },
                 lock_wait_token: Some(token),
                 bytes: RunningBytes::add(&self.running_write_bytes, 0),
+                memory: self.memory_quota.alloc_force(memory_of(&cmd)),
                 cmd,
             };
             let inner = self.clone();

@@ -55,6 +55,7 @@ const fn waterfall(metric: &'static str, help: &'static str, to: StageId) -> Dur
 const POOL: Buckets = Buckets { first_ns: 10_000, shift: 1, count: 22 };
 const ASYNC: Buckets = Buckets { first_ns: 10_000, shift: 1, count: 32 };
 const MEM_LOCK: Buckets = Buckets { first_ns: 1000, shift: 2, count: 10 };
+const THROTTLE: Buckets = Buckets { first_ns: 500_000, shift: 1, count: 20 };
 const GRPC: Buckets = Buckets { first_ns: 50_000, shift: 1, count: 22 };
 
 const POOL_LABELS: Labels = Labels::Fixed("name=\"unified-read-pool\",priority=\"medium\"");
@@ -143,6 +144,16 @@ pub(super) static DURATIONS: &[Duration] = &[
         LATCH_WAIT,
         LATCH_ACQUIRED,
     ),
+    Duration {
+        buckets: THROTTLE,
+        ..duration(
+            "tikv_scheduler_throttle_duration_seconds",
+            "Bucketed histogram of the wait for flow control.",
+            Labels::None,
+            FLOW_CONTROL,
+            SCHED_WRITE,
+        )
+    },
     Duration {
         without: &[SCHED_RECEIVE],
         ..duration(READ_NAME, READ_HELP, Labels::Command(""), SNAPSHOT_READY, READ_DONE)

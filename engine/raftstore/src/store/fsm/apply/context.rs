@@ -1,17 +1,19 @@
 //! Collects the results of one apply poller's round and writes them to RocksDB.
-use engine_rocks::{RocksEngine, RocksWriteBatch};
+use engine_rocks::{RocksEngine, RocksWriteBatch, WritePerf};
 use kvproto::raft_cmdpb::RaftCmdResponse;
 use raft::eraftpb::Entry;
+use tracepoints::EngineClock;
 
 use super::msg::ApplyRes;
 use crate::{
     Error, RaftRouter,
     store::{
-        callback::Callback,
+        callback::{Callback, WriteResponse},
         cmd_resp,
         msg::PeerMsg,
         run::{Run, runs, stamp_run},
         worker::region::RegionScheduler,
+        write_tracker::WriteTracker,
     },
 };
 
@@ -25,7 +27,7 @@ pub struct ApplyContext {
     pub router: RaftRouter,
     /// Schedules snapshots and deletions.
     pub region_scheduler: RegionScheduler,
-    callbacks: Vec<(Callback, RaftCmdResponse)>,
+    callbacks: Vec<(Callback, WriteTracker, RaftCmdResponse)>,
     results: Vec<ApplyRes>,
     /// Runs of entries in the write batch.
     runs: Vec<Run>,
@@ -55,9 +57,9 @@ impl ApplyContext {
     }
 
     /// Queues a response, which is sent after the write.
-    pub fn add_callback(&mut self, cb: Callback, resp: RaftCmdResponse) {
+    pub fn add_callback(&mut self, cb: Callback, tracker: WriteTracker, resp: RaftCmdResponse) {
         if !cb.is_none() {
-            self.callbacks.push((cb, resp));
+            self.callbacks.push((cb, tracker, resp));
         }
     }
 
@@ -83,12 +85,11 @@ impl ApplyContext {
     /// Writes the collected data, then calls the callbacks and notifies the peers.
     /// TiKV: `ApplyContext::flush`, `write_to_db`.
     pub fn flush(&mut self) {
-        if !self.write_to_db() {
-            return;
-        }
+        let Some(perf) = self.write_to_db() else { return };
         self.runs.drain(..).for_each(|run| stamp_run!(stamp, APPLY_DONE, run));
-        for (cb, resp) in self.callbacks.drain(..) {
-            cb.invoke_with_response(resp);
+        let now = EngineClock::now();
+        for (cb, tracker, response) in self.callbacks.drain(..) {
+            cb.invoke_write(WriteResponse { response, times: tracker.times(now, &perf) });
         }
         for res in self.results.drain(..) {
             // The peer may have been destroyed since.
@@ -96,23 +97,24 @@ impl ApplyContext {
         }
     }
 
-    fn write_to_db(&mut self) -> bool {
+    /// Returns the times of the write, or nothing if it failed.
+    fn write_to_db(&mut self) -> Option<WritePerf> {
         if self.failed {
-            return false;
+            return None;
         }
         self.runs.iter().for_each(|run| stamp_run!(step_thread, APPLY_WRITE, *run));
         if self.wb.is_empty() {
-            return true;
+            return Some(WritePerf::default());
         }
         // No sync needed: the log is durable and is compacted only after a sync of RocksDB's WAL.
-        let written = self.wb.write_opt(false);
+        let (written, perf) = WritePerf::measure(|| self.wb.write_opt(false));
         self.wb.clear();
-        let Err(err) = written else { return true };
+        let Err(err) = written else { return Some(perf) };
         self.fail(&format!("cannot write to RocksDB: {err}"));
-        for (cb, _) in self.callbacks.drain(..) {
+        for (cb, ..) in self.callbacks.drain(..) {
             cb.invoke_with_response(cmd_resp::new_error(Error::ServerIsBusy(format!("RocksDB: {err}"))));
         }
         self.results.clear();
-        false
+        None
     }
 }

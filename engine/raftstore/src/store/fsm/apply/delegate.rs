@@ -9,6 +9,7 @@ use kvproto::{
 use prost::Message;
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeV2, Entry, EntryType};
+use tracepoints::EngineClock;
 
 use super::{
     context::ApplyContext,
@@ -16,9 +17,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    store::{
-        callback::Callback, cmd_resp, peer_storage, proposals::Proposal, util, worker::region::RegionTask,
-    },
+    store::{cmd_resp, peer_storage, proposals::Proposal, util, worker::region::RegionTask},
 };
 
 /// Executes the entries of one region.
@@ -68,6 +67,8 @@ impl ApplyDelegate {
         if ctx.failed() || self.pending_remove || apply.entries.is_empty() {
             return;
         }
+        let now = EngineClock::now();
+        apply.proposals.iter_mut().for_each(|p| p.tracker.on_apply_begun(now));
         ctx.begin_entries(self.region.id, &apply.entries);
         self.term = apply.term;
         self.apply_state.commit_index = apply.commit_index;
@@ -92,7 +93,7 @@ impl ApplyDelegate {
             }
         }
         for stale in mem::take(&mut self.proposals) {
-            self.notify_stale(ctx, stale.cb);
+            self.notify_stale(ctx, stale);
         }
         self.finish_round(ctx, apply.peer_id);
     }
@@ -118,13 +119,13 @@ impl ApplyDelegate {
     }
 
     fn handle_entry(&mut self, ctx: &mut ApplyContext, entry: &Entry) {
-        let cb = self.find_pending(ctx, entry.index, entry.term);
+        let proposal = self.find_pending(ctx, entry.index, entry.term);
         self.apply_state.applied_index = entry.index;
         self.applied_term = entry.term;
         // A new leader begins its term with an empty entry.
         if entry.data.is_empty() && entry.get_entry_type() == EntryType::EntryNormal {
-            if let Some(cb) = cb {
-                self.notify_stale(ctx, cb);
+            if let Some(proposal) = proposal {
+                self.notify_stale(ctx, proposal);
             }
             return;
         }
@@ -141,10 +142,10 @@ impl ApplyDelegate {
                 cmd_resp::new_error(err)
             }
         };
-        if let Some(cb) = cb {
+        if let Some(proposal) = proposal {
             let mut resp = resp;
             cmd_resp::bind_term(&mut resp, self.term);
-            ctx.add_callback(cb, resp);
+            ctx.add_callback(proposal.cb, proposal.tracker, resp);
         }
     }
 
@@ -197,22 +198,22 @@ impl ApplyDelegate {
     }
 
     /// Takes the proposal of this entry; earlier proposals with overwritten entries get `StaleCommand`.
-    fn find_pending(&mut self, ctx: &mut ApplyContext, index: u64, term: u64) -> Option<Callback> {
+    fn find_pending(&mut self, ctx: &mut ApplyContext, index: u64, term: u64) -> Option<Proposal> {
         while let Some(head) = self.proposals.front() {
             if head.index > index && head.term >= term {
                 return None;
             }
             let head = self.proposals.pop_front()?;
             if (head.index, head.term) == (index, term) {
-                return Some(head.cb);
+                return Some(head);
             }
-            self.notify_stale(ctx, head.cb);
+            self.notify_stale(ctx, head);
         }
         None
     }
 
-    fn notify_stale(&self, ctx: &mut ApplyContext, cb: Callback) {
-        ctx.add_callback(cb, cmd_resp::err_resp(Error::StaleCommand, self.term));
+    fn notify_stale(&self, ctx: &mut ApplyContext, proposal: Proposal) {
+        ctx.add_callback(proposal.cb, proposal.tracker, cmd_resp::err_resp(Error::StaleCommand, self.term));
     }
 
     /// Takes a RocksDB snapshot of everything applied so far, for a follower.

@@ -5,14 +5,15 @@ use kvproto::{
         AdminCmdType, AdminResponse, RaftCmdRequest, RaftCmdResponse, RaftRequestHeader, RaftResponseHeader,
     },
 };
-use tracepoints::{EngineClock, Req};
+use tikv_kv::ReadIndexTimes;
+use tracepoints::{EngineClock, Req, clock::EngineInstant};
 
 use super::{Continuation, run::PeerFsmDelegate};
 use crate::{
     Error, Result,
     store::{
         callback::Callback, cmd_resp, msg::RaftCommand, peer::RequestPolicy, proposals::Proposal,
-        transport::Transport, util,
+        transport::Transport, util, write_tracker::WriteTracker,
     },
 };
 
@@ -23,7 +24,7 @@ fn deadline_exceeded() -> Error {
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     pub(super) fn on_raft_command(&mut self, cmd: RaftCommand) {
-        let RaftCommand { request, callback, req, deadline, .. } = cmd;
+        let RaftCommand { send_time, request, callback, req, deadline } = cmd;
         let late = deadline.is_some_and(|at| EngineClock::now() > at);
         let refused = if late { Err(deadline_exceeded()) } else { self.pre_propose(&request) };
         if let Err(mut err) = refused {
@@ -32,7 +33,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             callback.invoke_with_response(cmd_resp::err_resp(err, term));
             return;
         }
-        self.propose(request, callback, req);
+        self.propose(request, callback, req, send_time);
     }
 
     /// Checks a request before it is proposed. TiKV: `pre_propose_raft_command`.
@@ -65,18 +66,26 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Proposes a checked command. TiKV: `Peer::propose`.
-    fn propose(&mut self, request: RaftCmdRequest, callback: Callback, req: Req) {
+    /// Proposes a checked command, created at `send_time`. TiKV: `Peer::propose`.
+    fn propose(
+        &mut self,
+        request: RaftCmdRequest,
+        mut callback: Callback,
+        req: Req,
+        send_time: EngineInstant,
+    ) {
         let now = EngineClock::now();
+        let propose_wait = now.saturating_since(send_time).as_nanos() as u64;
         let config = self.ctx.config.clone();
         let peer = &mut self.fsm.peer;
         let (proposed, is_conf_change) = match peer.inspect(&request) {
             Ok(RequestPolicy::ReadLocal) => {
-                callback.invoke_read(peer.execute_read(&request));
+                let times = ReadIndexTimes { propose_wait_nanos: propose_wait, ..Default::default() };
+                callback.invoke_read(peer.execute_read(&request).with_times(times));
                 return;
             }
             Ok(RequestPolicy::ReadIndex) => {
-                if let Some(read_id) = peer.read_index(request, callback, req) {
+                if let Some(read_id) = peer.read_index(request, callback, req, propose_wait) {
                     self.fsm.pending_steps.push_back(Continuation::ReadIndexProposed { req, read_id });
                 }
                 return;
@@ -91,7 +100,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let term = peer.term();
         match proposed {
             Ok(index) => {
-                let proposal = Proposal { is_conf_change, index, term, cb: callback, req, propose_time: now };
+                callback.invoke_proposed();
+                let tracker = WriteTracker::new(send_time, now);
+                let proposal = Proposal { is_conf_change, index, term, cb: callback, req, tracker };
                 peer.proposals.push(proposal);
                 self.fsm.pending_steps.push_back(Continuation::Proposed { req, term, index });
             }
@@ -103,7 +114,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn propose_transfer_leader(&mut self, request: &RaftCmdRequest, callback: Callback) {
         let to = request.admin_request.as_ref().and_then(|a| a.transfer_leader.as_ref()?.peer);
         let begun = match &to {
-            Some(to) => self.fsm.peer.transfer_leader(&self.ctx.config, to),
+            Some(to) => self.transfer_leader(to),
             None => Err(Error::other("expected a peer to transfer the leadership to, found none")),
         };
         let term = self.fsm.peer.term();
@@ -125,7 +136,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     /// Proposes a command of the store itself; no client waits for it.
     pub(super) fn propose_admin(&mut self, request: RaftCmdRequest) {
         match self.pre_propose(&request) {
-            Ok(()) => self.propose(request, Callback::None, Req::NONE),
+            Ok(()) => self.propose(request, Callback::None, Req::NONE, EngineClock::now()),
             Err(err) => log::debug!("region {}: {err}", self.fsm.region_id()),
         }
     }

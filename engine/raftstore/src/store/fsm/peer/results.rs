@@ -1,6 +1,7 @@
 //! Handles results from the apply FSM and the region worker. Mirrors `on_apply_res`, `on_ready_result`.
 use kvproto::metapb::{self, Region};
 use raft::eraftpb::ConfChangeV2;
+use tikv_kv::{LocksStatus, PeerPessimisticLocks};
 
 use super::{PeerFsm, run::PeerFsmDelegate};
 use crate::{
@@ -90,7 +91,19 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             // Threads that read by the lease must see the new region state first.
             peer.leader_lease.expire();
         }
+        let in_flashback = region.is_in_flashback;
         peer.set_region(region);
+        {
+            let mut locks = peer.txn_ext.pessimistic_locks.write();
+            locks.status = match (in_flashback, peer.is_leader()) {
+                (true, _) => LocksStatus::IsInFlashback,
+                (false, true) => LocksStatus::Normal,
+                (false, false) => LocksStatus::NotLeader,
+            };
+            if in_flashback {
+                locks.clear();
+            }
+        }
         if peer.is_leader() {
             peer.heartbeat_pd(self.ctx);
         }
@@ -110,6 +123,12 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     /// Creates the peers of the new regions. TiKV: `on_ready_split_region`.
     fn on_split(&mut self, regions: Vec<Region>, derived: Region) {
         let was_leader = self.fsm.peer.is_leader();
+        // Before the version changes: then the table refuses locks of the old one.
+        let locks = {
+            let mut locks = self.fsm.peer.txn_ext.pessimistic_locks.write();
+            locks.version = derived.epoch().version;
+            locks.group_by_regions(&regions, &derived)
+        };
         {
             let mut meta = self.ctx.store_meta.lock();
             let old = self.fsm.peer.region().clone();
@@ -124,12 +143,13 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             self.fsm.peer.heartbeat_pd(self.ctx);
             self.ctx.pd.report_batch_split(regions.clone());
         }
-        for region in regions.into_iter().filter(|r| r.id != derived.id) {
-            self.create_split_peer(region, was_leader);
+        for (region, locks) in regions.into_iter().zip(locks).filter(|(region, _)| region.id != derived.id) {
+            self.create_split_peer(region, locks, was_leader);
         }
     }
 
-    fn create_split_peer(&mut self, region: Region, parent_leads: bool) {
+    /// `locks`: pessimistic locks in memory, if the parent leads.
+    fn create_split_peer(&mut self, region: Region, locks: PeerPessimisticLocks, parent_leads: bool) {
         let (region_id, ctx) = (region.id, &*self.ctx);
         let engines = self.fsm.peer.storage().engines.clone();
         let mut fsm = match PeerFsm::create(ctx.store_id, &ctx.config, engines, region, false) {
@@ -139,6 +159,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 return;
             }
         };
+        *fsm.peer.txn_ext.pessimistic_locks.write() = locks;
         ctx.apply_router.register(registration(&fsm.peer));
         fsm.peer.observe_region(ctx, RegionChangeEvent::Create);
         if parent_leads {

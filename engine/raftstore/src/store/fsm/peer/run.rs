@@ -12,6 +12,7 @@ use crate::{
         run::{Run, nth_run},
         transport::Transport,
         worker::region::RegionTask,
+        write_tracker::RaftDbTimes,
     },
 };
 
@@ -101,7 +102,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             PeerMsg::Tick(tick) => self.on_tick(tick),
             PeerMsg::ApplyRes(res) => self.on_apply_res(*res),
             PeerMsg::Persisted(msg) if msg.peer_id == self.fsm.peer.peer_id() => {
-                self.fsm.pending_steps.push_back(Continuation::Persisted { number: msg.ready_number, at: 0 });
+                self.fsm.pending_steps.push_back(Continuation::Persisted {
+                    number: msg.ready_number,
+                    raft_db: msg.raft_db,
+                    at: 0,
+                });
             }
             PeerMsg::SnapshotApplied(applied) => self.on_snapshot_applied(applied),
             PeerMsg::Significant(msg) => self.on_significant(msg),
@@ -135,10 +140,11 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     fn on_casual(&mut self, msg: CasualMessage) {
         match msg {
             CasualMessage::TransferLeader { to } => {
-                if let Err(err) = self.fsm.peer.transfer_leader(&self.ctx.config, &to) {
+                if let Err(err) = self.transfer_leader(&to) {
                     log::info!("region {}: {err}", self.fsm.region_id());
                 }
             }
+            CasualMessage::LocksProposed { to, term } => self.on_locks_proposed(&to, term),
             CasualMessage::SplitRegion { region_epoch, peer, split_keys, callback } => {
                 self.on_split_request(&region_epoch, peer, split_keys, callback);
             }
@@ -219,7 +225,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
             Continuation::Ready { ready, at } => return self.run_ready(ready, at),
             Continuation::Committed { entries, at } => return self.run_committed(entries, at),
-            Continuation::Persisted { number, at } => return self.run_persisted(number, at),
+            Continuation::Persisted { number, raft_db, at } => {
+                return self.run_persisted(number, raft_db, at);
+            }
             Continuation::ReadConfirmed(read) => {
                 let (req, id, applied) = (read.req, read.read_id(), self.fsm.peer.storage().applied_index());
                 if gate!(self, READ_INDEX_CONFIRM, req, region = region, read_id = id, applied = applied) {
@@ -271,7 +279,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             self.fsm.pending_steps.push_back(Continuation::Committed { entries: outcome.committed, at: 0 });
         }
         if let Some(number) = outcome.persisted {
-            self.on_persisted(number);
+            // Nothing was written.
+            self.on_persisted(number, RaftDbTimes::default());
         }
         self.collect_reads();
         Flow::Done
@@ -300,21 +309,21 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 
     /// `at` counts the runs of all Readies up to this number.
-    fn run_persisted(&mut self, number: u64, mut at: usize) -> Flow {
+    fn run_persisted(&mut self, number: u64, raft_db: RaftDbTimes, mut at: usize) -> Flow {
         let readies = self.fsm.peer.unpersisted.iter().filter(|r| r.number <= number);
         let runs: Vec<Run> = readies.flat_map(|r| r.runs.iter().copied()).collect();
         while let Some(&run) = runs.get(at) {
             if gate_run!(self, RAFT_PERSISTED, run) {
-                return Flow::Park(Continuation::Persisted { number, at });
+                return Flow::Park(Continuation::Persisted { number, raft_db, at });
             }
             at += 1;
         }
-        self.on_persisted(number);
+        self.on_persisted(number, raft_db);
         Flow::Done
     }
 
-    fn on_persisted(&mut self, number: u64) {
-        let Some(key) = self.fsm.peer.on_persist_ready(self.ctx, number) else { return };
+    fn on_persisted(&mut self, number: u64, raft_db: RaftDbTimes) {
+        let Some(key) = self.fsm.peer.on_persist_ready(self.ctx, number, raft_db) else { return };
         // The snapshot's states are on disk: its data may now replace the old data.
         let region = (**self.fsm.peer.region()).clone();
         self.ctx.region_scheduler.schedule(RegionTask::Apply { key, region });

@@ -19,6 +19,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 
     fn on_raft_base_tick(&mut self) {
+        self.reactivate_memory_locks();
         let peer = &mut self.fsm.peer;
         // The peer cannot take part in Raft while a snapshot replaces its data.
         if peer.storage().is_applying_snapshot() || peer.raft_group.snap().is_some() {

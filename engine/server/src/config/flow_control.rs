@@ -1,0 +1,44 @@
+//! `[storage.flow-control]`, with TiKV's defaults (`src/storage/config.rs`).
+use serde::{Deserialize, Serialize};
+
+use super::ReadableSize;
+
+/// Limits of the scheduler's writes, before RocksDB would stall them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct FlowControlConfig {
+    /// Whether flow control is on.
+    pub enable: bool,
+    /// Bytes to compact above which commands are refused.
+    pub soft_pending_compaction_bytes_limit: ReadableSize,
+    /// Bytes to compact above which all commands are refused.
+    pub hard_pending_compaction_bytes_limit: ReadableSize,
+    /// Number of immutable memtables above which writes are slowed down.
+    pub memtables_threshold: u64,
+    /// Number of files in level 0 above which writes are slowed down.
+    pub l0_files_threshold: u64,
+}
+
+impl Default for FlowControlConfig {
+    fn default() -> Self {
+        Self {
+            enable: true,
+            soft_pending_compaction_bytes_limit: ReadableSize::gb(192),
+            hard_pending_compaction_bytes_limit: ReadableSize::gb(1024),
+            memtables_threshold: 5,
+            l0_files_threshold: 20,
+        }
+    }
+}
+
+impl FlowControlConfig {
+    pub(crate) fn build(&self) -> storage::txn::flow_controller::FlowControlConfig {
+        storage::txn::flow_controller::FlowControlConfig {
+            enable: self.enable,
+            soft_pending_compaction_bytes_limit: self.soft_pending_compaction_bytes_limit.0,
+            hard_pending_compaction_bytes_limit: self.hard_pending_compaction_bytes_limit.0,
+            memtables_threshold: self.memtables_threshold,
+            l0_files_threshold: self.l0_files_threshold,
+        }
+    }
+}
