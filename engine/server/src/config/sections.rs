@@ -8,7 +8,8 @@ use tonic::codec::CompressionEncoding;
 use storage::concurrency_manager::ActionOnInvalidMaxTs;
 
 use super::{
-    FlowControlConfig, ReadableDuration, ReadableSize,
+    ReadableDuration, ReadableSize,
+    flow_control::FlowControlConfig,
     tuning::{CfTuning, DbTuning},
 };
 

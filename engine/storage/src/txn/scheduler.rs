@@ -126,7 +126,7 @@ struct Inner<E: Engine> {
     stopped: AtomicBool,
 }
 
-/// What the scheduler's limits count, and the limits of the moment.
+/// The counts that the scheduler's limits bound, and the limits of the moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SchedulerLoad {
     /// Bytes of running writes.

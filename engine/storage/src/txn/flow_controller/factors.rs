@@ -1,4 +1,4 @@
-//! What flow control watches, and its limits.
+//! The factors that flow control watches, and their limits.
 use engine_rocks::{DATA_CFS, RocksEngine};
 
 /// `[storage.flow-control]`.

@@ -7,10 +7,10 @@ use kvproto::{
 use tikv_kv::LocksStatus;
 use tracepoints::EngineClock;
 
-use super::PeerFsmDelegate;
+use super::run::PeerFsmDelegate;
 use crate::{
     Result,
-    store::{CasualMessage, Transport},
+    store::{msg::CasualMessage, transport::Transport},
 };
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
