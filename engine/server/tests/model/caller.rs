@@ -1,5 +1,6 @@
 //! Sends commands to the region of their keys, and repeats them on region errors as a client does.
 use kvproto::{errorpb, kvrpcpb::*, metapb::Region, tikvpb::tikv_client::TikvClient};
+use server::config::TikvConfig;
 use tonic::{Response, Status, transport::Channel};
 use txn_types::Key as EncodedKey;
 
@@ -45,9 +46,9 @@ replies!(
 );
 
 impl Caller {
-    pub fn start() -> Self {
-        // The model keeps locks over a kill: so they must not be in memory only.
-        let h = Harness::start_with(3, |config| config.pessimistic_txn.pipelined = false);
+    /// Starts three stores; `tune` changes their configuration.
+    pub fn start(tune: impl Fn(&mut TikvConfig) + 'static) -> Self {
+        let h = Harness::start_with(3, tune);
         h.region(3);
         Self { h }
     }
