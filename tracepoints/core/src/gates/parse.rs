@@ -47,13 +47,18 @@ pub(super) fn gate(text: &str, names: &Names<'_>) -> Result<Gate, GateError> {
     let mut text = match &place {
         // A stage has one name, however it was written.
         Place::Stages(stages) if find(written).is_some() => stages[0].name().to_owned(),
+        // The line of the stamp: a program without the source must find the same one.
+        Place::Line { line, .. } => {
+            format!("{}:{line}", written.rsplit_once(':').map_or(written, |(file, _)| file))
+        }
         _ => one_space(written),
     };
     if hit > 1 {
         text.push_str(&format!("#{hit}"));
     }
     if let Some(condition) = condition {
-        text.push_str(&format!(" if {}", one_space(condition)));
+        // Kept as written: a key in quotes may contain several spaces.
+        text.push_str(&format!(" if {}", condition.trim()));
     }
     Ok(Gate { place, hit, condition: parsed, text })
 }
@@ -189,12 +194,17 @@ struct Parser<'a> {
     text: &'a str,
     tokens: Vec<(usize, Token)>,
     next: usize,
+    /// Number of comparisons so far.
+    comparisons: usize,
     place: &'a Place,
     names: &'a Names<'a>,
 }
 
 /// Maximum depth of brackets and `not`.
 const MAX_DEPTH: usize = 32;
+
+/// Maximum number of comparisons: each `and` and `or` deepens the condition, whose evaluation recurses.
+const MAX_COMPARISONS: usize = 64;
 
 /// A side of a comparison, before the other side gives a bare word its meaning.
 enum Side {
@@ -205,7 +215,7 @@ enum Side {
 
 impl<'a> Parser<'a> {
     fn condition(text: &'a str, place: &'a Place, names: &'a Names<'a>) -> Result<Condition, GateError> {
-        let mut parser = Parser { text, tokens: tokens(text)?, next: 0, place, names };
+        let mut parser = Parser { text, tokens: tokens(text)?, next: 0, comparisons: 0, place, names };
         let condition = parser.or(0)?;
         match parser.peek() {
             None => Ok(condition),
@@ -270,6 +280,13 @@ impl<'a> Parser<'a> {
     }
 
     fn comparison(&mut self) -> Result<Condition, GateError> {
+        self.comparisons += 1;
+        if self.comparisons > MAX_COMPARISONS {
+            // The condition itself is too long to show.
+            return Err(GateError::new(format!(
+                "expected at most {MAX_COMPARISONS} comparisons in a condition, found more: set several gates"
+            )));
+        }
         let left = self.side()?;
         let Some(comparison) = self.operator() else {
             return Ok(Condition::Truth(self.resolve(left, None)?));
@@ -349,6 +366,10 @@ impl<'a> Parser<'a> {
     }
 
     fn no_timestamp(&self, word: &str) -> GateError {
+        if self.is_of_change() {
+            let column = self.tokens.get(self.next).map_or(1, |(column, _)| *column);
+            return self.unknown_field(word, column);
+        }
         let named = self.names.timestamps.map(|named| named.keys().map(String::as_str).collect::<Vec<_>>());
         let known = named
             .filter(|n| !n.is_empty())
@@ -361,7 +382,12 @@ impl<'a> Parser<'a> {
             return Some(Operand::Number(*ts));
         }
         let number = word.strip_prefix("ts")?.parse::<usize>().ok()?;
-        (number > 0).then_some(Operand::Timestamp(number))
+        (number > 0 && !self.is_of_change()).then_some(Operand::Timestamp(number))
+    }
+
+    /// Whether the condition is one of a change, which belongs to no request: it has no key, kind or `tsN`.
+    fn is_of_change(&self) -> bool {
+        matches!(self.place, Place::Change(_))
     }
 
     /// The value with this name.
@@ -374,6 +400,7 @@ impl<'a> Parser<'a> {
         }
         match word {
             "store" => Some(Operand::Store),
+            "request" | "kind" | "key" if self.is_of_change() => None,
             "request" => Some(Operand::Request),
             "kind" => Some(Operand::Kind),
             "key" => Some(Operand::Key),
@@ -439,7 +466,11 @@ impl<'a> Parser<'a> {
             Place::Line { stage, .. } => (stage.name().to_owned(), format!("its fields are {fields}")),
             Place::Any => ("any stage".into(), "docs/src/stages.md lists the stages".into()),
             Place::Outcome(_) => ("a reply".into(), format!("its fields are {fields}")),
-            Place::Change(_) => ("a change".into(), format!("its fields are {fields}")),
+            Place::Change(_) => {
+                let problem =
+                    format!("expected a field of a change, found `{word}`; its fields are {fields}, store;");
+                return GateError::condition(problem, column, self.text);
+            }
         };
         let problem = format!(
             "expected a field of {place}, found `{word}`; {all}; every stage has {}, and ts1, ts2 ... are timestamps;",

@@ -93,6 +93,46 @@ fn a_wrong_condition_says_what_the_stage_has() {
     }
     let deep = format!("{}commit_ts{}", "(".repeat(99), ")".repeat(99));
     assert!(wrong(&deep).contains("at most 32 brackets"));
+    for word in ["or", "and"] {
+        let terms = |n: usize| vec!["short"; n].join(&format!(" {word} "));
+        assert!(parse(&format!("write_cf_found if {}", terms(64))).is_ok());
+        let long = wrong(&terms(800_000));
+        assert!(long.contains("at most 64 comparisons") && long.len() < 200, "{} bytes", long.len());
+    }
+}
+
+#[test]
+fn a_condition_of_a_change_has_only_the_fields_of_a_change() {
+    for condition in ["new > old and store == 2", "region == 7 or not new", "old == 0x10"] {
+        assert!(parse(&format!("change of term if {condition}")).is_ok(), "{condition}");
+    }
+    for (condition, found) in [
+        ("key == k1", "key"),
+        ("kind == kv_get", "kind"),
+        ("new > 1 and request == 7", "request"),
+        ("new > ts1", "ts1"),
+        ("new > ts(ts1)", "ts1"),
+        ("comit > 1", "comit"),
+    ] {
+        let error = parse(&format!("change of term if {condition}")).unwrap_err();
+        let expected = format!("found `{found}`; its fields are new, old, region, store");
+        assert!(error.contains(&expected), "{condition}: {error}");
+    }
+}
+
+#[test]
+fn the_text_of_a_gate_names_the_same_place_and_condition_again() {
+    let own = include_str!("tests.rs");
+    let stamped = own.lines().position(|l| l.contains("WRITE_CF_FOUND, req")).unwrap() + 1;
+    let source = |_: &str| Some(own.to_owned());
+    let names = Names { source: Some(&source), ..Names::default() };
+    // The line of `fn`: only the source shows that it belongs to the stamp after it.
+    let gate = Gate::parse(&format!("gates/tests.rs:{}", stamped - 1), &names).unwrap();
+    assert_eq!(gate.text(), format!("gates/tests.rs:{stamped}"));
+    assert_eq!(parse(gate.text()).unwrap(), gate);
+    let spaces = parse("write_cf_found  if  key == 'a  b' ").unwrap();
+    assert_eq!(spaces.text(), "write_cf_found if key == 'a  b'");
+    assert_eq!(parse(spaces.text()).unwrap(), spaces);
 }
 
 #[test]

@@ -111,7 +111,8 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// The last published values. It runs only while a gate watches a value.
+/// The last published values. It notes them without a gate, too: a gate that is set later then holds at the next
+/// change.
 #[derive(Debug, Default)]
 pub(crate) struct Watcher {
     known: HashMap<(Watched, u64, u64), u64>,
