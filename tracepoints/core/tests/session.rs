@@ -528,6 +528,30 @@ fn a_condition_holds_only_the_arrivals_for_which_it_is_true() {
 }
 
 #[test]
+fn a_gate_that_holds_once_leaves_the_users_gates_alone() {
+    let _one = alone();
+    let session = Session::start(SessionConfig { gates: vec![stage::MVCC_GET.into()], ..any(Mode::ToGate) });
+    let session = session.unwrap();
+    // The user's gate holds first; the two others must end with the same hold.
+    session.set_gate_once(stage::MVCC_GET.into());
+    session.set_gate_once(Gate::parse("any", &Names::default()).unwrap());
+    assert_eq!(session.gates().len(), 1, "only the user's are listed");
+    let thread = std::thread::spawn(|| {
+        let req = begin(RequestKind::KvGet, b"k", 1);
+        tracepoints::step_thread!(MVCC_GET, req);
+        tracepoints::step_thread!(WRITE_CF_SEEK, req);
+        tracepoints::step_thread!(MVCC_GET, req);
+    });
+    wait_held(&session, &["mvcc_get"]);
+    session.to_gate();
+    wait_held(&session, &["mvcc_get"]);
+    assert_eq!(session.gates()[0].hits, 2, "the user's gate still holds, and no other one did between");
+    assert!(session.remove_gate("mvcc_get"));
+    session.run();
+    join(thread);
+}
+
+#[test]
 fn a_change_of_a_value_holds_at_the_next_stage() {
     let _one = alone();
     let gates = vec![Gate::parse("change of commit if store == 2 and new > 7", &Names::default()).unwrap()];
@@ -550,6 +574,27 @@ fn a_change_of_a_value_holds_at_the_next_stage() {
 }
 
 #[test]
+fn a_change_while_all_requests_run_does_not_hold_later() {
+    let _one = alone();
+    let gates = vec![Gate::parse("change of commit", &Names::default()).unwrap()];
+    let session = Session::start(SessionConfig { gates, ..any(Mode::Run) }).unwrap();
+    let read = || {
+        std::thread::spawn(|| {
+            let req = begin(RequestKind::KvGet, b"k", 1);
+            tracepoints::step_thread!(MVCC_GET, req);
+        })
+    };
+    join(read());
+    for commit in [7, 8] {
+        let raft = RaftProbe { store: 1, region: 1, commit, ..RaftProbe::default() };
+        tracepoints::probe_region!(1, || Probe::Raft(raft));
+    }
+    assert_eq!(session.gates()[0].hits, 1, "the change was noticed");
+    session.set_mode(Mode::ToGate);
+    join(read());
+}
+
+#[test]
 fn the_user_chooses_which_held_request_continues() {
     let _one = alone();
     let session = Session::start(any(Mode::Step)).unwrap();
@@ -567,7 +612,11 @@ fn the_user_chooses_which_held_request_continues() {
     assert!(session.release(ids[1], Mode::Step));
     join(second);
     assert_eq!(session.held().iter().map(|h| h.id).collect::<Vec<_>>(), [ids[0]]);
-    assert!(!session.release(ids[1], Mode::Step), "it is not held any more");
+    assert!(!session.release(ids[1], Mode::Run), "it is not held any more");
+    let third = read(b"c");
+    wait_held(&session, &["mvcc_get", "mvcc_get"]);
+    assert!(session.release(session.held()[1].id, Mode::Step), "the late release did not change the mode");
+    join(third);
     assert!(EngineClock::is_frozen());
     assert!(session.release(ids[0], Mode::Run));
     join(first);

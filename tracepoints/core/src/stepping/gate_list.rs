@@ -15,6 +15,8 @@ struct Entry {
     once: bool,
     /// The change that it waited for; it holds the next arrival.
     change: Option<Change>,
+    /// It holds the last arrival.
+    holds: bool,
 }
 
 #[derive(Default)]
@@ -32,28 +34,35 @@ impl GateList {
         list
     }
 
-    /// Adds a gate, or switches it on again and counts its arrivals from 0.
+    /// Adds a gate, or switches it on again and counts its arrivals from 0. A gate that holds once does not
+    /// replace the user's gate of the same text.
     pub(super) fn set(&mut self, gate: Gate, once: bool) {
-        self.remove(gate.text());
+        self.entries.retain(|e| e.once != once || e.state.gate.text() != gate.text());
         let state = GateState { gate, on: true, hits: 0 };
-        self.entries.push(Entry { state, once, change: None });
+        self.entries.push(Entry { state, once, change: None, holds: false });
     }
 
-    /// Removes a gate by its text; returns whether it was there.
+    /// Removes a gate of the user by its text; returns whether it was there.
     pub(super) fn remove(&mut self, text: &str) -> bool {
         let before = self.entries.len();
-        self.entries.retain(|e| e.state.gate.text() != text);
+        self.entries.retain(|e| e.once || e.state.gate.text() != text);
         self.entries.len() < before
     }
 
-    /// Switches a gate on or off; returns false if there is none of this text.
+    /// Switches a gate of the user on or off; returns false if there is none of this text.
     pub(super) fn switch(&mut self, text: &str, on: bool) -> bool {
-        let found = self.entries.iter_mut().find(|e| e.state.gate.text() == text);
+        let found = self.entries.iter_mut().find(|e| !e.once && e.state.gate.text() == text);
         found.map(|e| (e.state.on, e.change) = (on, None)).is_some()
     }
 
+    /// The gates of the user.
     pub(super) fn states(&self) -> Vec<GateState> {
-        self.entries.iter().map(|e| e.state.clone()).collect()
+        self.entries.iter().filter(|e| !e.once).map(|e| e.state.clone()).collect()
+    }
+
+    /// Forgets the changes that would hold the next arrival: they are from a time in which no gate held.
+    pub(super) fn forget_changes(&mut self) {
+        self.entries.iter_mut().for_each(|e| e.change = None);
     }
 
     /// Names the timestamps of a stamp.
@@ -92,13 +101,13 @@ impl GateList {
         for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.state.on) {
             let counts = entry.state.gate.accepts(stage, file, line, &live);
             entry.state.hits += u32::from(counts);
-            let holds = counts && entry.state.hits >= entry.state.gate.hit || entry.change.is_some();
-            found = found.or_else(|| holds.then_some(i));
+            entry.holds = counts && entry.state.hits >= entry.state.gate.hit || entry.change.is_some();
+            found = found.or_else(|| entry.holds.then_some(i));
         }
         found
     }
 
-    /// Returns the reason of a hold by this gate, which it ends if the gate holds only once.
+    /// Returns the reason of a hold by this gate. Every gate that holds once and held this arrival ends with it.
     pub(super) fn reason(&mut self, index: usize) -> String {
         let Some(entry) = self.entries.get_mut(index) else { return String::new() };
         let text = entry.state.gate.text();
@@ -106,9 +115,7 @@ impl GateList {
             Some(change) => format!("{text}: {change}"),
             None => text.to_owned(),
         };
-        if entry.once {
-            self.entries.remove(index);
-        }
+        self.entries.retain(|e| !(e.once && e.holds));
         reason
     }
 }

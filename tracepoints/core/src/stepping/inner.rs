@@ -65,6 +65,14 @@ struct Known {
 }
 
 impl State {
+    /// Sets the mode. A change while nothing could hold is no reason to hold later.
+    fn enter(&mut self, mode: Mode) {
+        if self.mode == Mode::Run {
+            self.gates.forget_changes();
+        }
+        self.mode = mode;
+    }
+
     /// Returns the trace time of an event.
     fn now(&mut self) -> u64 {
         self.clock.now(!self.held.is_empty())
@@ -230,7 +238,7 @@ impl Inner {
     pub(crate) fn resume(&self, mode: Mode, count: usize) -> bool {
         let held = {
             let mut state = self.state.lock();
-            state.mode = mode;
+            state.enter(mode);
             self.release(&mut state, count)
         };
         self.wake(held)
@@ -240,13 +248,14 @@ impl Inner {
     pub(crate) fn resume_one(&self, id: u64, mode: Mode) -> bool {
         let held = {
             let mut state = self.state.lock();
-            state.mode = mode;
             let at = state.held.iter().position(|h| h.info.id == id);
-            let out: Vec<Held> = at.and_then(|at| state.held.remove(at)).into_iter().collect();
-            self.publish_releases(&mut state, &out);
-            out
+            // A late release must not change how the others run.
+            let Some(held) = at.and_then(|at| state.held.remove(at)) else { return false };
+            state.enter(mode);
+            self.publish_releases(&mut state, std::slice::from_ref(&held));
+            held
         };
-        self.wake(held)
+        self.wake(vec![held])
     }
 
     fn release(&self, state: &mut State, count: usize) -> Vec<Held> {
@@ -307,7 +316,7 @@ impl Inner {
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {
-        self.state.lock().mode = mode;
+        self.state.lock().enter(mode);
     }
 
     pub(crate) fn toggle_gate(&self, gate: Gate) -> bool {
