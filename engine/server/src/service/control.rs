@@ -116,6 +116,32 @@ fn gates(texts: &[String]) -> Result<Vec<Gate>, Status> {
     texts.iter().map(parse).collect::<Result<_, _>>().map_err(|e| Status::invalid_argument(e.to_string()))
 }
 
+/// The gate that holds once, if the request names one.
+fn run_to(request: &ContinueRequest) -> Result<Option<Gate>, Status> {
+    let (text, mode) = (&request.run_to, request.mode());
+    match (text.is_empty(), mode) {
+        (true, _) => Ok(None),
+        (false, ContinueMode::Continue) => Ok(gates(std::slice::from_ref(text))?.pop()),
+        (false, _) => Err(Status::invalid_argument(format!(
+            "expected mode CONTINUE with run_to, found {}, which does not run to a gate",
+            mode.as_str_name()
+        ))),
+    }
+}
+
+/// Refuses the removal of a gate that is not set, before any gate changes.
+fn check_set(texts: &[String], session: &Session) -> Result<(), Status> {
+    let set = session.gates();
+    let Some(unknown) = texts.iter().find(|text| !set.iter().any(|state| state.gate.text() == *text)) else {
+        return Ok(());
+    };
+    let set: Vec<&str> = set.iter().map(|state| state.gate.text()).collect();
+    let known = if set.is_empty() { "no gate is set".into() } else { format!("set are {}", set.join(", ")) };
+    Err(Status::invalid_argument(format!(
+        "expected the text of a gate that is set, found {unknown:?}; {known}"
+    )))
+}
+
 #[tonic::async_trait]
 impl TraceControl for ControlService {
     async fn subscribe(
@@ -142,6 +168,7 @@ impl TraceControl for ControlService {
     async fn set_gates(&self, request: Request<GatesRequest>) -> Result<Response<GatesReply>, Status> {
         let request = request.into_inner();
         let (session, add) = (live()?, gates(&request.add)?);
+        check_set(&request.remove, &session)?;
         request.remove.iter().for_each(|text| _ = session.remove_gate(text));
         add.into_iter().for_each(|gate| session.set_gate(gate));
         let gates = session.gates().into_iter().map(|state| state.gate.text().to_owned()).collect();
@@ -150,11 +177,8 @@ impl TraceControl for ControlService {
 
     async fn r#continue(&self, request: Request<ContinueRequest>) -> Result<Response<ContinueReply>, Status> {
         let (session, request) = (live()?, request.into_inner());
-        if !request.run_to.is_empty() {
-            gates(std::slice::from_ref(&request.run_to))?
-                .into_iter()
-                .for_each(|gate| session.set_gate_once(gate));
-        }
+        let run_to = run_to(&request)?;
+        run_to.into_iter().for_each(|gate| session.set_gate_once(gate));
         let released = match (request.hold_id, request.mode()) {
             (0, ContinueMode::Step) => session.step(),
             (0, ContinueMode::Into) => session.step_into(),
@@ -222,3 +246,25 @@ impl TraceControl for ControlService {
 
 /// Time in which replicas may still stamp for a request that has left the server.
 const LINGER: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_continue_runs_to_a_gate() {
+        let request = |mode: ContinueMode, run_to: &str| ContinueRequest {
+            mode: mode.into(),
+            run_to: run_to.into(),
+            ..ContinueRequest::default()
+        };
+        let gate = run_to(&request(ContinueMode::Continue, "raw_get#2")).unwrap();
+        assert_eq!(gate.unwrap().text(), "raw_get#2");
+        assert_eq!(run_to(&request(ContinueMode::Step, "")).unwrap(), None);
+        for mode in [ContinueMode::Step, ContinueMode::Into, ContinueMode::Run] {
+            let refused = run_to(&request(mode, "raw_get")).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+            assert!(refused.message().contains(mode.as_str_name()), "{refused}");
+        }
+    }
+}
