@@ -56,6 +56,15 @@ impl Server {
         });
     }
 
+    /// Answers the client's next try, after the time that a client waits.
+    fn retry(&self) {
+        let retried = Self { outcome: "ok".into(), next: Arc::default(), ..self.clone() };
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            retried.go(false);
+        });
+    }
+
     /// Sends the next step, held; or the end.
     fn go(&self, hold: bool) {
         loop {
@@ -82,10 +91,18 @@ impl TraceControl for Server {
     ) -> Result<Response<BoxStream<StepEvent>>, Status> {
         let request = request.into_inner();
         let hold = request.single_step;
-        self.asked.lock().unwrap().push(request);
+        let subscriptions = {
+            let mut asked = self.asked.lock().unwrap();
+            asked.push(request);
+            asked.len()
+        };
         let (events, stream) = mpsc::unbounded_channel();
         *self.stream.lock().unwrap() = Some(events);
-        self.go(hold);
+        if subscriptions > 1 && self.outcome == "region_error" {
+            self.retry();
+        } else {
+            self.go(hold);
+        }
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }
 
@@ -183,6 +200,17 @@ fn a_cancelled_request_is_reported() {
     until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
     let outcome = &screen.timeline().ending().unwrap().outcome;
     assert!(outcome.contains("cancelled by its client"), "{outcome}");
+}
+
+#[test]
+fn the_end_of_a_stream_after_a_region_error_does_not_end_the_next_stream() {
+    let (_runtime, address, server) = serve_ending("region_error".into(), &SecurityManager::default());
+    // Nothing is held: the end of the request and that of the stream arrive together.
+    let mut screen = attach(address, RequestFilter::default(), Start { run: true, ..Start::default() });
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    assert_eq!(server.asked.lock().unwrap().len(), 2);
+    assert_eq!(screen.timeline().ending().unwrap().outcome, "answered");
+    assert_eq!(screen.timeline().steps().len(), 2 * steps().len(), "the steps of both tries");
 }
 
 #[test]

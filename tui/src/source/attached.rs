@@ -252,7 +252,7 @@ impl Session {
                 match commands.recv().await {
                     None => return Ok(()),
                     Some(Command::Next) => break,
-                    Some(Command::Gate { text, set }) => self.note_gate(text, set),
+                    Some(Command::Gate { text, set }) => _ = self.note_gate(text, set),
                     // Nothing is held between two operations.
                     Some(_) => {}
                 }
@@ -293,6 +293,12 @@ impl Session {
             n => format!("{n} processes, of the stores {} and others", stores.join(", ")),
         };
         self.emit(SourceEvent::Log(format!("waiting for a matching request in {processes}")));
+        if self.operation.is_some() && self.wanted == RequestFilter::default() {
+            self.emit(SourceEvent::Log(
+                "requests of other clients are stepped, too: no one key selects those of this operation"
+                    .into(),
+            ));
+        }
         Ok(())
     }
 
@@ -302,7 +308,7 @@ impl Session {
         links: &mut [Link],
         commands: &mut UnboundedReceiver<Command>,
     ) -> Result<End> {
-        let (sender, mut heard) = unbounded_channel();
+        let (mut sender, mut heard) = unbounded_channel();
         self.subscribe(links, &sender).await?;
         let mut answer = self.operation.as_mut().map(|operation| operation());
         let (mut deadline, mut outcome) = (None::<tokio::time::Instant>, String::new());
@@ -324,6 +330,8 @@ impl Session {
                                 ));
                                 self.round.active = None;
                                 links.iter_mut().for_each(Link::unsubscribe);
+                                // The end of an old stream may wait in the old channel: it is none of the new one.
+                                (sender, heard) = unbounded_channel();
                                 self.subscribe(links, &sender).await?;
                                 deadline = Some(tokio::time::Instant::now() + FOLLOWS);
                             }
@@ -388,11 +396,16 @@ impl Session {
         let _ = self.events.send(event);
     }
 
-    fn note_gate(&mut self, text: String, set: bool) {
+    /// Notes a gate that is switched on or off; returns whether the servers must know.
+    fn note_gate(&mut self, text: String, set: bool) -> bool {
+        let before = self.gates.len();
         self.gates.retain(|known| *known != text);
+        // The servers refuse to remove a gate that is switched off already.
+        let was_set = self.gates.len() < before;
         if set {
             self.gates.push(text);
         }
+        set || was_set
     }
 
     /// Handles an event of a stream. Returns the outcome of the request if it has ended.
@@ -469,7 +482,9 @@ impl Session {
                 }
             }
             Command::Gate { text, set } => {
-                self.note_gate(text.clone(), set);
+                if !self.note_gate(text.clone(), set) {
+                    return Ok(());
+                }
                 let (add, remove) = if set { (vec![text], vec![]) } else { (vec![], vec![text]) };
                 for number in self.subscribed(links, None) {
                     let done =
