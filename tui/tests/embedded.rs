@@ -284,6 +284,13 @@ fn an_operation_is_stepped_on_a_running_cluster() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("write_cf_found") && text.contains("result: v1"), "{text}");
     assert_eq!(text.matches("grpc_receive").count(), 1, "{text}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!errors.contains("panicked"), "{errors}");
+    // The client sorts the keys: its requests begin with a.
+    let (steps, _) = json(&["run", "begin put b 2; put a 1; commit", "--pd", &pd, "--json"]);
+    for kind in ["kv_prewrite", "kv_commit"] {
+        assert!(steps.iter().any(|s| s.kind == kind), "{kind} is not stepped");
+    }
 }
 
 #[test]

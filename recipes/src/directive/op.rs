@@ -178,6 +178,27 @@ impl Op {
             | Op::RawCas { key, .. } => key,
         }
     }
+
+    /// The different keys of the operation, sorted; of a range, both ends. A client sorts the keys and sends a request
+    /// for each region, so that a request may begin with any of them.
+    pub fn keys(&self) -> Vec<&[u8]> {
+        let mut keys: Vec<&[u8]> = match self {
+            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.iter().map(Vec::as_slice).collect(),
+            Op::Flush { changes, .. } => changes.iter().map(|(key, _)| key.as_slice()).collect(),
+            Op::RawBatchPut { pairs } => pairs.iter().map(|(key, _)| key.as_slice()).collect(),
+            Op::RawBatchScan { ranges, .. } => {
+                ranges.iter().flat_map(|(from, to)| [from.as_slice(), to.as_slice()]).collect()
+            }
+            Op::Scan { from, to, .. } | Op::RawScan { from, to, .. } => vec![from, to],
+            Op::Txn { changes, .. } => changes.iter().map(Change::key).collect(),
+            Op::TwoClients(first, second) => [first.keys(), second.keys()].concat(),
+            Op::Commit { .. } | Op::Rollback { .. } | Op::HeartBeat { .. } => Vec::new(),
+            _ => vec![self.key()],
+        };
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
 }
 
 /// Formats the operation as a scenario does; a value over 64 bytes by its length.

@@ -1,14 +1,14 @@
 //! Steps an operation of this program's own client on a running cluster.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::pdpb::{GetAllStoresRequest, GetMembersRequest, RequestHeader, pd_client::PdClient};
 use recipes::{
     client::{Clients, KvFormat},
-    directive,
+    directive::{self, Op},
 };
 use security::SecurityManager;
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 use tracepoints::Req;
 
 use super::attached::{Attached, Operation, RequestFilter};
@@ -43,12 +43,12 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
             Err(_) => bail!("no PD answers at {pd} within {TIMEOUT:?}: check that it is running"),
         }
     })?;
-    let wanted = RequestFilter { key: op.key().to_vec(), ..RequestFilter::default() };
-    let (title, runtime) = (op.to_string(), Arc::new(runtime));
+    let wanted = filter(&op);
+    let (title, background) = (op.to_string(), Background(Some(runtime)));
     let operation: Operation = Box::new(move || {
         let (done, answer) = oneshot::channel();
         let (clients, op) = (clients.clone(), op.clone());
-        runtime.spawn(async move {
+        background.spawn(async move {
             let result = clients.run(&op, Req::NONE, &BTreeMap::new(), None).await;
             // The receiver is gone if the screen is closed.
             let _ = done.send(result.unwrap_or_else(|e| format!("error: {e:#}")));
@@ -56,6 +56,36 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
         answer
     });
     Attached::start_with(title, &store, &SecurityManager::default(), wanted, start, Some(operation))
+}
+
+/// Selects the requests of an operation. A request is known by its first key, which is certain only if the
+/// operation has one key; otherwise any request is stepped.
+fn filter(op: &Op) -> RequestFilter {
+    let key = match op.keys().as_slice() {
+        [one] => one.to_vec(),
+        _ => Vec::new(),
+    };
+    RequestFilter { key, ..RequestFilter::default() }
+}
+
+/// The client's runtime. A runtime must not be dropped where a task may wait for it, and the operation is dropped
+/// on the runtime of the subscription: this one ends in the background.
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(task);
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Returns the address of a store of the cluster; it leads to all others.
@@ -71,4 +101,28 @@ async fn any_store(pd: &str) -> Result<String> {
     let up = stores.into_iter().find(|store| store.state == 0);
     up.map(|store| store.address)
         .with_context(|| format!("expected a running store in the cluster of {pd}, found none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_runtime_ends_within_another_one() {
+        let new = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let background = Background(Some(new()));
+        // A plain runtime panics here.
+        new().block_on(async move { drop(background) });
+    }
+
+    #[test]
+    fn an_operation_of_several_keys_steps_any_request() {
+        let key = |text: &str| filter(&directive::parse_operation(text).unwrap()).key;
+        assert_eq!(key("get k1"), b"k1");
+        assert_eq!(key("put k1 v | get k1"), b"k1");
+        assert_eq!(key("begin put a 1; get a; commit"), b"a");
+        for several in ["put k1 v | get k2", "begin put b 2; put a 1; commit", "scan a z limit=5"] {
+            assert_eq!(key(several), b"", "{several}");
+        }
+    }
 }
