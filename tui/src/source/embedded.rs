@@ -41,6 +41,8 @@ struct Shared {
     runs: bool,
     /// The scenario has ended.
     over: bool,
+    /// The screen is closed: no operation is held any more.
+    closed: bool,
     /// Number of operations that have begun in this run of the scenario.
     operations: usize,
     /// The user's own operation, if the last one is not the scenario's.
@@ -86,8 +88,13 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(15);
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.orders = None;
-        if let Some(session) = &lock(&self.shared).session {
-            session.run();
+        {
+            let mut shared = lock(&self.shared);
+            // An operation that begins after this runs to its end, too.
+            shared.closed = true;
+            if let Some(session) = &shared.session {
+                session.run();
+            }
         }
         // The thread removes the temporary data. If it hangs, the process ends without it.
         let _ = self.ended.recv_timeout(SHUTDOWN_TIMEOUT);
@@ -398,23 +405,30 @@ impl ScreenFront {
                     (self.passing, self.run_to) = (passing, to);
                     return true;
                 }
-                Order::Operation { text, to } => {
-                    self.run_to = to;
-                    lock(&self.shared).own = Some(text.clone());
-                    self.hold = false;
-                    let begun = lock(&self.shared).operations;
-                    match runner.step(&text, self) {
-                        Err(e) if lock(&self.shared).operations == begun => {
-                            self.emit(SourceEvent::Refused(format!("{e:#}")));
-                        }
-                        Err(e) => self.fail(&e),
-                        Ok(()) => {}
-                    }
-                    // Only operations of the scenario run again before the wanted one.
-                    lock(&self.shared).operations = begun;
-                }
+                Order::Operation { text, to } => self.step_own(runner, text, to),
             }
         }
+    }
+
+    /// Steps an operation of the user. One that is refused leaves no gate and no text for the next order.
+    fn step_own(&mut self, runner: &mut Runner, text: String, to: Option<Gate>) {
+        // The scenario may have been interrupted before its passing operations ended.
+        (self.passing, self.run_to, self.hold) = (0, to, false);
+        let (before, begun) = {
+            let mut shared = lock(&self.shared);
+            (shared.own.replace(text.clone()), shared.operations)
+        };
+        match runner.step(&text, self) {
+            Err(e) if lock(&self.shared).operations == begun => {
+                lock(&self.shared).own = before;
+                self.emit(SourceEvent::Refused(format!("{e:#}")));
+            }
+            Err(e) => self.fail(&e),
+            Ok(()) => {}
+        }
+        self.run_to = None;
+        // Only operations of the scenario run again before the wanted one.
+        lock(&self.shared).operations = begun;
     }
 
     fn emit(&self, event: SourceEvent) {
@@ -479,7 +493,9 @@ impl Front for ScreenFront {
         let quiet = self.hold && self.start.run;
         // The thread has ended if the screen is closed.
         let _ = self.feed.send(FeedMessage::Begin { title: operation.to_owned(), quiet });
+        // A scripted hold has gates of its own, and its user cannot continue it.
         if self.passing == 0
+            && !self.hold
             && let Some(gate) = self.run_to.take()
         {
             session.set_gate_once(gate);
@@ -488,6 +504,9 @@ impl Front for ScreenFront {
         (shared.scripted, shared.runs) = (self.hold, self.passing > 0);
         shared.operations += 1;
         shared.session = (!self.hold).then(|| session.clone());
+        if shared.closed {
+            session.run();
+        }
         let feed = self.feed.clone();
         Box::new(move |event| drop(feed.send(FeedMessage::Event(Box::new(event)))))
     }
