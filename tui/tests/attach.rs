@@ -14,10 +14,13 @@ use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
     print::{self, Format},
-    source::attached::{Attached, RequestFilter},
+    source::attached::{Attached, Operation, RequestFilter},
     state::{Phase, Screen, Start, StepSource, screen::Options},
 };
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream, transport::server::TcpIncoming};
 use tracepoints::trace::Step;
@@ -210,7 +213,29 @@ fn the_end_of_a_stream_after_a_region_error_does_not_end_the_next_stream() {
     until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
     assert_eq!(server.asked.lock().unwrap().len(), 2);
     assert_eq!(screen.timeline().ending().unwrap().outcome, "answered");
-    assert_eq!(screen.timeline().steps().len(), 2 * steps().len(), "the steps of both tries");
+}
+
+#[test]
+fn an_own_operation_that_still_runs_ends_before_it_runs_again() {
+    let (_runtime, address, _server) = serve();
+    let answers = Arc::<Mutex<Vec<oneshot::Sender<String>>>>::default();
+    let asked = answers.clone();
+    let operation: Operation = Box::new(move || {
+        let (answer, receiver) = oneshot::channel();
+        asked.lock().unwrap().push(answer);
+        receiver
+    });
+    let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
+    let (address, title) = (address.to_string(), String::from("get k1"));
+    let source =
+        Attached::start_with(title, &address, &security, wanted, Start::default(), Some(operation)).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
+    screen.act(Action::Restart);
+    until(&mut screen, "the steps to the end", |s| s.timeline().steps().len() == steps().len());
+    let first = answers.lock().unwrap().remove(0);
+    first.send("v1".into()).unwrap();
+    until(&mut screen, "the second run", |_| answers.lock().unwrap().len() == 1);
 }
 
 #[test]

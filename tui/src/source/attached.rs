@@ -37,6 +37,8 @@ pub struct RequestFilter {
 enum Command {
     /// Waits for the next request.
     Next,
+    /// Runs the own operation to its end, and then again.
+    Again,
     Continue(Mode),
     /// Releases one held request, by the number of its hold.
     Release(u64),
@@ -95,6 +97,7 @@ impl Attached {
             start,
             events: events_tx,
             operation,
+            again: false,
             round: Round::default(),
         };
         std::thread::Builder::new()
@@ -177,7 +180,7 @@ impl StepSource for Attached {
         if to.is_some() {
             bail!("an operation on a running cluster runs again from its begin: R runs it again");
         }
-        self.send(Command::Next)
+        self.send(Command::Again)
     }
 
     fn next_operation(&mut self) -> Result<()> {
@@ -196,6 +199,8 @@ struct Session {
     gates: Vec<String>,
     /// Sends the operation whose requests are stepped; None: other clients send the requests.
     operation: Option<Operation>,
+    /// The operation runs again after its end, without a further command.
+    again: bool,
     round: Round,
 }
 
@@ -248,10 +253,10 @@ impl Session {
                 End::Screen => return Ok(()),
                 End::Operation => links.iter_mut().for_each(Link::unsubscribe),
             }
-            loop {
+            while !std::mem::take(&mut self.again) {
                 match commands.recv().await {
                     None => return Ok(()),
-                    Some(Command::Next) => break,
+                    Some(Command::Next | Command::Again) => break,
                     Some(Command::Gate { text, set }) => _ = self.note_gate(text, set),
                     // Nothing is held between two operations.
                     Some(_) => {}
@@ -452,20 +457,11 @@ impl Session {
             Command::Next => {
                 self.emit(SourceEvent::Log("this request has not ended yet: r runs it to its end".into()))
             }
-            // The stream reports the release.
-            Command::Continue(mode) => {
-                let request = ContinueRequest { mode: mode.into(), ..ContinueRequest::default() };
-                let first = self
-                    .round
-                    .holds
-                    .first()
-                    .map(|(link, ..)| *link)
-                    .filter(|_| matches!(mode, Mode::Step | Mode::Into));
-                for number in self.subscribed(links, first) {
-                    let done = links[number].continues(request.clone()).await;
-                    done.map_err(|s| gone(&links[number].server, &s))?;
-                }
+            Command::Again => {
+                self.again = true;
+                self.continues(links, Mode::Run).await?;
             }
+            Command::Continue(mode) => self.continues(links, mode).await?,
             Command::Release(hold) => {
                 let held = self.round.holds.iter().find(|(.., known)| known.id == hold);
                 let Some((number, hold_id)) = held.map(|(link, id, _)| (*link, *id)) else { return Ok(()) };
@@ -492,6 +488,22 @@ impl Session {
                     self.say_refused(done);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Releases the request that is held first, or all in the modes without a step. The streams report it.
+    async fn continues(&self, links: &mut [Link], mode: Mode) -> Result<()> {
+        let request = ContinueRequest { mode: mode.into(), ..ContinueRequest::default() };
+        let first = self
+            .round
+            .holds
+            .first()
+            .map(|(link, ..)| *link)
+            .filter(|_| matches!(mode, Mode::Step | Mode::Into));
+        for number in self.subscribed(links, first) {
+            let done = links[number].continues(request.clone()).await;
+            done.map_err(|s| gone(&links[number].server, &s))?;
         }
         Ok(())
     }
