@@ -21,7 +21,7 @@ const STEPS: u32 = 400;
 /// Maximum number of steps, if a result has not been seen before.
 const MAX_STEPS: u32 = 4_000;
 
-/// Where the stores keep pessimistic locks.
+/// Place of the pessimistic locks of the stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LockPlace {
     /// In Raft: they survive a kill.
