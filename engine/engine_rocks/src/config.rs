@@ -14,6 +14,8 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: u64 = 1 << 30;
 const LEVELS: usize = 7;
+/// Limit that is never reached; RocksDB would treat 0 bytes to compact as a constant lack of compactions.
+const NO_LIMIT: u64 = i64::MAX as u64;
 
 /// TiKV reads tables of version 2 to 5 and writes 2.
 const TABLE_FORMAT_VERSION: i32 = 2;
@@ -155,6 +157,14 @@ pub struct CfConfig {
     pub target_file_size_base: u64,
     /// Number of L0 files that triggers a compaction.
     pub level0_file_num_compaction_trigger: i32,
+    /// Number of L0 files at which RocksDB slows writes down.
+    pub level0_slowdown_writes_trigger: i32,
+    /// Number of L0 files at which RocksDB stops writes.
+    pub level0_stop_writes_trigger: i32,
+    /// Bytes to compact at which RocksDB slows writes down.
+    pub soft_pending_compaction_bytes_limit: u64,
+    /// Bytes to compact at which RocksDB stops writes.
+    pub hard_pending_compaction_bytes_limit: u64,
     /// Whether compactions run only on demand.
     pub disable_auto_compactions: bool,
     /// Compression of each level.
@@ -179,6 +189,10 @@ impl Default for CfConfig {
             max_bytes_for_level_base: 512 * MIB as u64,
             target_file_size_base: 8 * MIB as u64,
             level0_file_num_compaction_trigger: 4,
+            level0_slowdown_writes_trigger: 20,
+            level0_stop_writes_trigger: 20,
+            soft_pending_compaction_bytes_limit: 192 * GIB,
+            hard_pending_compaction_bytes_limit: 1024 * GIB,
             disable_auto_compactions: false,
             compression_per_level: [None, None, Lz4, Lz4, Lz4, Zstd, Zstd],
             bottommost_compression: Some(Zstd),
@@ -190,6 +204,27 @@ impl Default for CfConfig {
 }
 
 impl CfConfig {
+    /// Raises the limits at which RocksDB itself stalls writes, so that flow control acts before it. Memtables
+    /// keep a limit, because they occupy memory; TiKV's RocksDB has none with `disable_write_stall`.
+    pub fn disable_write_stall(&mut self, max_write_buffer_number: i32) {
+        self.max_write_buffer_number = self.max_write_buffer_number.max(max_write_buffer_number);
+        self.level0_slowdown_writes_trigger = i32::MAX;
+        self.level0_stop_writes_trigger = i32::MAX;
+        self.soft_pending_compaction_bytes_limit = NO_LIMIT;
+        self.hard_pending_compaction_bytes_limit = NO_LIMIT;
+    }
+
+    /// Returns RocksDB's names and values of the options that [`CfConfig::disable_write_stall`] changes.
+    pub fn stall_options(&self) -> [(&'static str, String); 5] {
+        [
+            ("max_write_buffer_number", self.max_write_buffer_number.to_string()),
+            ("level0_slowdown_writes_trigger", self.level0_slowdown_writes_trigger.to_string()),
+            ("level0_stop_writes_trigger", self.level0_stop_writes_trigger.to_string()),
+            ("soft_pending_compaction_bytes_limit", self.soft_pending_compaction_bytes_limit.to_string()),
+            ("hard_pending_compaction_bytes_limit", self.hard_pending_compaction_bytes_limit.to_string()),
+        ]
+    }
+
     fn table_options(&self, cache: Option<&Cache>) -> BlockBasedOptions {
         let mut table = BlockBasedOptions::default();
         table.set_format_version(TABLE_FORMAT_VERSION);
@@ -225,8 +260,10 @@ impl CfConfig {
         opts.set_max_bytes_for_level_base(self.max_bytes_for_level_base);
         opts.set_target_file_size_base(self.target_file_size_base);
         opts.set_level_zero_file_num_compaction_trigger(self.level0_file_num_compaction_trigger);
-        opts.set_level_zero_slowdown_writes_trigger(20);
-        opts.set_level_zero_stop_writes_trigger(20);
+        opts.set_level_zero_slowdown_writes_trigger(self.level0_slowdown_writes_trigger);
+        opts.set_level_zero_stop_writes_trigger(self.level0_stop_writes_trigger);
+        opts.set_soft_pending_compaction_bytes_limit(self.soft_pending_compaction_bytes_limit as usize);
+        opts.set_hard_pending_compaction_bytes_limit(self.hard_pending_compaction_bytes_limit as usize);
         opts.set_disable_auto_compactions(self.disable_auto_compactions);
         opts.set_compression_per_level(&self.compression_per_level);
         if let Some(compression) = self.bottommost_compression {

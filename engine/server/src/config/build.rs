@@ -50,6 +50,7 @@ impl TikvConfig {
             (&mut out.raftcf, &rocksdb.raftcf),
         ] {
             cf.write_buffer_size = section.write_buffer_size.0 as usize;
+            self.storage.flow_control.disable_write_stall(cf);
         }
         out
     }

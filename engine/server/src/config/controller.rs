@@ -109,7 +109,8 @@ impl ConfigController {
         options: &[RocksOption],
         commit: impl FnOnce() -> Result<(), String>,
     ) -> Result<(), String> {
-        let undo = rocks_options::set_all(&self.targets.kv, options)?;
+        let stalls = rocks_options::differing_stalls(config, &changed)?;
+        let undo = rocks_options::set_all(&self.targets.kv, &[&stalls, options].concat())?;
         if let Err(e) = self.resize(&changed).and_then(|()| commit()) {
             if let Err(e) = self.resize(config) {
                 log::error!("cannot restore the sizes of the pools: {e}");

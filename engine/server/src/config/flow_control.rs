@@ -31,7 +31,19 @@ impl Default for FlowControlConfig {
     }
 }
 
+/// Factor by which RocksDB's limit of memtables exceeds the threshold of flow control, which must act first.
+/// Without a limit, raw writes, which flow control does not slow down, could fill the memory.
+const MEMTABLES_ABOVE_THRESHOLD: u64 = 4;
+
 impl FlowControlConfig {
+    /// Keeps RocksDB from stalling writes while flow control is on. TiKV: `TikvConfig::validate`.
+    pub(crate) fn disable_write_stall(&self, cf: &mut engine_rocks::CfConfig) {
+        if self.enable {
+            let memtables = self.memtables_threshold.saturating_mul(MEMTABLES_ABOVE_THRESHOLD);
+            cf.disable_write_stall(i32::try_from(memtables).unwrap_or(i32::MAX));
+        }
+    }
+
     pub(crate) fn build(&self) -> storage::txn::flow_controller::FlowControlConfig {
         storage::txn::flow_controller::FlowControlConfig {
             enable: self.enable,

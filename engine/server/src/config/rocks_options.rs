@@ -128,6 +128,24 @@ pub fn given(config: &TikvConfig) -> Result<Vec<RocksOption>, String> {
     differing(&plain, config)
 }
 
+/// Returns the limits of RocksDB's write stalls that differ because flow control changed. A value that the
+/// configuration gives for an option stays in effect.
+pub fn differing_stalls(old: &TikvConfig, new: &TikvConfig) -> Result<Vec<RocksOption>, String> {
+    let given = given(new)?;
+    let (old, new) = (old.build_db_config(), new.build_db_config());
+    let mut options = Vec::new();
+    for cf in ALL_CFS {
+        let pairs = old.cf(cf).stall_options().into_iter().zip(new.cf(cf).stall_options());
+        for (_, (name, value)) in pairs.filter(|(old, new)| old != new) {
+            let key = format!("rocksdb.{cf}cf.{}", name.replace('_', "-"));
+            if !given.iter().any(|option| option.key == key) {
+                options.push(RocksOption { cf: Some(cf), name: name.to_owned(), value, key });
+            }
+        }
+    }
+    Ok(options)
+}
+
 /// Returns the RocksDB options among `changes`. The error names an unknown option or an invalid value.
 pub fn parse_all(changes: &Map<String, Value>) -> Result<Vec<RocksOption>, String> {
     changes.iter().filter(|(name, _)| is_option(name)).map(|(name, value)| parse(name, value)).collect()
@@ -259,6 +277,40 @@ mod tests {
             ("rocksdb.writecf.ttl", "5"),
         ];
         assert_eq!(given, expected);
+    }
+
+    #[test]
+    fn rocksdb_stalls_no_writes_while_flow_control_is_on() {
+        let text = "[rocksdb.writecf]\nlevel0-stop-writes-trigger = 50\n";
+        let (on, _) = TikvConfig::from_toml(text).unwrap();
+        let mut off = on.clone();
+        off.storage.flow_control.enable = false;
+        let dir = tempfile::tempdir().unwrap();
+        let kv = RocksEngine::open(dir.path(), &on.build_db_config()).unwrap();
+        on.tune(&kv).unwrap();
+        let in_effect = |cf: &str, name: &str| kv.option_in_effect(Some(cf), name).unwrap().unwrap();
+        let stalls = |cf: &str| {
+            let limits = ["soft", "hard"].map(|kind| format!("{kind}_pending_compaction_bytes_limit"));
+            let limits = limits.map(|name| in_effect(cf, &name));
+            let files =
+                ["slowdown", "stop"].map(|kind| in_effect(cf, &format!("level0_{kind}_writes_trigger")));
+            (files, limits, in_effect(cf, "max_write_buffer_number"))
+        };
+        let (most, no_limit) = (i32::MAX.to_string(), i64::MAX.to_string());
+        let open = ([most.clone(), most.clone()], [no_limit.clone(), no_limit.clone()], "20".to_owned());
+        assert_eq!(stalls("default"), open);
+        assert_eq!(stalls("write").0[1], "50", "the given value stays");
+
+        assert!(differing_stalls(&on, &on).unwrap().is_empty());
+        set_all(&kv, &differing_stalls(&on, &off).unwrap()).unwrap().keep();
+        let bytes = [192_u64 << 30, 1024 << 30].map(|bytes| bytes.to_string());
+        for cf in ["default", "lock", "raft"] {
+            assert_eq!(stalls(cf), (["20", "20"].map(str::to_owned), bytes.clone(), "5".to_owned()), "{cf}");
+        }
+        assert_eq!(stalls("write").0, ["20", "50"].map(str::to_owned));
+        set_all(&kv, &differing_stalls(&off, &on).unwrap()).unwrap().keep();
+        assert_eq!(stalls("default"), open);
+        assert_eq!(stalls("write").0, [most, "50".to_owned()]);
     }
 
     #[test]
