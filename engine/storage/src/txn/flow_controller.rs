@@ -31,18 +31,44 @@ struct Shared {
     stop: Condvar,
 }
 
-/// Flow controller of a store. Clones share it. TiKV: `EngineFlowController`.
+/// Owner of the checker's thread, which does not hold it: dropping it ends the thread, so that a store that
+/// failed to start leaves no RocksDB open.
+struct Checker {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Checker {
+    fn stop(&self) {
+        *self.shared.stopped.lock() = true;
+        self.shared.stop.notify_all();
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the thread flow-checker panicked");
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Flow controller of a store. Clones share it; the last one ends its thread. TiKV: `EngineFlowController`.
 #[derive(Clone)]
 pub struct FlowController {
     shared: Arc<Shared>,
-    checker: Arc<Mutex<Option<JoinHandle<()>>>>,
+    checker: Arc<Checker>,
 }
 
 impl FlowController {
     /// Creates a controller that limits nothing until [`FlowController::start`].
     pub fn new(config: FlowControlConfig) -> Self {
         let shared = Shared { limits: Limits::new(config), stopped: Mutex::new(false), stop: Condvar::new() };
-        Self { shared: Arc::new(shared), checker: Arc::default() }
+        let shared = Arc::new(shared);
+        let checker = Checker { shared: shared.clone(), thread: Mutex::default() };
+        Self { shared, checker: Arc::new(checker) }
     }
 
     /// Starts the thread `flow-checker`, which watches this engine until [`FlowController::stop`].
@@ -62,18 +88,13 @@ impl FlowController {
         });
         let thread =
             thread.map_err(|e| Error::other(format!("cannot start the thread flow-checker: {e}")))?;
-        *self.checker.lock() = Some(thread);
+        *self.checker.thread.lock() = Some(thread);
         Ok(())
     }
 
     /// Ends the thread, which releases its engine.
     pub fn stop(&self) {
-        *self.shared.stopped.lock() = true;
-        self.shared.stop.notify_all();
-        let checker = self.checker.lock().take();
-        if checker.is_some_and(|thread| thread.join().is_err()) {
-            log::error!("the thread flow-checker panicked");
-        }
+        self.checker.stop();
     }
 
     /// Changes the limits.

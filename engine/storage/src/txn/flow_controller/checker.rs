@@ -62,6 +62,8 @@ pub(super) struct FlowChecker<E> {
     /// Write flow of the last seconds, in bytes per second.
     pub(super) write_flow: Smoother<30>,
     flow_recorded: EngineInstant,
+    /// Time of the current check.
+    now: EngineInstant,
     /// Speed from which the next limit begins; 0: none.
     last_speed: f64,
     enabled: bool,
@@ -71,13 +73,15 @@ impl<E: FlowControlFactors> FlowChecker<E> {
     pub fn new(engine: E) -> Self {
         let names = engine.cf_names().into_iter();
         let cfs = names.map(|name| CfFlowChecker { name, ..CfFlowChecker::default() }).collect();
+        let now = EngineClock::now();
         Self {
             engine,
             cfs,
             events: None,
             throttle_cf: None,
             write_flow: Smoother::default(),
-            flow_recorded: EngineClock::now(),
+            flow_recorded: now,
+            now,
             last_speed: 0.0,
             enabled: true,
         }
@@ -85,14 +89,22 @@ impl<E: FlowControlFactors> FlowChecker<E> {
 
     /// Reads the engine's numbers and changes the limits.
     pub fn check(&mut self, limits: &Limits) {
+        self.check_at(limits, EngineClock::now());
+    }
+
+    pub(super) fn check_at(&mut self, limits: &Limits, now: EngineInstant) {
+        self.now = now;
         let config = limits.config.lock().clone();
-        self.record_write_flow(limits);
+        let recorded = self.record_write_flow(limits);
         if config.enable != self.enabled {
             self.enabled = config.enable;
             self.reset(limits);
         }
         let events = self.engine.events();
-        if !config.enable || self.events.replace(events) == Some(events) {
+        let is_new = self.events.replace(events) != Some(events);
+        // Rejected commands cause no flush and change no number: without this the rejection might never end.
+        let again = recorded && limits.discard_ratio() > 0.0;
+        if !config.enable || !(is_new || again) {
             return;
         }
         for cf in 0..self.cfs.len() {
@@ -107,7 +119,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
                 self.on_memtable_change(limits, &config, cf, now.memtables as f64);
                 self.on_l0_change(limits, &config, cf, now.l0_files as f64);
             }
-            if last.is_none_or(|last| last.pending_bytes != now.pending_bytes) {
+            if again || last.is_none_or(|last| last.pending_bytes != now.pending_bytes) {
                 self.on_pending_compaction_bytes_change(limits, &config, cf, now.pending_bytes);
             }
         }
@@ -120,26 +132,27 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         self.throttle_cf = None;
     }
 
-    /// Records the speed of the writes. TiKV: `FlowChecker::update_statistics`.
-    fn record_write_flow(&mut self, limits: &Limits) {
-        let now = EngineClock::now();
-        let secs = now.saturating_since(self.flow_recorded).as_secs_f64();
+    /// Records the speed of the writes once per interval, and returns whether it did. TiKV:
+    /// `FlowChecker::update_statistics`.
+    fn record_write_flow(&mut self, limits: &Limits) -> bool {
+        let secs = self.now.saturating_since(self.flow_recorded).as_secs_f64();
         if secs < FLOW_INTERVAL_SECS {
-            return;
+            return false;
         }
         let bytes = limits.limiter.take_consumed();
-        self.flow_recorded = now;
+        self.flow_recorded = self.now;
         // If all writes of the second waited, their speed is unknown, not zero.
         if bytes != 0 {
-            self.write_flow.observe(bytes as f64 / secs);
+            self.write_flow.observe(bytes as f64 / secs, self.now);
         }
+        true
     }
 
     fn on_memtable_change(&mut self, limits: &Limits, config: &FlowControlConfig, cf: usize, count: f64) {
         let threshold = config.memtables_threshold as f64;
         let checker = &mut self.cfs[cf];
         let before = checker.memtables.recent();
-        checker.memtables.observe(count);
+        checker.memtables.observe(count, self.now);
         checker.memtables_count |= count < threshold || checker.memtables.is_increasing();
         if !checker.memtables_count || self.cfs.iter().any(|other| count < other.memtables.recent()) {
             return;
@@ -176,7 +189,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
     fn on_l0_change(&mut self, limits: &Limits, config: &FlowControlConfig, cf: usize, files: f64) {
         let threshold = config.l0_files_threshold as f64;
         let checker = &mut self.cfs[cf];
-        checker.l0_files.observe(files);
+        checker.l0_files.observe(files, self.now);
         checker.l0_files_count |= files < threshold || checker.l0_files.is_increasing();
         if !checker.l0_files_count {
             return;
@@ -235,7 +248,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         let hard = log2(config.hard_pending_compaction_bytes_limit);
         let recent = log2(bytes);
         let checker = &mut self.cfs[cf];
-        checker.pending_bytes_log2.observe(recent);
+        checker.pending_bytes_log2.observe(recent, self.now);
         checker.pending_bytes_count |= recent < soft || checker.pending_bytes_log2.is_increasing();
         let avg = checker.pending_bytes_log2.avg();
         // The column family with the most bytes decides.

@@ -1,17 +1,21 @@
 //! The checker on simulated numbers, and on a RocksDB without compactions.
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use engine_rocks::{CF_DEFAULT, DbConfig, RocksEngine};
 use parking_lot::Mutex;
 use tempfile::TempDir;
+use tracepoints::{EngineClock, clock::EngineInstant};
 
 use super::{
     FlowControlConfig, FlowControlFactors, FlowController,
     checker::{FlowChecker, MAX_THROTTLE_SPEED, MIN_THROTTLE_SPEED},
-    smoother::Smoother,
+    smoother::{STALE_RECORD_THRESHOLD, Smoother},
 };
 
 const MB: f64 = 1024.0 * 1024.0;
@@ -61,6 +65,8 @@ struct Fixture {
     controller: FlowController,
     checker: FlowChecker<Numbers>,
     numbers: Numbers,
+    /// The time changes only in [`Fixture::wait`].
+    now: EngineInstant,
 }
 
 impl Fixture {
@@ -68,15 +74,21 @@ impl Fixture {
     fn new() -> Self {
         let numbers = Numbers::default();
         let mut checker = FlowChecker::new(numbers.clone());
-        (0..10).for_each(|_| checker.write_flow.observe(10.0 * MB));
-        let mut fixture =
-            Self { controller: FlowController::new(FlowControlConfig::default()), checker, numbers };
+        let now = EngineClock::now();
+        (0..10).for_each(|_| checker.write_flow.observe(10.0 * MB, now));
+        let controller = FlowController::new(FlowControlConfig::default());
+        let mut fixture = Self { controller, checker, numbers, now };
         fixture.check();
         fixture
     }
 
     fn check(&mut self) {
-        self.checker.check(&self.controller.shared.limits);
+        self.checker.check_at(&self.controller.shared.limits, self.now);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.check();
     }
 
     fn change(&mut self, cf: usize, change: impl FnOnce(&mut Sample)) {
@@ -168,11 +180,41 @@ fn bytes_to_compact_reject_a_growing_share_of_commands() {
 }
 
 #[test]
+fn a_rejection_ends_without_events() {
+    let mut f = Fixture::new();
+    let config =
+        FlowControlConfig { soft_pending_compaction_bytes_limit: 1 << 10, ..FlowControlConfig::default() };
+    f.controller.set_config(config);
+    (0..200_u64).for_each(|n| f.change(0, |s| s.pending_bytes = (1 << 50) + n));
+    let rejecting = f.controller.discard_ratio();
+    assert!(rejecting > 0.9, "{rejecting}");
+    // The last compaction ends, and the store writes nothing more.
+    f.change(0, |s| s.pending_bytes = 2);
+    assert!(f.controller.discard_ratio() > 0.0);
+    for _ in 0..STALE_RECORD_THRESHOLD.as_secs() + 2 {
+        f.wait(Duration::from_secs(1));
+    }
+    assert_eq!(f.controller.discard_ratio(), 0.0, "what is old does not count");
+}
+
+#[test]
+fn dropping_the_controller_ends_its_thread() {
+    let numbers = Numbers::default();
+    let controller = FlowController::new(FlowControlConfig::default());
+    controller.start(numbers.clone(), 1).unwrap();
+    let clone = controller.clone();
+    drop(controller);
+    assert_eq!(Arc::strong_count(&numbers.0), 2, "a clone keeps the thread");
+    drop(clone);
+    assert_eq!(Arc::strong_count(&numbers.0), 1, "the thread has released its engine");
+}
+
+#[test]
 fn high_numbers_of_a_restart_do_not_count() {
     let numbers = Numbers::default();
     numbers.set(0, |s| *s = Sample { memtables: 30, l0_files: 30, pending_bytes: 1 << 50 });
     let mut checker = FlowChecker::new(numbers.clone());
-    checker.write_flow.observe(MB);
+    checker.write_flow.observe(MB, EngineClock::now());
     let controller = FlowController::new(FlowControlConfig::default());
     checker.check(&controller.shared.limits);
     assert_eq!((controller.speed_limit(), controller.discard_ratio()), (None, 0.0));
@@ -193,6 +235,15 @@ fn disabled_flow_control_has_no_limits() {
     assert_eq!(f.speed(), None);
 }
 
+/// Waits until RocksDB has reported a flush or compaction. The caller of a flush may continue before that.
+fn await_event(engine: &RocksEngine, before: u64) {
+    let waiting = Instant::now();
+    while engine.events() == before {
+        assert!(waiting.elapsed() < Duration::from_secs(30), "RocksDB reports no event");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn files_of_a_real_engine_limit_the_speed_until_a_compaction() {
     let dir = TempDir::new().unwrap();
@@ -201,18 +252,22 @@ fn files_of_a_real_engine_limit_the_speed_until_a_compaction() {
     let controller =
         FlowController::new(FlowControlConfig { l0_files_threshold: 3, ..FlowControlConfig::default() });
     let mut checker = FlowChecker::new(engine.clone());
-    checker.write_flow.observe(MB);
+    checker.write_flow.observe(MB, EngineClock::now());
     checker.check(&controller.shared.limits);
     let mut limited = 0;
     for n in 0..5 {
         engine.put_cf(CF_DEFAULT, format!("zkey{n}").as_bytes(), &[7; 100]).unwrap();
+        let events = engine.events();
         engine.flush_cfs(&[CF_DEFAULT], true).unwrap();
+        await_event(&engine, events);
         checker.check(&controller.shared.limits);
         limited += i32::from(controller.speed_limit().is_some());
         assert_eq!(engine.num_l0_files(CF_DEFAULT), n + 1);
     }
     assert_eq!(limited, 2, "the fourth and the fifth file exceed the threshold");
+    let events = engine.events();
     engine.compact_range_cf(CF_DEFAULT, None, None).unwrap();
+    await_event(&engine, events);
     checker.check(&controller.shared.limits);
     assert_eq!((engine.num_l0_files(CF_DEFAULT), controller.speed_limit()), (0, None));
 }
