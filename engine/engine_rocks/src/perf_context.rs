@@ -34,6 +34,12 @@ macro_rules! perf_stats {
                 [$((PerfMetric::$metric.name(), self.$field),)+].into_iter()
             }
         }
+
+        impl std::ops::AddAssign for PerfStats {
+            fn add_assign(&mut self, other: PerfStats) {
+                $(self.$field = self.$field.wrapping_add(other.$field);)+
+            }
+        }
     };
 }
 
@@ -189,5 +195,20 @@ impl WritePerf {
             }
             Err(_) => WritePerf::default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_have_every_counter_of_both() {
+        let one = PerfStats { block_read_count: 3, db_mutex_lock_nanos: 5, ..PerfStats::default() };
+        let mut sum = PerfStats { block_read_count: 4, get_read_bytes: 1, ..PerfStats::default() };
+        sum += one;
+        let expected = PerfStats { block_read_count: 7, get_read_bytes: 1, ..one };
+        assert_eq!(sum, expected);
+        assert_eq!(sum.since(&one).block_read_count, 4);
     }
 }
