@@ -221,9 +221,9 @@ fn a_write_above_the_speed_limit_waits_and_keeps_its_deadline() {
     request.join().unwrap();
     let at = stages.iter().position(|stage| stage == "flow_control").expect("the write waits");
     assert_eq!(stages[at + 1], "sched_write");
-    // At 16 bytes per second the write needs more than ten seconds.
+    // At 16 bytes per second the write needs more than ten seconds. A short deadline could pass before the wait.
     flow.limit_for_test(16.0);
-    let (late, details) = wait(store.storage.sched_txn_command(prewrite(b"late", 500), Req::NONE));
+    let (late, details) = wait(store.storage.sched_txn_command(prewrite(b"late", 5_000), Req::NONE));
     let busy = crate::extract_region_error(&late).unwrap().server_is_busy.unwrap();
     assert_eq!(busy.reason, "deadline is exceeded");
     assert!(details.flow_control_nanos > 0, "the deadline passed while it waited for flow control");
