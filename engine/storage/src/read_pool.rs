@@ -43,8 +43,8 @@ pub struct Pool {
     load: Arc<Load>,
     threads: AtomicUsize,
     tasks_per_thread: AtomicUsize,
-    /// Tasks that have not begun, by level: high, normal, low.
-    waiting: Arc<Mutex<[VecDeque<BoxFuture<'static, ()>>; 3]>>,
+    /// Tasks that have not begun.
+    waiting: Arc<Mutex<Waiting<BoxFuture<'static, ()>>>>,
     closed: Arc<AtomicBool>,
 }
 
@@ -188,7 +188,8 @@ impl Pool {
         self.spawn_handle_of(CommandPri::Normal, f)
     }
 
-    /// Like [`Pool::spawn_handle`]. Of the tasks that have not begun, one of the highest priority begins first.
+    /// Like [`Pool::spawn_handle`]. Of the tasks that have not begun, one of the highest priority begins first,
+    /// but every eighth time one of the lowest.
     ///
     /// # Errors
     /// `SchedTooBusy` if too many tasks are running, `Closed` after shutdown.
@@ -216,11 +217,11 @@ impl Pool {
             // The client may be gone.
             let _ = tx.send(result);
         });
-        self.waiting.lock()[level_of(priority)].push_back(task.boxed());
+        self.waiting.lock().push(priority, task.boxed());
         let waiting = self.waiting.clone();
         self.spawn_named(async move {
             // A separate statement: the lock must not be held while the task runs.
-            let first = waiting.lock().iter_mut().find_map(VecDeque::pop_front);
+            let first = waiting.lock().pop();
             if let Some(task) = first {
                 task.await;
             }
@@ -272,6 +273,38 @@ impl Load {
     fn estimated_wait(&self, threads: usize) -> Duration {
         let queued = self.queued.load(Ordering::Relaxed) as u64 / threads.max(1) as u64;
         Duration::from_nanos(self.task_ns.load(Ordering::Relaxed).saturating_mul(queued))
+    }
+}
+
+/// Of this number of tasks one is of the lowest level, so that a steady load of the others cannot starve it.
+const LOWEST_FIRST_EVERY: usize = 8;
+
+/// Tasks that have not begun, by level: high, normal, low.
+struct Waiting<T> {
+    levels: [VecDeque<T>; 3],
+    /// Number of tasks that began.
+    begun: usize,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self { levels: Default::default(), begun: 0 }
+    }
+}
+
+impl<T> Waiting<T> {
+    fn push(&mut self, priority: CommandPri, task: T) {
+        self.levels[level_of(priority)].push_back(task);
+    }
+
+    /// Returns the task that begins next.
+    fn pop(&mut self) -> Option<T> {
+        self.begun = self.begun.wrapping_add(1);
+        if self.begun.is_multiple_of(LOWEST_FIRST_EVERY) {
+            self.levels.iter_mut().rev().find_map(VecDeque::pop_front)
+        } else {
+            self.levels.iter_mut().find_map(VecDeque::pop_front)
+        }
     }
 }
 
@@ -355,6 +388,21 @@ mod tests {
         futures::executor::block_on(blocked).unwrap();
         tasks.into_iter().for_each(|task| futures::executor::block_on(task).unwrap());
         assert_eq!(*begun.lock(), [CommandPri::High, CommandPri::Normal, CommandPri::Low]);
+    }
+
+    #[test]
+    fn a_steady_load_does_not_starve_low_priority() {
+        let mut waiting = Waiting::default();
+        waiting.push(CommandPri::Low, CommandPri::Low);
+        let mut begun = Vec::new();
+        for n in 0..2 * LOWEST_FIRST_EVERY {
+            let priority = if n % 2 == 0 { CommandPri::High } else { CommandPri::Normal };
+            waiting.push(priority, priority);
+            begun.extend(waiting.pop());
+        }
+        assert_eq!(begun.len(), 2 * LOWEST_FIRST_EVERY);
+        assert_eq!(begun.iter().position(|p| *p == CommandPri::Low), Some(LOWEST_FIRST_EVERY - 1));
+        assert_eq!(begun[0], CommandPri::High, "otherwise the highest begins");
     }
 
     #[test]
