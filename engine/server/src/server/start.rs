@@ -74,9 +74,10 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
     let (grpc, health) = backend.serve(grpc, status)?;
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data.dir.path().display());
     let local = LocalStore::register(&advertise_addr);
-    let Data { engines, gc, gc_tasks, dir, .. } = data;
-    // Last: an error after this would leave the thread running, with RocksDB open.
-    let gc_worker = GcWorker::start(engines.kv.clone(), gc, gc_tasks, config.gc.batch_keys, store_id)?;
+    // Last: an error after this would leave the thread running, with RocksDB open. An error here drops the rest
+    // of `data`, with the lock of the directory, after all that holds RocksDB.
+    let kv = data.engines.kv.clone();
+    let gc_worker = GcWorker::start(kv, data.gc, data.gc_tasks, config.gc.batch_keys, store_id)?;
     let router = raft.system.router();
     let running = Running {
         grpc,
@@ -86,11 +87,11 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
         runtimes,
         lock_threads: raft.lock_threads,
         _local: local,
-        engines,
+        engines: data.engines,
         _recording: recording,
         alive,
         gc_worker,
-        _data_dir: dir,
+        _data_dir: data.dir,
     };
     Ok(ServerHandle { store_id, addr, status_addr, advertise_addr, router, config, running: Some(running) })
 }
