@@ -610,7 +610,7 @@ impl<E: Engine> Inner<E> {
             raw_ext,
         };
         let (result, perf) = with_perf_context(req, || cmd.process_write(snapshot, context));
-        details.perf = perf;
+        details.perf += perf;
         result
     }
 
