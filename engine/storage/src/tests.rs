@@ -15,3 +15,4 @@ mod reads;
 mod resolve;
 mod stages;
 pub(crate) mod store;
+mod two_places;

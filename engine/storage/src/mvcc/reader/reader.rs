@@ -420,7 +420,12 @@ impl<S: Snapshot> MvccReader<S> {
         }
         // Each list has the first keys of its kind, so the first keys of both together are complete.
         let mut locks: BTreeMap<_, _> = stored.into_iter().collect();
-        locks.extend(in_memory.into_iter().map(|(key, lock)| (key, LockOrSharedLocks::Lock(lock))));
+        for (key, lock) in in_memory {
+            // A stored lock of another type is a prewrite, whose lock in memory is not yet removed.
+            if locks.get(&key).is_none_or(is_pessimistic) {
+                locks.insert(key, LockOrSharedLocks::Lock(lock));
+            }
+        }
         let cut = limit > 0 && locks.len() > limit;
         let limit = if limit == 0 { usize::MAX } else { limit };
         Ok((locks.into_iter().take(limit).collect(), cut || memory_cut || stored_cut))
@@ -462,6 +467,10 @@ impl<S: Snapshot> MvccReader<S> {
         }
         Ok((locks, false))
     }
+}
+
+fn is_pessimistic(lock: &LockOrSharedLocks) -> bool {
+    matches!(lock, LockOrSharedLocks::Lock(lock) if lock.is_pessimistic_lock())
 }
 
 /// Shows the outcome of a transaction on a key.
