@@ -59,12 +59,14 @@ pub enum CasualMessage {
         /// The new leader.
         to: metapb::Peer,
     },
-    /// From a leader to itself: its pessimistic locks are in the log, and so are the writes that removed one before.
+    /// From a leader to itself: its pessimistic locks are applied, and earlier writes that remove one are in the log.
     LocksProposed {
         /// The new leader.
         to: metapb::Peer,
         /// Term of the transfer.
         term: u64,
+        /// False if the locks were refused, for example because the region has split: then the transfer ends.
+        ok: bool,
     },
     /// Splits the region at these encoded keys if the epoch's version matches, and `peer`, if given, is this
     /// peer; the leader asks PD for ids.

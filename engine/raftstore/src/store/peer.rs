@@ -95,6 +95,8 @@ pub struct Peer {
     pub txn_ext: Arc<TxnExt>,
     /// Since when the peer hands over its leadership, with its locks in Raft.
     pub(crate) transferring_since: Option<EngineInstant>,
+    /// Term of a transfer that waits for its `LocksProposed`.
+    pub(crate) pending_transfer: Option<u64>,
     /// Regions created by a split while this peer was a follower. If their expected leader is lost, the
     /// parent's next leader lets them campaign. TiKV: `uncampaigned_new_regions`.
     uncampaigned_new_regions: Vec<u64>,
@@ -147,6 +149,7 @@ impl Peer {
             published: None,
             txn_ext: Arc::default(),
             transferring_since: None,
+            pending_transfer: None,
             uncampaigned_new_regions: Vec::new(),
             applied_gauge: Arc::new(AtomicU64::new(applied)),
             last_probe: None,

@@ -372,11 +372,7 @@ impl Cluster {
 
     /// Splits the first region at `m`; the new region gets the keys below.
     pub fn must_split(&self, new_region_id: u64, new_peer_ids: Vec<u64>) {
-        let split =
-            SplitRequest { split_key: b"m".to_vec(), new_region_id, new_peer_ids, ..Default::default() };
-        let splits = BatchSplitRequest { requests: vec![split], right_derive: true, ..Default::default() };
-        let cmd_type = AdminCmdType::BatchSplit as i32;
-        self.must_admin(REGION, AdminRequest { cmd_type, splits: Some(splits), ..Default::default() });
+        self.must_admin(REGION, split_at_m(new_region_id, new_peer_ids));
     }
 
     pub fn must_transfer_leader(&self, to_store: u64) {
@@ -445,6 +441,13 @@ impl Drop for Cluster {
         let stores: Vec<u64> = self.nodes.keys().copied().collect();
         stores.into_iter().for_each(|s| self.stop(s));
     }
+}
+
+/// Returns a split at `m`; the new region gets the keys below.
+pub fn split_at_m(new_region_id: u64, new_peer_ids: Vec<u64>) -> AdminRequest {
+    let split = SplitRequest { split_key: b"m".to_vec(), new_region_id, new_peer_ids, ..Default::default() };
+    let splits = BatchSplitRequest { requests: vec![split], right_derive: true, ..Default::default() };
+    AdminRequest { cmd_type: AdminCmdType::BatchSplit as i32, splits: Some(splits), ..Default::default() }
 }
 
 pub fn read(snap: &RegionSnapshot, key: &[u8]) -> Option<Vec<u8>> {

@@ -144,7 +144,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                     log::info!("region {}: {err}", self.fsm.region_id());
                 }
             }
-            CasualMessage::LocksProposed { to, term } => self.on_locks_proposed(&to, term),
+            CasualMessage::LocksProposed { to, term, ok } => self.on_locks_proposed(&to, term, ok),
             CasualMessage::SplitRegion { region_epoch, peer, split_keys, callback } => {
                 self.on_split_request(&region_epoch, peer, split_keys, callback);
             }

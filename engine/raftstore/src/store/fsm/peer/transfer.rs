@@ -5,16 +5,22 @@ use kvproto::{
     raft_cmdpb::{CmdType, PutRequest, RaftCmdRequest, RaftRequestHeader, Request},
 };
 use tikv_kv::LocksStatus;
-use tracepoints::EngineClock;
+use tracepoints::{EngineClock, Req};
+use txn_types::{Key, PessimisticLock};
 
 use super::run::PeerFsmDelegate;
 use crate::{
     Result,
-    store::{msg::CasualMessage, transport::Transport},
+    store::{
+        callback::Callback,
+        msg::{CasualMessage, RaftCommand},
+        transport::Transport,
+    },
 };
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
-    /// Begins a transfer. With locks in memory it waits until the mailbox has no earlier write.
+    /// Begins a transfer. With locks in memory it waits until they are applied, and until the mailbox has no earlier
+    /// write.
     ///
     /// # Errors
     /// The reason why the peer cannot become leader now.
@@ -24,61 +30,112 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if to.id == peer.peer_id() {
             return Ok(());
         }
-        if !self.propose_locks_before_transfer_leader() {
+        let (region_id, term) = (peer.region_id, peer.term());
+        if peer.pending_transfer == Some(term) {
+            // That transfer continues once the locks are applied; this one would lose them.
+            self.renew_transfer();
+            return Ok(());
+        }
+        let Some(requests) = self.stop_memory_locks() else {
             self.fsm.peer.raft_group.transfer_leader(to.id);
+            return Ok(());
+        };
+        self.fsm.peer.pending_transfer = Some(term);
+        if !requests.is_empty() {
+            self.propose_locks_before_transfer_leader(*to, requests);
             return Ok(());
         }
         // A write that removes a lock may wait in the mailbox. Raft refuses proposals from now on, and the lock would
         // be lost: so the transfer begins after these writes.
-        let term = self.fsm.peer.term();
-        self.ctx.router.send_casual_msg(self.fsm.region_id(), CasualMessage::LocksProposed { to: *to, term })
+        self.ctx.router.send_casual_msg(region_id, CasualMessage::LocksProposed { to: *to, term, ok: true })
     }
 
-    pub(super) fn on_locks_proposed(&mut self, to: &metapb::Peer, term: u64) {
+    /// Continues a transfer: the locks are applied, unless `ok` is false.
+    pub(super) fn on_locks_proposed(&mut self, to: &metapb::Peer, term: u64, ok: bool) {
         let peer = &mut self.fsm.peer;
         if peer.term() != term {
             return;
         }
-        match peer.check_transfer_leader(&self.ctx.config, to) {
-            Ok(()) => peer.raft_group.transfer_leader(to.id),
-            Err(err) => log::info!("region {}: {err}", peer.region_id),
+        peer.pending_transfer = None;
+        if !ok {
+            return self.accept_memory_locks();
+        }
+        let status = peer.txn_ext.pessimistic_locks.read().status;
+        let begun = match status {
+            // The transfer took too long, and the table may have new locks.
+            LocksStatus::Normal => self.transfer_leader(to),
+            _ => peer
+                .check_transfer_leader(&self.ctx.config, to)
+                .map(|()| peer.raft_group.transfer_leader(to.id)),
+        };
+        if let Err(err) = begun {
+            log::info!("region {}: {err}", self.fsm.region_id());
         }
     }
 
-    /// Stops new locks in memory, and proposes those that no write on its way removes. Returns whether the table has
-    /// locks. TiKV: `propose_locks_before_transfer_leader`.
-    fn propose_locks_before_transfer_leader(&mut self) -> bool {
+    /// Stops new locks in memory. Returns the writes of those that no write on its way removes; `None` if the table has
+    /// no lock.
+    fn stop_memory_locks(&mut self) -> Option<Vec<Request>> {
         let peer = &mut self.fsm.peer;
+        // Under one guard: a write that marks a lock is in the mailbox before the guard is free.
         let mut locks = peer.txn_ext.pessimistic_locks.write();
-        let any = !locks.is_empty();
-        if locks.status != LocksStatus::Normal {
-            // A repeated transfer: the locks are in the log already.
-            return any;
+        let normal = locks.status == LocksStatus::Normal;
+        if normal {
+            locks.status = LocksStatus::TransferringLeader;
         }
-        locks.status = LocksStatus::TransferringLeader;
-        drop(locks);
-        let mut requests = Vec::new();
-        peer.transferring_since = Some(EngineClock::now());
-        for (key, lock) in peer.txn_ext.pessimistic_locks.read().remaining() {
-            let put = PutRequest {
-                cf: CF_LOCK.into(),
-                key: key.as_encoded().clone(),
-                value: lock.to_lock().to_bytes(),
-            };
-            requests.push(Request { cmd_type: CmdType::Put as i32, put: Some(put), ..Default::default() });
+        if locks.status == LocksStatus::TransferringLeader {
+            peer.transferring_since = Some(EngineClock::now());
         }
-        if requests.is_empty() {
-            return any;
+        if locks.is_empty() {
+            return None;
         }
-        log::info!("region {}: proposing {} locks before the transfer", peer.region_id, requests.len());
+        // A repeated transfer: the locks are in the log already.
+        Some(if normal { locks.remaining().map(put_lock).collect() } else { Vec::new() })
+    }
+
+    /// Writes the locks through Raft; the transfer continues once they are applied. TiKV:
+    /// `propose_locks_before_transfer_leader`.
+    fn propose_locks_before_transfer_leader(&mut self, to: metapb::Peer, requests: Vec<Request>) {
+        let peer = &mut self.fsm.peer;
+        let (region_id, term) = (peer.region_id, peer.term());
+        log::info!("region {region_id}: proposing {} locks before the transfer", requests.len());
         let header = RaftRequestHeader {
-            region_id: peer.region_id,
+            region_id,
             peer: Some(peer.peer),
             region_epoch: Some(peer.region().epoch()),
             ..Default::default()
         };
-        self.propose_admin(RaftCmdRequest { header: Some(header), requests, ..Default::default() });
-        true
+        let router = self.ctx.router.clone();
+        let callback = Callback::write(Box::new(move |answer| {
+            let ok = answer.error().is_none();
+            // A region that is gone transfers no leadership.
+            let _ = router.send_casual_msg(region_id, CasualMessage::LocksProposed { to, term, ok });
+        }));
+        self.on_raft_command(RaftCommand {
+            send_time: EngineClock::now(),
+            request: RaftCmdRequest { header: Some(header), requests, ..Default::default() },
+            callback,
+            req: Req::NONE,
+            deadline: None,
+        });
+    }
+
+    /// Postpones the end of a transfer that a client repeats.
+    fn renew_transfer(&mut self) {
+        let peer = &mut self.fsm.peer;
+        if peer.txn_ext.pessimistic_locks.read().status == LocksStatus::TransferringLeader {
+            peer.transferring_since = Some(EngineClock::now());
+        }
+    }
+
+    /// Accepts locks in memory again, since the transfer was refused.
+    fn accept_memory_locks(&mut self) {
+        let peer = &mut self.fsm.peer;
+        peer.transferring_since = None;
+        let mut locks = peer.txn_ext.pessimistic_locks.write();
+        if locks.status == LocksStatus::TransferringLeader {
+            locks.status = LocksStatus::Normal;
+        }
     }
 
     /// Accepts locks in memory again after a transfer that came to nothing. TiKV: `on_reactivate_memory_lock_tick`.
@@ -91,12 +148,18 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if peer.is_leader() && (transferring || since.elapsed() < timeout) {
             return;
         }
-        peer.transferring_since = None;
-        let mut locks = peer.txn_ext.pessimistic_locks.write();
-        if peer.raft_group.raft.state == raft::StateRole::Leader
-            && locks.status == LocksStatus::TransferringLeader
-        {
-            locks.status = LocksStatus::Normal;
+        if peer.is_leader() {
+            return self.accept_memory_locks();
         }
+        peer.transferring_since = None;
+    }
+}
+
+fn put_lock((key, lock): (&Key, &PessimisticLock)) -> Request {
+    let (key, value) = (key.as_encoded().clone(), lock.to_lock().to_bytes());
+    Request {
+        cmd_type: CmdType::Put as i32,
+        put: Some(PutRequest { cf: CF_LOCK.into(), key, value }),
+        ..Default::default()
     }
 }
