@@ -22,11 +22,12 @@ impl TableAt {
         Some(Self { table, term: snapshot.term()?, version: snapshot.region_version() })
     }
 
-    /// Inserts locks instead of writing them. Returns whether it did; otherwise they must go through Raft, which also
-    /// finds a change of leader or region. TiKV: `TxnScheduler::try_write_in_memory_pessimistic_locks`.
-    pub fn try_insert(&self, locks: &[(Key, PessimisticLock)], limits: MemoryLimits) -> bool {
+    /// Inserts locks instead of writing them. Returns the bytes of the table then; `None`: they must go through Raft,
+    /// which also finds a change of leader or region. TiKV: `TxnScheduler::try_write_in_memory_pessimistic_locks`.
+    pub fn try_insert(&self, locks: &[(Key, PessimisticLock)], limits: MemoryLimits) -> Option<usize> {
         let mut table = self.table.write();
-        table.is_writable_in(self.term, self.version) && table.insert(locks, limits)
+        let inserted = table.is_writable_in(self.term, self.version) && table.insert(locks, limits);
+        inserted.then(|| table.memory_size())
     }
 
     /// Marks the locks that `data` replaces or deletes, and calls `send`. No leader transfer can take locks from the

@@ -77,17 +77,11 @@ impl LockMode {
             _ => None,
         };
         let locks: Option<Vec<(Key, PessimisticLock)>> = modifies.iter().map(lock).collect();
-        let inserted = locks.is_some_and(|locks| table.try_insert(&locks, self.limits()));
-        if inserted {
-            tracepoints::step!(
-                LOCK_IN_MEMORY,
-                req,
-                term = table.term,
-                locks = modifies.len(),
-                bytes = table.table.read().memory_size(),
-            );
-        }
-        Ok(inserted)
+        let Some(bytes) = locks.and_then(|locks| table.try_insert(&locks, self.limits())) else {
+            return Ok(false);
+        };
+        tracepoints::step!(LOCK_IN_MEMORY, req, term = table.term, locks = modifies.len(), bytes = bytes);
+        Ok(true)
     }
 
     fn limits(&self) -> MemoryLimits {
