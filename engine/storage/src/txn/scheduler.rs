@@ -644,6 +644,10 @@ impl<E: Engine> Inner<E> {
         };
         let result = sent.await;
         details.async_write_nanos += begin.elapsed().as_nanos() as u64;
+        if result.is_err() {
+            // A write that did not happen must not slow down others.
+            self.flow_controller.unconsume(size);
+        }
         details.write += result?;
         Ok(())
     }
