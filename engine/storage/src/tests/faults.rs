@@ -72,6 +72,9 @@ impl Engine for FaultyEngine {
                     let released = this.release.notified();
                     this.held.fetch_add(1, Ordering::SeqCst);
                     released.await;
+                    if this.fault.load(Ordering::SeqCst) == FAIL_WRITE {
+                        return Err(not_leader());
+                    }
                 }
                 _ => {}
             }
@@ -150,6 +153,26 @@ fn a_region_error_reaches_the_client_and_frees_the_latch() {
     }
     store.set(FINE);
     assert!(wait(store.prewrite(b"k", 5)).unwrap().locks.is_empty());
+}
+
+#[test]
+fn a_failed_write_gives_its_bytes_back_to_flow_control() {
+    let store = Faulty::new(Config::default());
+    let flow = store.storage.get_scheduler().flow_controller();
+    store.set(HOLD_WRITE);
+    let (before, after) = wait(async {
+        let sent = tokio::spawn(store.prewrite(b"k", 5));
+        store.until_a_write_is_held().await;
+        // So slow that the bucket does not fill while the test runs.
+        flow.limit_for_test(0.001);
+        let before = flow.consume(1000);
+        store.set(FAIL_WRITE);
+        store.engine.release.notify_one();
+        assert!(extract_region_error(&sent.await.unwrap()).is_some());
+        (before, flow.consume(0))
+    });
+    // One byte needs 1000 seconds.
+    assert!(before.saturating_sub(after) > Duration::from_secs(10_000), "{before:?} {after:?}");
 }
 
 #[test]
