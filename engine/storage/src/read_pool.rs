@@ -409,7 +409,14 @@ mod tests {
     fn a_resized_pool_finishes_old_tasks_and_runs_new_ones() {
         let pool = Pool::new("unified-read-pool", 1, 1, 0).unwrap();
         let (release, wait) = oneshot::channel::<()>();
-        let before = pool.spawn_handle(async { Ok(wait.await.is_ok()) }).unwrap();
+        let (begin, began) = std::sync::mpsc::channel();
+        let task = async move {
+            begin.send(()).unwrap();
+            Ok(wait.await.is_ok())
+        };
+        let before = pool.spawn_handle(task).unwrap();
+        // Otherwise a new thread may take this task, and the old one the next task.
+        began.recv_timeout(Duration::from_secs(30)).unwrap();
         assert!(pool.spawn_handle(async { Ok(()) }).is_err(), "one task per thread, and one thread");
         pool.resize(3).unwrap();
         let name = async { Ok(std::thread::current().name().map(str::to_owned)) };

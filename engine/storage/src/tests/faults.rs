@@ -33,6 +33,8 @@ const FAIL_SNAPSHOT: u8 = 1;
 const FAIL_WRITE: u8 = 2;
 const PANIC_IN_WRITE: u8 = 3;
 const HOLD_WRITE: u8 = 4;
+/// Fails the write that is held, and no other.
+const FAIL_HELD_WRITE: u8 = 5;
 
 #[derive(Clone)]
 struct FaultyEngine {
@@ -72,7 +74,7 @@ impl Engine for FaultyEngine {
                     let released = this.release.notified();
                     this.held.fetch_add(1, Ordering::SeqCst);
                     released.await;
-                    if this.fault.load(Ordering::SeqCst) == FAIL_WRITE {
+                    if this.fault.load(Ordering::SeqCst) == FAIL_HELD_WRITE {
                         return Err(not_leader());
                     }
                 }
@@ -166,7 +168,7 @@ fn a_failed_write_gives_its_bytes_back_to_flow_control() {
         // So slow that the bucket does not fill while the test runs.
         flow.limit_for_test(0.001);
         let before = flow.consume(1000);
-        store.set(FAIL_WRITE);
+        store.set(FAIL_HELD_WRITE);
         store.engine.release.notify_one();
         assert!(extract_region_error(&sent.await.unwrap()).is_some());
         (before, flow.consume(0))

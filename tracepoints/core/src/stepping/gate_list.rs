@@ -15,7 +15,7 @@ struct Entry {
     once: bool,
     /// The change that it waited for; it holds the next arrival.
     change: Option<Change>,
-    /// It holds the last arrival.
+    /// Whether it holds the last arrival.
     holds: bool,
 }
 
