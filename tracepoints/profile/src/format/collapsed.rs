@@ -201,9 +201,30 @@ fn whole_stacks(text: &str) -> (Cow<'_, str>, Vec<String>) {
     let from = lines.iter().position(|line| is_frame(line)).unwrap_or(lines.len());
     let to = lines.iter().rposition(|line| is_count(line)).map_or(from, |last| (last + 1).max(from));
     let cut = lines[to..].iter().filter(|line| is_frame(line)).count();
-    let note = (cut > 0).then(|| format!("the last stack has no count: its {cut} frames are left out"));
+    let mut notes = Vec::new();
+    if cut > 0 {
+        notes.push(format!("the last stack has no count: its {cut} frames are left out"));
+    }
+    let (kept, lost) = with_frames(&lines[from..to]);
+    if lost > 0 {
+        notes.push(format!("{lost} counts without a stack are left out"));
+    }
     // inferno skips all lines up to the first empty one.
-    (format!("\n{}\n", lines[from..to].join("\n")).into(), note.into_iter().collect())
+    (format!("\n{}\n", kept.join("\n")).into(), notes)
+}
+
+/// Returns the lines without the counts that follow no frame, at which inferno panics, and the number of these counts.
+fn with_frames<'a>(lines: &[&'a str]) -> (Vec<&'a str>, usize) {
+    let (mut kept, mut frames) = (Vec::new(), 0);
+    for line in lines.iter().copied().filter(|line| !line.trim().is_empty()) {
+        let ends = line.trim().parse::<u64>().is_ok();
+        if !ends || frames > 0 {
+            kept.push(line);
+        }
+        frames = if ends { 0 } else { frames + 1 };
+    }
+    let lost = lines.iter().filter(|line| !line.trim().is_empty()).count() - kept.len();
+    (kept, lost)
 }
 
 /// Describes the samples that inferno leaves out, since their innermost function waits.

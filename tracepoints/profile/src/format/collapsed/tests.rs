@@ -150,6 +150,14 @@ fn a_count_that_does_not_fit_is_reported() {
     }
 }
 
+#[test]
+fn counts_of_dtrace_without_a_stack_are_left_out() {
+    let twice = DTRACE.replace("                5\n", "                5\n                7\n");
+    let (text, comments) = folded(&twice, Format::Dtrace);
+    assert!(text.contains("tikv-server`tikv::get;libc.so.1`__read 5\n"), "{text}");
+    assert_eq!(comments, ["1 counts without a stack are left out"]);
+}
+
 proptest! {
     #[test]
     fn no_damage_brings_it_down(
