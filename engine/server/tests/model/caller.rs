@@ -64,14 +64,15 @@ impl Caller {
         self.h.until("PD knows the region", async || Some(self.h.client.get_region(&key).await.ok()?.region))
     }
 
-    /// Groups keys by their regions.
+    /// Groups keys by their regions. A region before and after a split has the same id: PD answers with the old one
+    /// for keys of a new region that has not sent a heartbeat yet, so its epoch counts too.
     pub fn groups(&self, keys: &[Key]) -> Vec<Vec<Key>> {
-        let mut groups: Vec<(u64, Vec<Key>)> = Vec::new();
+        let mut groups: Vec<(Region, Vec<Key>)> = Vec::new();
         for key in keys {
-            let id = self.region_of(key).id;
+            let region = self.region_of(key);
             match groups.last_mut() {
-                Some((last, group)) if *last == id => group.push(key),
-                _ => groups.push((id, vec![key])),
+                Some((last, group)) if *last == region => group.push(key),
+                _ => groups.push((region, vec![key])),
             }
         }
         groups.into_iter().map(|(_, keys)| keys).collect()
@@ -86,7 +87,8 @@ impl Caller {
     ) -> R {
         let encoded = EncodedKey::from_raw(key).into_encoded();
         let mut attempts = 0;
-        self.h.until("a command without a region error", async || {
+        let what = format!("a reply without a region error for the region of {}", key.escape_ascii());
+        self.h.until(&what, async || {
             let found = self.h.client.get_region(&encoded).await.ok()?;
             let leader = found.leader?;
             let others = |p: &&_| *p != &leader;
