@@ -72,20 +72,24 @@ impl From<Flashback> for TypedCommand<()> {
 }
 
 macro_rules! flashback_ext {
-    ($name:ty, $keys:expr) => {
+    ($name:ty, $keys:expr $(, $extra:item)*) => {
         command_ext!(
             $name, "flashback_to_version", ctx: |cmd| &cmd.flashback.ctx, ts: |cmd| cmd.flashback.start_ts,
             keys: $keys,
-            fn need_flow_control(&self) -> bool {
-                false
-            },
             fn allowed_in_flashback(&self) -> bool {
                 true
             }
+            $(, $extra)*
         );
     };
 }
-flashback_ext!(FlashbackToVersionReadPhase, |_| Vec::new());
+flashback_ext!(
+    FlashbackToVersionReadPhase,
+    |_| Vec::new(),
+    fn readonly(&self) -> bool {
+        true
+    }
+);
 flashback_ext!(FlashbackToVersion, |cmd| match &cmd.step {
     Step::Rollback(locks) => locks.iter().map(|(key, _)| key).collect(),
     Step::Overwrite(keys) => keys.iter().collect(),
