@@ -76,7 +76,7 @@ pub trait CommandExt {
     fn readonly(&self) -> bool {
         false
     }
-    /// Whether the command ends what others wait for, and so has a high priority.
+    /// Whether the command removes locks that other requests wait for, and so has a high priority.
     fn is_sys_cmd(&self) -> bool {
         false
     }
@@ -115,7 +115,7 @@ pub struct WriteContext<'a> {
     /// Whether commits in one phase are allowed.
     pub enable_one_pc: bool,
     /// Status of ended transactions.
-    pub txn_status_cache: Arc<TxnStatusCache>,
+    pub txn_status_cache: &'a TxnStatusCache,
     /// Timestamp of a raw write on API V2.
     pub raw_ext: Option<RawExt>,
 }

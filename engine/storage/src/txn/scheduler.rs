@@ -109,7 +109,7 @@ struct Inner<E: Engine> {
     running_write_bytes: Arc<AtomicUsize>,
     memory_quota: MemoryQuota,
     flow_controller: FlowController,
-    /// Held by the one write that waits for flow control, so that the next waits by the speed of its own time.
+    /// Held by the write that waits for flow control: the next write waits by the speed limit that holds then.
     control_mutex: tokio::sync::Mutex<()>,
     concurrency_manager: ConcurrencyManager,
     config: Config,
@@ -126,7 +126,7 @@ struct Inner<E: Engine> {
     stopped: AtomicBool,
 }
 
-/// The counts that the scheduler's limits bound, and the limits of the moment.
+/// Load of the scheduler, and its current limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SchedulerLoad {
     /// Bytes of running writes.
@@ -205,7 +205,7 @@ impl<E: Engine> TxnScheduler<E> {
         self.inner.set_wake_up_delay(delay);
     }
 
-    /// Returns the way in which pessimistic locks are written.
+    /// Returns the mode in which pessimistic locks are written.
     pub(crate) fn pessimistic_lock_mode(&self) -> &LockMode {
         &self.inner.pessimistic_lock_mode
     }
@@ -606,7 +606,7 @@ impl<E: Engine> Inner<E> {
             req,
             enable_async_commit: self.config.enable_async_commit,
             enable_one_pc: self.config.enable_one_pc,
-            txn_status_cache: self.txn_status_cache.clone(),
+            txn_status_cache: &self.txn_status_cache,
             raw_ext,
         };
         let (result, perf) = with_perf_context(req, || cmd.process_write(snapshot, context));

@@ -28,10 +28,10 @@ const FLOW_INTERVAL_SECS: f64 = 1.0;
 
 /// Numbers of one column family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sample {
-    memtables: u64,
-    l0_files: u64,
-    pending_bytes: u64,
+pub(super) struct Sample {
+    pub memtables: u64,
+    pub l0_files: u64,
+    pub pending_bytes: u64,
 }
 
 /// State of one column family. TiKV: `CfFlowChecker`.
@@ -46,11 +46,11 @@ struct CfFlowChecker {
     memtable_init_speed: bool,
     l0_files: Smoother<20>,
     pending_bytes_log2: Smoother<1024>,
-    // A restarted store may have high numbers and no write flow yet: each factor counts from the time when it
-    // was low or grew.
-    memtables_count: bool,
-    l0_files_count: bool,
-    pending_bytes_count: bool,
+    // A restarted store may have high numbers and no write flow yet: each factor limits writes only after it was
+    // low or grew. TiKV: `on_start_memtable`, the opposite.
+    memtables_active: bool,
+    l0_files_active: bool,
+    pending_bytes_active: bool,
 }
 
 pub(super) struct FlowChecker<E> {
@@ -102,7 +102,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         }
         let events = self.engine.events();
         let is_new = self.events.replace(events) != Some(events);
-        // Rejected commands cause no flush and change no number: without this the rejection might never end.
+        // Rejected commands cause no flush and no compaction, so the rejection might never end without this check.
         let again = recorded && limits.discard_ratio() > 0.0;
         if !config.enable || !(is_new || again) {
             return;
@@ -153,8 +153,8 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         let checker = &mut self.cfs[cf];
         let before = checker.memtables.recent();
         checker.memtables.observe(count, self.now);
-        checker.memtables_count |= count < threshold || checker.memtables.is_increasing();
-        if !checker.memtables_count || self.cfs.iter().any(|other| count < other.memtables.recent()) {
+        checker.memtables_active |= count < threshold || checker.memtables.is_increasing();
+        if !checker.memtables_active || self.cfs.iter().any(|other| count < other.memtables.recent()) {
             return;
         }
         let checker = &mut self.cfs[cf];
@@ -190,8 +190,8 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         let threshold = config.l0_files_threshold as f64;
         let checker = &mut self.cfs[cf];
         checker.l0_files.observe(files, self.now);
-        checker.l0_files_count |= files < threshold || checker.l0_files.is_increasing();
-        if !checker.l0_files_count {
+        checker.l0_files_active |= files < threshold || checker.l0_files.is_increasing();
+        if !checker.l0_files_active {
             return;
         }
         if let Some(limiting) = self.throttle_cf.filter(|limiting| *limiting != cf) {
@@ -249,10 +249,10 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         let recent = log2(bytes);
         let checker = &mut self.cfs[cf];
         checker.pending_bytes_log2.observe(recent, self.now);
-        checker.pending_bytes_count |= recent < soft || checker.pending_bytes_log2.is_increasing();
+        checker.pending_bytes_active |= recent < soft || checker.pending_bytes_log2.is_increasing();
         let avg = checker.pending_bytes_log2.avg();
         // The column family with the most bytes decides.
-        if !checker.pending_bytes_count
+        if !checker.pending_bytes_active
             || self.cfs.iter().any(|other| recent < other.pending_bytes_log2.recent())
         {
             return;

@@ -14,19 +14,11 @@ use tracepoints::{EngineClock, clock::EngineInstant};
 
 use super::{
     FlowControlConfig, FlowControlFactors, FlowController,
-    checker::{FlowChecker, MAX_THROTTLE_SPEED, MIN_THROTTLE_SPEED},
+    checker::{FlowChecker, MAX_THROTTLE_SPEED, MIN_THROTTLE_SPEED, Sample},
     smoother::{STALE_RECORD_THRESHOLD, Smoother},
 };
 
 const MB: f64 = 1024.0 * 1024.0;
-
-/// Numbers of one column family.
-#[derive(Clone, Copy, Default)]
-struct Sample {
-    memtables: u64,
-    l0_files: u64,
-    pending_bytes: u64,
-}
 
 /// Simulated numbers of two column families.
 #[derive(Clone, Default)]
@@ -194,7 +186,7 @@ fn a_rejection_ends_without_events() {
     for _ in 0..STALE_RECORD_THRESHOLD.as_secs() + 2 {
         f.wait(Duration::from_secs(1));
     }
-    assert_eq!(f.controller.discard_ratio(), 0.0, "what is old does not count");
+    assert_eq!(f.controller.discard_ratio(), 0.0, "old samples are dropped");
 }
 
 #[test]

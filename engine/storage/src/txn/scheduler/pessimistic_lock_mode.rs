@@ -1,12 +1,9 @@
 //! Pessimistic locks in memory, and answers before Raft has applied a lock. TiKV:
 //! `try_write_in_memory_pessimistic_locks`, `handle_async_write`.
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use engine_rocks::CF_LOCK;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tikv_kv::{MemoryLimits, Modify, OnProposed, TableAt};
 use tokio::sync::oneshot;
 use tracepoints::Req;
@@ -22,36 +19,20 @@ use crate::{
 };
 
 /// The mode and the limits, which can change while commands run.
-pub(crate) struct LockMode {
-    mode: AtomicU8,
-    peer_limit: AtomicUsize,
-    instance_limit: AtomicUsize,
-}
+pub(crate) struct LockMode(RwLock<(PessimisticLockMode, MemoryLimits)>);
 
 impl LockMode {
     pub(super) fn new(mode: PessimisticLockMode, limits: MemoryLimits) -> Self {
-        let new = Self {
-            mode: AtomicU8::new(0),
-            peer_limit: AtomicUsize::new(0),
-            instance_limit: AtomicUsize::new(0),
-        };
-        new.set(mode, limits);
-        new
+        Self(RwLock::new((mode, limits)))
     }
 
-    /// Changes the mode of later commands.
+    /// Changes the mode and the limits. A command reads them when it writes its locks.
     pub(crate) fn set(&self, mode: PessimisticLockMode, limits: MemoryLimits) {
-        self.mode.store(mode as u8, Ordering::Relaxed);
-        self.peer_limit.store(limits.peer, Ordering::Relaxed);
-        self.instance_limit.store(limits.instance, Ordering::Relaxed);
-    }
-
-    fn is(&self, mode: PessimisticLockMode) -> bool {
-        self.mode.load(Ordering::Relaxed) == mode as u8
+        *self.0.write() = (mode, limits);
     }
 
     pub(super) fn is_pipelined(&self) -> bool {
-        self.is(PessimisticLockMode::Pipelined)
+        self.0.read().0 == PessimisticLockMode::Pipelined
     }
 
     /// Puts the locks of a command into the leader's memory. Returns whether it did; otherwise they must be written.
@@ -65,7 +46,8 @@ impl LockMode {
         deadline: Deadline,
         req: Req,
     ) -> Result<bool> {
-        let Some(table) = table.filter(|_| self.is(PessimisticLockMode::InMemory)) else {
+        let (mode, limits) = *self.0.read();
+        let Some(table) = table.filter(|_| mode == PessimisticLockMode::InMemory) else {
             return Ok(false);
         };
         deadline.check()?;
@@ -77,18 +59,11 @@ impl LockMode {
             _ => None,
         };
         let locks: Option<Vec<(Key, PessimisticLock)>> = modifies.iter().map(lock).collect();
-        let Some(bytes) = locks.and_then(|locks| table.try_insert(&locks, self.limits())) else {
+        let Some(bytes) = locks.and_then(|locks| table.try_insert(&locks, limits)) else {
             return Ok(false);
         };
         tracepoints::step!(LOCK_IN_MEMORY, req, term = table.term, locks = modifies.len(), bytes = bytes);
         Ok(true)
-    }
-
-    fn limits(&self) -> MemoryLimits {
-        MemoryLimits {
-            peer: self.peer_limit.load(Ordering::Relaxed),
-            instance: self.instance_limit.load(Ordering::Relaxed),
-        }
     }
 }
 
@@ -98,7 +73,7 @@ type Pending = Arc<Mutex<Option<(oneshot::Sender<Answer>, Answer)>>>;
 pub(super) struct EarlyAnswer(Option<Pending>);
 
 impl EarlyAnswer {
-    /// Takes the response and its receiver, if the command is `pipelined`.
+    /// Takes the response and its sender, if the command is `pipelined`.
     pub(super) fn prepare(
         pipelined: bool,
         after: &mut AfterWrite,
@@ -113,7 +88,7 @@ impl EarlyAnswer {
         Self(Some(Arc::new(Mutex::new(Some((sender, (Ok(*response), *details)))))))
     }
 
-    /// Returns the function that answers.
+    /// Returns the function that sends the answer.
     pub(super) fn on_proposed(&self) -> Option<OnProposed> {
         let pending = self.0.clone()?;
         Some(OnProposed(Box::new(move || {
@@ -124,7 +99,7 @@ impl EarlyAnswer {
         })))
     }
 
-    /// Gives response and receiver back if the write was not proposed.
+    /// Gives the response and its sender back if Raft has not proposed the write.
     pub(super) fn end(self, after: &mut AfterWrite, answer: &mut Option<oneshot::Sender<Answer>>) {
         let pending = self.0.and_then(|pending| pending.lock().take());
         if let Some((sender, (Ok(response), _))) = pending {
