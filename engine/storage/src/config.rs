@@ -6,6 +6,8 @@ use std::time::Duration;
 use api_version::KvFormat;
 use tikv_kv::MemoryLimits;
 
+use crate::txn::flow_controller::FlowControlConfig;
+
 /// The moment at which a pessimistic lock is answered. TiKV: `src/storage/txn/scheduler.rs` `PessimisticLockMode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PessimisticLockMode {
@@ -29,8 +31,6 @@ impl PessimisticLockMode {
     }
 }
 
-use crate::txn::flow_controller::FlowControlConfig;
-
 /// Settings under TiKV's keys, with TiKV's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -40,7 +40,8 @@ pub struct Config {
     pub scheduler_worker_pool_size: usize,
     /// `storage.scheduler-pending-write-threshold`, in bytes: the scheduler rejects commands above it.
     pub scheduler_pending_write_threshold: usize,
-    /// `storage.memory-quota`, in bytes: of unfinished commands in memory; the scheduler rejects others.
+    /// `storage.memory-quota`: limit of the bytes of unfinished commands in memory; the scheduler rejects commands above
+    /// it.
     pub memory_quota: usize,
     /// `storage.flow-control`.
     pub flow_control: FlowControlConfig,
@@ -56,7 +57,7 @@ pub struct Config {
     pub enable_one_pc: bool,
     /// `pessimistic-txn.wake-up-delay-duration`: delay after which a released lock wakes all waiting requests.
     pub wake_up_delay_duration: Duration,
-    /// `pessimistic-txn.pipelined` and `pessimistic-txn.in-memory`: without Raft before the answer.
+    /// `pessimistic-txn.pipelined` and `pessimistic-txn.in-memory`.
     pub pessimistic_lock_mode: PessimisticLockMode,
     /// `pessimistic-txn.in-memory-peer-size-limit` and `in-memory-instance-size-limit`.
     pub in_memory_limits: MemoryLimits,

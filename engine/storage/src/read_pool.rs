@@ -244,6 +244,7 @@ impl Pool {
     /// Drops tasks that no thread will begin: their callers get `Closed`.
     fn drop_waiting(&self) {
         let dropped = std::mem::take(&mut *self.waiting.lock());
+        // After the lock: a dropped task wakes its caller.
         drop(dropped);
     }
 }
@@ -276,7 +277,7 @@ impl Load {
     }
 }
 
-/// Of this number of tasks one is of the lowest level, so that a steady load of the others cannot starve it.
+/// One of this number of tasks comes from the lowest level, so that a steady load of the others cannot starve it.
 const LOWEST_FIRST_EVERY: usize = 8;
 
 /// Tasks that have not begun, by level: high, normal, low.

@@ -210,7 +210,7 @@ pub enum ErrorInner {
 pub struct Error(#[from] pub Box<ErrorInner>);
 
 impl fmt::Debug for Error {
-    /// As if the fields of a conflict were the variant's, as in TiKV: a client gets this text in `retryable`.
+    /// Prints a conflict like TiKV, whose variant has the fields itself: a client gets this text in `retryable`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
             ErrorInner::WriteConflict(conflict) => f.debug_tuple("Error").field(conflict).finish(),

@@ -31,8 +31,8 @@ struct Shared {
     stop: Condvar,
 }
 
-/// Owner of the checker's thread, which does not hold it: dropping it ends the thread, so that a store that
-/// failed to start leaves no RocksDB open.
+/// Owner of the checker's thread. Dropping the owner ends the thread, so that a store that failed to start leaves
+/// no RocksDB open.
 struct Checker {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,

@@ -25,7 +25,7 @@ impl Limits {
         f64::from(self.discard_ratio.load(Ordering::Relaxed)) / f64::from(RATIO_SCALE_FACTOR)
     }
 
-    /// Sets the share; a value outside of 0 to 1 is the nearest of both.
+    /// Sets the share; a value below 0 counts as 0, and one above 1 as 1.
     pub fn set_discard_ratio(&self, ratio: f64) {
         let scaled = (ratio.clamp(0.0, 1.0) * f64::from(RATIO_SCALE_FACTOR)) as u32;
         self.discard_ratio.store(scaled, Ordering::Relaxed);

@@ -28,7 +28,7 @@ impl<E: Engine> Inner<E> {
         }
         let begin = EngineClock::now();
         let speed = self.flow_controller.speed_limit().unwrap_or(0.0);
-        // Before the mutex: a held request must not stop others.
+        // A session may hold the request here, so it must not have the mutex yet.
         tracepoints::step!(FLOW_CONTROL, req, bytes = size, bytes_per_second = speed as u64);
         let _guard = self.control_mutex.lock().await;
         let delay = self.flow_controller.consume(size);

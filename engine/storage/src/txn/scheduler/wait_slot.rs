@@ -1,9 +1,9 @@
-//! The wait of a request for a lock, as its caller has it: the caller fills the slot, and ends the wait if it goes away.
+//! Connects a caller with the wait of its request for a lock, so that the wait ends if the caller goes away.
 use std::sync::{Arc, OnceLock};
 
 use crate::lock_manager::lock_waiting_queue::LockWaitContext;
 
-/// Filled when a request begins to wait.
+/// Handle to the wait; the scheduler fills the slot when the request begins to wait.
 pub(super) type WaitSlot = Arc<OnceLock<LockWaitContext>>;
 
 /// Ends the wait of a request whose caller is dropped.
