@@ -1,5 +1,6 @@
-//! `[storage.flow-control]`, with TiKV's defaults (`src/storage/config.rs`).
+//! `[storage.flow-control]` (TiKV `src/storage/config.rs`).
 use serde::{Deserialize, Serialize};
+use storage::txn::flow_controller;
 
 use super::ReadableSize;
 
@@ -9,7 +10,7 @@ use super::ReadableSize;
 pub struct FlowControlConfig {
     /// Whether flow control is on.
     pub enable: bool,
-    /// Bytes to compact above which commands are refused.
+    /// Bytes to compact above which a share of the commands is refused.
     pub soft_pending_compaction_bytes_limit: ReadableSize,
     /// Bytes to compact above which all commands are refused.
     pub hard_pending_compaction_bytes_limit: ReadableSize,
@@ -21,12 +22,13 @@ pub struct FlowControlConfig {
 
 impl Default for FlowControlConfig {
     fn default() -> Self {
+        let defaults = flow_controller::FlowControlConfig::default();
         Self {
-            enable: true,
-            soft_pending_compaction_bytes_limit: ReadableSize::gb(192),
-            hard_pending_compaction_bytes_limit: ReadableSize::gb(1024),
-            memtables_threshold: 5,
-            l0_files_threshold: 20,
+            enable: defaults.enable,
+            soft_pending_compaction_bytes_limit: ReadableSize(defaults.soft_pending_compaction_bytes_limit),
+            hard_pending_compaction_bytes_limit: ReadableSize(defaults.hard_pending_compaction_bytes_limit),
+            memtables_threshold: defaults.memtables_threshold,
+            l0_files_threshold: defaults.l0_files_threshold,
         }
     }
 }
@@ -44,8 +46,8 @@ impl FlowControlConfig {
         }
     }
 
-    pub(crate) fn build(&self) -> storage::txn::flow_controller::FlowControlConfig {
-        storage::txn::flow_controller::FlowControlConfig {
+    pub(crate) fn build(&self) -> flow_controller::FlowControlConfig {
+        flow_controller::FlowControlConfig {
             enable: self.enable,
             soft_pending_compaction_bytes_limit: self.soft_pending_compaction_bytes_limit.0,
             hard_pending_compaction_bytes_limit: self.hard_pending_compaction_bytes_limit.0,
