@@ -1,7 +1,7 @@
 //! Inspects the latency of RaftStore in turns, and publishes the store's slow score.
 //!
 //! Mirrors `RaftstoreReporter` of `components/health_controller/src/reporters.rs`. Only the disk of the Raft log is
-//! inspected: RocksDB is in the same directory, for which TiKV inspects it no second time.
+//! inspected: RocksDB is on the same disk, and TiKV inspects a disk once.
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -13,21 +13,23 @@ use tracepoints::EngineClock;
 
 use crate::{service::HealthController, slow_score::SlowScore};
 
-/// Inspects one store. Clones share its score.
-#[derive(Clone)]
+/// Inspects one store.
 pub struct RaftstoreReporter {
     health: HealthController,
+    /// Time between two inspections, from which an inspection is late; zero: never inspect.
+    interval: Duration,
     score: Arc<Mutex<SlowScore>>,
 }
 
 impl RaftstoreReporter {
-    /// Creates the reporter of a store whose inspections are late from `interval`.
+    /// Creates the reporter of a store. Zero as `interval` means never.
     pub fn new(health: HealthController, interval: Duration) -> Self {
-        Self { health, score: Arc::new(Mutex::new(SlowScore::new(interval))) }
+        Self { health, interval, score: Arc::new(Mutex::new(SlowScore::new(interval))) }
     }
 
-    /// Inspects once in every `interval` of engine time, until the store of `alive` is gone. Zero: never.
-    pub async fn run(self, interval: Duration, router: RaftRouter, alive: Weak<()>) {
+    /// Inspects once in every interval of engine time, until the store of `alive` is gone.
+    pub async fn run(self, router: RaftRouter, alive: Weak<()>) {
+        let interval = self.interval;
         if interval.is_zero() {
             return;
         }

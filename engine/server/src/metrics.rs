@@ -6,15 +6,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use storage::SchedulerLoad;
+use storage::{SchedulerLoad, TxnScheduler};
 use tracepoints::{
     clock,
     collector::{self, TextWriter},
 };
 
-use storage::txn::txn_status_cache::TxnStatusCache;
-
-use crate::{gc_worker::GcMetrics, service::HealthController, ttl::TtlMetrics};
+use crate::{gc_worker::GcMetrics, raftkv::RaftKv, service::HealthController, ttl::TtlMetrics};
 
 struct Counters {
     started_ns: u64,
@@ -23,18 +21,8 @@ struct Counters {
     raft_batches: AtomicU64,
     ttl: TtlMetrics,
     gc: GcMetrics,
-    txn_status_cache: Arc<TxnStatusCache>,
     health: HealthController,
-    scheduler: Scheduler,
-}
-
-/// Source of the scheduler's load.
-struct Scheduler(Box<dyn Fn() -> SchedulerLoad + Send + Sync>);
-
-impl std::fmt::Debug for Scheduler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        (self.0)().fmt(f)
-    }
+    scheduler: TxnScheduler<RaftKv>,
 }
 
 /// Counters of one store; clones share them.
@@ -47,9 +35,8 @@ impl Metrics {
         store_id: u64,
         ttl: TtlMetrics,
         gc: GcMetrics,
-        txn_status_cache: Arc<TxnStatusCache>,
         health: HealthController,
-        scheduler: impl Fn() -> SchedulerLoad + Send + Sync + 'static,
+        scheduler: TxnScheduler<RaftKv>,
     ) -> Self {
         Self(Arc::new(Counters {
             started_ns: clock::now_ns(),
@@ -58,9 +45,8 @@ impl Metrics {
             raft_batches: AtomicU64::new(0),
             ttl,
             gc,
-            txn_status_cache,
             health,
-            scheduler: Scheduler(Box::new(scheduler)),
+            scheduler,
         }))
     }
 
@@ -84,7 +70,7 @@ impl Metrics {
         out.sample(&[], self.0.raft_batches.load(Ordering::Relaxed));
         out.family("tikv_server_uptime_seconds", "Real time since this store started.", "gauge");
         out.sample(&[], clock::now_ns().saturating_sub(self.0.started_ns) as f64 / 1e9);
-        let (used, allocated) = self.0.txn_status_cache.size();
+        let (used, allocated) = self.0.scheduler.get_txn_status_cache().size();
         let help = "Transactions in the cache of their status, and those for which memory is reserved.";
         out.family("tikv_scheduler_txn_status_cache_size", help, "gauge");
         out.sample(&[("type", "used")], used as f64);
@@ -96,7 +82,7 @@ impl Metrics {
         out.sample(&[], tikv_kv::instance_memory_size() as f64);
         self.0.ttl.write(&mut out);
         self.0.gc.write(&mut out);
-        write_scheduler((self.0.scheduler.0)(), &mut out);
+        write_scheduler(self.0.scheduler.load(), &mut out);
         out.finish()
     }
 }

@@ -37,7 +37,8 @@ impl Data {
         let ttl_metrics = TtlMetrics::default();
         let (gc, gc_tasks) = GcContext::new(config.gc.enable_compaction_filter);
         let is_checked = Arc::<AtomicBool>::default();
-        let engines = open_engines(&dir, config, (&ttl_metrics, &is_checked), &gc)?;
+        let ttl_filters = TtlCompactionFilterFactory::new(ttl_metrics.clone(), is_checked.clone());
+        let engines = open_engines(&dir, config, ttl_filters, &gc)?;
         Ok(Data { engines, gc, gc_tasks, ttl_metrics, is_checked, dir })
     }
 
@@ -64,7 +65,7 @@ fn check_last_config(dir: &DataDir, config: &TikvConfig) -> Result<(), StartErro
 fn open_engines(
     dir: &DataDir,
     config: &TikvConfig,
-    (ttl, is_checked): (&TtlMetrics, &Arc<AtomicBool>),
+    ttl_filters: TtlCompactionFilterFactory,
     gc: &Arc<GcContext>,
 ) -> Result<Engines, StartError> {
     let raft_dir = match config.raft_engine.dir.as_str() {
@@ -77,10 +78,7 @@ fn open_engines(
     filters.push((engine_rocks::CF_WRITE, Arc::new(WriteCompactionFilterFactory(gc.clone()))));
     match config.storage.kv_format() {
         KvFormat::V1 => {}
-        KvFormat::V1ttl => {
-            let factory = TtlCompactionFilterFactory::new(ttl.clone(), is_checked.clone());
-            filters.push((engine_rocks::CF_DEFAULT, Arc::new(factory)));
-        }
+        KvFormat::V1ttl => filters.push((engine_rocks::CF_DEFAULT, Arc::new(ttl_filters))),
         KvFormat::V2 => {
             filters.push((engine_rocks::CF_DEFAULT, Arc::new(RawCompactionFilterFactory(gc.clone()))));
         }

@@ -53,16 +53,14 @@ impl Backend<'_> {
         self,
         grpc: TcpListener,
         status: Option<TcpListener>,
-    ) -> Result<(GrpcServiceManager, HealthController), StartError> {
-        let health = self.raft.health.clone();
-        let scheduler = self.storage.get_scheduler().clone();
+    ) -> Result<GrpcServiceManager, StartError> {
+        let health = &self.raft.health;
         let metrics = Metrics::new(
             self.store_id,
             self.data.ttl_metrics.clone(),
             self.data.gc.metrics().clone(),
-            scheduler.get_txn_status_cache().clone(),
             health.clone(),
-            move || scheduler.load(),
+            self.storage.get_scheduler().clone(),
         );
         let receiver = SnapReceiver::new(self.raft.snap_mgr.clone(), &self.config.server);
         let controller = self.controller(&receiver);
@@ -82,7 +80,7 @@ impl Backend<'_> {
         if let Some(listener) = status {
             self.serve_status(listener, metrics, controller, grpc.clone())?;
         }
-        Ok((grpc, health))
+        Ok(grpc)
     }
 
     fn router(&self) -> RaftRouter {

@@ -71,7 +71,7 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
         advertise_addr: &advertise_addr,
         cli: options.cli,
     };
-    let (grpc, health) = backend.serve(grpc, status)?;
+    let grpc = backend.serve(grpc, status)?;
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data.dir.path().display());
     let local = LocalStore::register(&advertise_addr);
     // Last: an error after this would leave the thread running, with RocksDB open. An error here drops the rest
@@ -81,7 +81,7 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
     let router = raft.system.router();
     let running = Running {
         grpc,
-        health,
+        health: raft.health,
         storage,
         system: raft.system,
         runtimes,
@@ -118,9 +118,8 @@ fn start_background(
         let round = checker.run(config.storage.ttl_check_poll_interval.0, alive.clone());
         runtime::spawn(handle, "ttl-checker", round);
     }
-    let interval = config.raft_store.inspect_interval.0;
-    let reporter = RaftstoreReporter::new(raft.health.clone(), interval);
-    let inspections = reporter.run(interval, raft.system.router(), alive.clone());
+    let (interval, router) = (config.raft_store.inspect_interval.0, raft.system.router());
+    let inspections = RaftstoreReporter::new(raft.health.clone(), interval).run(router, alive.clone());
     runtime::spawn(handle, "latency-inspector", inspections);
     let manager = GcManager::new(data.gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
     runtime::spawn(handle, "gc-manager", manager.run(alive.clone()));
