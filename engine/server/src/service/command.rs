@@ -7,8 +7,8 @@ use tracepoints::{Outcome, RequestKind};
 
 use super::{
     call::Call,
-    destroy, flashback, health_feedback,
-    health_feedback::FeedbackSource,
+    destroy, flashback,
+    health_feedback::{self, FeedbackSource},
     outcome::{HasOutcome, ReplyOutcome, from_error_text, from_key_errors, from_region_error, pair_errors},
     raw, split,
     table::for_each_rpc,
@@ -32,8 +32,8 @@ pub trait Command: Message + Sized + Send + 'static {
     /// Executes the command; region and key errors go into the reply.
     fn execute(
         self,
-        storage: Storage,
-        feedback: FeedbackSource,
+        storage: &Storage,
+        feedback: &FeedbackSource,
         call: Call,
     ) -> impl Future<Output = Self::Reply> + Send;
 }
@@ -76,8 +76,8 @@ macro_rules! commands {
 
             fn execute(
                 self,
-                storage: Storage,
-                feedback: FeedbackSource,
+                storage: &Storage,
+                feedback: &FeedbackSource,
                 call: Call,
             ) -> impl Future<Output = $reply> + Send {
                 $run(part!($method, storage, feedback), self, call)
@@ -88,15 +88,15 @@ macro_rules! commands {
     )*};
 }
 
-/// The part of the store that answers a command.
+/// Clones the part of the store that answers a command.
 macro_rules! part {
     (get_health_feedback, $storage:ident, $feedback:ident) => {{
-        drop($storage);
-        $feedback
+        let _ = $storage;
+        $feedback.clone()
     }};
     ($method:ident, $storage:ident, $feedback:ident) => {{
-        drop($feedback);
-        $storage
+        let _ = $feedback;
+        $storage.clone()
     }};
 }
 

@@ -116,7 +116,7 @@ fn gates(texts: &[String]) -> Result<Vec<Gate>, Status> {
     texts.iter().map(parse).collect::<Result<_, _>>().map_err(|e| Status::invalid_argument(e.to_string()))
 }
 
-/// The gate that holds once, if the request names one.
+/// Parses the gate that holds once, if the request names one.
 fn run_to(request: &ContinueRequest) -> Result<Option<Gate>, Status> {
     let (text, mode) = (&request.run_to, request.mode());
     match (text.is_empty(), mode) {
@@ -169,16 +169,21 @@ impl TraceControl for ControlService {
         let request = request.into_inner();
         let (session, add) = (live()?, gates(&request.add)?);
         check_set(&request.remove, &session)?;
-        request.remove.iter().for_each(|text| _ = session.remove_gate(text));
-        add.into_iter().for_each(|gate| session.set_gate(gate));
+        for text in &request.remove {
+            session.remove_gate(text);
+        }
+        for gate in add {
+            session.set_gate(gate);
+        }
         let gates = session.gates().into_iter().map(|state| state.gate.text().to_owned()).collect();
         Ok(Response::new(GatesReply { gates }))
     }
 
     async fn r#continue(&self, request: Request<ContinueRequest>) -> Result<Response<ContinueReply>, Status> {
         let (session, request) = (live()?, request.into_inner());
-        let run_to = run_to(&request)?;
-        run_to.into_iter().for_each(|gate| session.set_gate_once(gate));
+        if let Some(gate) = run_to(&request)? {
+            session.set_gate_once(gate);
+        }
         let released = match (request.hold_id, request.mode()) {
             (0, ContinueMode::Step) => session.step(),
             (0, ContinueMode::Into) => session.step_into(),

@@ -54,12 +54,12 @@ pub async fn get_health_feedback(
 }
 
 /// Attaches feedback to the messages of one stream.
-pub struct FeedbackAttacher {
+pub struct HealthFeedbackAttacher {
     source: FeedbackSource,
     last: Option<EngineInstant>,
 }
 
-impl FeedbackAttacher {
+impl HealthFeedbackAttacher {
     /// Creates the attacher of a stream.
     pub fn new(source: FeedbackSource) -> Self {
         Self { source, last: None }
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    fn attached(attacher: &mut FeedbackAttacher, asked: usize) -> BatchCommandsResponse {
+    fn attached(attacher: &mut HealthFeedbackAttacher, asked: usize) -> BatchCommandsResponse {
         let response = Response { cmd: Some(Cmd::GetHealthFeedback(Default::default())) };
         let mut message = BatchCommandsResponse { responses: vec![response; asked], ..Default::default() };
         attacher.attach_if_needed(&mut message);
@@ -102,7 +102,7 @@ mod tests {
     fn feedback_comes_once_in_an_interval_and_on_request() {
         let health = HealthController::default();
         let source = FeedbackSource::new(7, health.clone(), Duration::from_secs(3600));
-        let mut attacher = FeedbackAttacher::new(source);
+        let mut attacher = HealthFeedbackAttacher::new(source);
         let first = attached(&mut attacher, 0).health_feedback.unwrap();
         assert_eq!((first.store_id, first.slow_score), (7, 1));
         assert_eq!(attached(&mut attacher, 0).health_feedback, None);
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn interval_zero_gives_feedback_on_request_only() {
         let source = FeedbackSource::new(7, HealthController::default(), Duration::ZERO);
-        let mut attacher = FeedbackAttacher::new(source);
+        let mut attacher = HealthFeedbackAttacher::new(source);
         assert_eq!(attached(&mut attacher, 0).health_feedback, None);
         assert!(attached(&mut attacher, 1).health_feedback.is_some());
     }

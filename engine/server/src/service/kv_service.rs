@@ -47,8 +47,7 @@ impl KvService {
         let wait_ns = arrival.elapsed_ns();
         step_facts!(GRPC_RECEIVE, req, describe::request(C::RPC, C::NAME, &command), region = region);
         step!(GRPC_DECODE, req, region = region, wait_ns = wait_ns);
-        let reply =
-            command.execute(self.storage.clone(), self.feedback.clone(), Call::new(req, arrival)).await;
+        let reply = command.execute(&self.storage, &self.feedback, Call::new(req, arrival)).await;
         let ended = reply.reply_outcome();
         guard.answered(ended.outcome);
         if ended.lock_ts != 0 {
