@@ -98,7 +98,8 @@ impl LockManager {
         DeadlockService::new(self.waiter_mgr_scheduler.clone(), self.detector_scheduler.clone())
     }
 
-    /// Sets the longest time of later waits. The detector forgets a wait after the same time.
+    /// Sets the default time of later waits, which is also the longest one. The detector drops the edge of a wait after
+    /// that time.
     pub fn set_wait_for_lock_timeout(&self, timeout: Duration) {
         self.waiter_mgr_scheduler.change_config(timeout);
         self.detector_scheduler.change_ttl(timeout);

@@ -1,4 +1,4 @@
-//! `[pessimistic-txn]`: waiting for locks (TiKV `src/server/lock_manager/config.rs`).
+//! `[pessimistic-txn]`: the place of pessimistic locks, and waits for them (TiKV `src/server/lock_manager/config.rs`).
 use serde::{Deserialize, Deserializer, Serialize, de};
 use storage::PessimisticLockMode;
 use tikv_kv::MemoryLimits;

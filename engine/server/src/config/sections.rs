@@ -248,7 +248,7 @@ impl StorageConfig {
         }
     }
 
-    /// Raises the memory quota to the threshold of running bytes, as TiKV does.
+    /// Raises the memory quota to `scheduler-pending-write-threshold` if it is less, as TiKV does.
     pub(super) fn adjust_memory_quota(&mut self) {
         if self.memory_quota < self.scheduler_pending_write_threshold {
             log::warn!(
