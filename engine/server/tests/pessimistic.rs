@@ -11,7 +11,7 @@ use kvproto::{
     metapb::{Peer, Region},
     tikvpb::tikv_client::TikvClient,
 };
-use server::config::ReadableDuration;
+use server::config::{ReadableDuration, ReadableSize, TikvConfig};
 use tokio::task::JoinHandle;
 use tonic::{Code, transport::Channel};
 
@@ -26,7 +26,12 @@ impl Cluster {
     /// Three stores whose requests wait for up to `timeout`.
     fn start(timeout: Duration) -> Self {
         let wait = ReadableDuration(timeout);
-        let h = Harness::start_with(3, move |config| config.pessimistic_txn.wait_for_lock_timeout = wait);
+        Self::start_with(move |config| config.pessimistic_txn.wait_for_lock_timeout = wait)
+    }
+
+    /// Three stores; `tune` changes their configuration.
+    fn start_with(tune: impl Fn(&mut TikvConfig) + 'static) -> Self {
+        let h = Harness::start_with(3, tune);
         h.region(3);
         Self { h }
     }
@@ -379,18 +384,10 @@ fn fair_locking_gets_the_lock_with_the_newest_value() {
 impl Cluster {
     /// Without entries that compact the log, which would change its last index.
     fn start_without_log_gc() -> Self {
-        let h = Harness::start_with(3, |config| {
+        Self::start_with(|config| {
             config.pessimistic_txn.wait_for_lock_timeout = ReadableDuration(LONG);
             config.raft_store.raft_log_gc_tick_interval = ReadableDuration(Duration::from_secs(3600));
-        });
-        h.region(3);
-        Self { h }
-    }
-
-    fn start_with(tune: impl Fn(&mut server::config::PessimisticTxnConfig) + 'static) -> Self {
-        let h = Harness::start_with(3, move |config| tune(&mut config.pessimistic_txn));
-        h.region(3);
-        Self { h }
+        })
     }
 
     /// Returns the last index of the Raft log of a key's leader.
@@ -409,7 +406,7 @@ impl Cluster {
         Some(error.locked.as_ref().unwrap_or_else(|| panic!("{reply:?}")).lock_version)
     }
 
-    /// Prewrites a key; `action`: the check of its pessimistic lock.
+    /// Prewrites a key. 0 as `for_update_ts` means that the transaction has not locked the key.
     fn prewrite(&self, key: &[u8], start_version: u64, for_update_ts: u64) -> PrewriteResponse {
         let (ctx, mut client) = self.client(key);
         let put =
@@ -506,6 +503,7 @@ fn a_lock_in_memory_is_lost_with_its_leader() {
 fn without_memory_a_lock_is_in_raft() {
     for (pipelined, in_memory) in [(true, false), (false, true)] {
         let c = Cluster::start_with(move |config| {
+            let config = &mut config.pessimistic_txn;
             (config.pipelined, config.in_memory) = (pipelined, in_memory);
         });
         let (t1, t2) = (c.ts(), c.ts());
@@ -515,7 +513,9 @@ fn without_memory_a_lock_is_in_raft() {
         assert_eq!(c.holder(b"k", t2), Some(t1));
     }
     // Too large for the memory: through Raft, and answered after it is applied.
-    let c = Cluster::start_with(|config| config.in_memory_peer_size_limit = server::config::ReadableSize(1));
+    let c = Cluster::start_with(|config| {
+        config.pessimistic_txn.in_memory_peer_size_limit = ReadableSize(1);
+    });
     let (t1, before) = (c.ts(), c.last_index(b"k"));
     c.lock(b"k", t1);
     assert!(c.last_index(b"k") > before);

@@ -13,7 +13,7 @@ pub struct Caller {
     pub h: Harness,
 }
 
-/// Copies the region error out of a reply; a type of reply per command has the same field.
+/// A reply with a region error. Every command has its own type of reply, with the same field.
 pub trait Reply {
     fn region_error(&self) -> Option<&errorpb::Error>;
 }
@@ -44,6 +44,11 @@ replies!(
     ScanLockResponse,
     SplitRegionResponse
 );
+
+/// Copies keys for a request.
+pub fn owned(keys: &[Key]) -> Vec<Vec<u8>> {
+    keys.iter().map(|key| key.to_vec()).collect()
+}
 
 impl Caller {
     /// Starts three stores; `tune` changes their configuration.
@@ -76,6 +81,21 @@ impl Caller {
             }
         }
         groups.into_iter().map(|(_, keys)| keys).collect()
+    }
+
+    /// Calls the leaders of the keys' regions, each with its keys; returns each region's keys and reply.
+    pub fn call_groups<R: Reply>(
+        &self,
+        keys: &[Key],
+        mut send: impl AsyncFnMut(TikvClient<Channel>, Context, Vec<Vec<u8>>) -> Result<Response<R>, Status>,
+    ) -> Vec<(Vec<Key>, R)> {
+        let mut replies = Vec::new();
+        for group in self.groups(keys) {
+            let reply = self
+                .call(group[0], false, async |client, context| send(client, context, owned(&group)).await);
+            replies.push((group, reply));
+        }
+        replies
     }
 
     /// Calls the leader of the key's region, or a follower, until the reply has no region error.

@@ -2,7 +2,7 @@
 use kvproto::kvrpcpb::*;
 use rand::Rng;
 
-use super::{KEYS, Run, percolator::Key};
+use super::{KEYS, Run, caller::owned, percolator::Key};
 
 /// A value, or the start of the transaction whose lock the reader must resolve.
 type Read = Result<Option<Vec<u8>>, u64>;
@@ -56,13 +56,13 @@ impl Run {
 
     fn batch_get(&self, keys: &[Key], ts: u64, follower: bool) -> Vec<Read> {
         let reply = self.caller.call(keys[0], follower, async |mut client, context| {
-            let keys = keys.iter().map(|key| key.to_vec()).collect();
+            let keys = owned(keys);
             let request = BatchGetRequest { context: Some(context), keys, version: ts, ..Default::default() };
             client.kv_batch_get(request).await
         });
         let find = |key: &Key| match reply.pairs.iter().find(|pair| pair.key == *key) {
             Some(KvPair { error: None, value, .. }) => Ok(Some(value.clone())),
-            Some(_) | None => Ok(None),
+            _ => Ok(None),
         };
         let mut found: Vec<Read> = keys.iter().map(find).collect();
         // A locked key is reported with its lock, without the field `key`.

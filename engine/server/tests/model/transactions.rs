@@ -4,6 +4,7 @@ use rand::Rng;
 
 use super::{
     Run,
+    caller::owned,
     percolator::{Key, Verdict, Write},
 };
 
@@ -48,10 +49,6 @@ impl Txn {
     fn writes_of(&self, keys: &[Key]) -> Vec<(Key, Write)> {
         self.writes.iter().filter(|(key, _)| keys.contains(key)).cloned().collect()
     }
-}
-
-fn owned(keys: &[Key]) -> Vec<Vec<u8>> {
-    keys.iter().map(|key| key.to_vec()).collect()
 }
 
 fn mutation((key, write): &(Key, Write)) -> Mutation {
@@ -157,16 +154,16 @@ impl Run {
     }
 
     fn unlock(&mut self, txn: &Txn, for_update: u64) {
-        for group in self.caller.groups(&txn.keys()) {
-            let reply = self.caller.call(group[0], false, async |mut client, context| {
-                let request = PessimisticRollbackRequest {
-                    context: Some(context),
-                    start_version: txn.start,
-                    for_update_ts: for_update,
-                    keys: owned(&group),
-                };
-                client.kv_pessimistic_rollback(request).await
-            });
+        let replies = self.caller.call_groups(&txn.keys(), async |mut client, context, keys| {
+            let request = PessimisticRollbackRequest {
+                context: Some(context),
+                start_version: txn.start,
+                for_update_ts: for_update,
+                keys,
+            };
+            client.kv_pessimistic_rollback(request).await
+        });
+        for (group, reply) in replies {
             assert!(reply.errors.is_empty(), "{}: {reply:?}", self.context);
             self.model.unlock(&group, txn.start);
         }
@@ -229,16 +226,16 @@ impl Run {
     }
 
     fn roll_back(&mut self, txn: &Txn) {
-        for group in self.caller.groups(&txn.keys()) {
-            let reply = self.caller.call(group[0], false, async |mut client, context| {
-                let request = BatchRollbackRequest {
-                    context: Some(context),
-                    start_version: txn.start,
-                    keys: owned(&group),
-                    ..Default::default()
-                };
-                client.kv_batch_rollback(request).await
-            });
+        let replies = self.caller.call_groups(&txn.keys(), async |mut client, context, keys| {
+            let request = BatchRollbackRequest {
+                context: Some(context),
+                start_version: txn.start,
+                keys,
+                ..Default::default()
+            };
+            client.kv_batch_rollback(request).await
+        });
+        for (group, reply) in replies {
             assert!(reply.error.is_none(), "{}: {txn:?}: {reply:?}", self.context);
             self.model.rollback(&group, txn.start);
         }
@@ -267,17 +264,17 @@ impl Run {
     }
 
     fn commit(&mut self, txn: &Txn, commit: u64) {
-        for group in self.caller.groups(&txn.keys()) {
-            let reply = self.caller.call(group[0], false, async |mut client, context| {
-                let request = CommitRequest {
-                    context: Some(context),
-                    start_version: txn.start,
-                    keys: owned(&group),
-                    commit_version: commit,
-                    ..Default::default()
-                };
-                client.kv_commit(request).await
-            });
+        let replies = self.caller.call_groups(&txn.keys(), async |mut client, context, keys| {
+            let request = CommitRequest {
+                context: Some(context),
+                start_version: txn.start,
+                keys,
+                commit_version: commit,
+                ..Default::default()
+            };
+            client.kv_commit(request).await
+        });
+        for (group, reply) in replies {
             assert!(reply.error.is_none(), "{}: {txn:?}: {reply:?}", self.context);
             self.model.commit(&group, txn.start, commit);
         }
@@ -319,16 +316,13 @@ impl Run {
 
     /// Returns the highest timestamp that the locks of the secondaries promise.
     fn check_secondaries(&self, txn: &Txn) -> u64 {
+        let replies = self.caller.call_groups(&txn.keys()[1..], async |mut client, context, keys| {
+            let request =
+                CheckSecondaryLocksRequest { context: Some(context), keys, start_version: txn.start };
+            client.kv_check_secondary_locks(request).await
+        });
         let mut highest = 0;
-        for group in self.caller.groups(&txn.keys()[1..]) {
-            let reply = self.caller.call(group[0], false, async |mut client, context| {
-                let request = CheckSecondaryLocksRequest {
-                    context: Some(context),
-                    keys: owned(&group),
-                    start_version: txn.start,
-                };
-                client.kv_check_secondary_locks(request).await
-            });
+        for (group, reply) in replies {
             assert_eq!((reply.locks.len(), reply.commit_ts), (group.len(), 0), "{}: {reply:?}", self.context);
             highest = reply.locks.iter().map(|lock| lock.min_commit_ts).fold(highest, u64::max);
         }
@@ -336,17 +330,17 @@ impl Run {
     }
 
     fn resolve(&self, txn: &Txn, commit: u64) {
-        for group in self.caller.groups(&txn.keys()) {
-            let reply = self.caller.call(group[0], false, async |mut client, context| {
-                let request = ResolveLockRequest {
-                    context: Some(context),
-                    start_version: txn.start,
-                    commit_version: commit,
-                    keys: owned(&group),
-                    ..Default::default()
-                };
-                client.kv_resolve_lock(request).await
-            });
+        let replies = self.caller.call_groups(&txn.keys(), async |mut client, context, keys| {
+            let request = ResolveLockRequest {
+                context: Some(context),
+                start_version: txn.start,
+                commit_version: commit,
+                keys,
+                ..Default::default()
+            };
+            client.kv_resolve_lock(request).await
+        });
+        for (_, reply) in replies {
             assert!(reply.error.is_none(), "{}: {txn:?}: {reply:?}", self.context);
         }
     }

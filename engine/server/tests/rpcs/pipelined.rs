@@ -66,8 +66,9 @@ pub fn broadcast_txn_status(c: &Caller) {
         call!(c, kv_prewrite, Prewrite, request)
     };
     let statuses = [
-        // Both contradict themselves or each other, and are ignored.
+        // Ignored: a completed transaction must be committed or rolled back.
         TxnStatus { start_ts: 60, is_completed: true, ..Default::default() },
+        // The last status replaces this one.
         TxnStatus { start_ts: 50, min_commit_ts: 55, ..Default::default() },
         TxnStatus { start_ts: 40, commit_ts: 45, is_completed: true, ..Default::default() },
         TxnStatus { start_ts: 50, rolled_back: true, ..Default::default() },
