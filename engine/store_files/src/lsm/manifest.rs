@@ -175,7 +175,7 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
                          length of the edit here is damaged",
                         reader.offset()
                     );
-                    return Err(bad(&path, offset, what));
+                    return Err(FileError::corrupt(path, offset, what));
                 }
                 state.torn_at = torn.then_some(offset);
                 break;
@@ -183,7 +183,7 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
             Record::Corrupt { offset, what } => return Err(FileError::corrupt(path, offset, what)),
             Record::Data { offset, data } => {
                 let edit = parse(&data).ok_or_else(|| {
-                    bad(&path, offset, "a version edit does not decode: the file is damaged".into())
+                    FileError::corrupt(&path, offset, "a version edit does not decode: the file is damaged")
                 })?;
                 let last = edit.atomic_rest.unwrap_or(0) == 0;
                 group.push(edit);
@@ -195,18 +195,11 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
         }
     }
     if state.families.values().all(|family| family.comparator.is_empty()) {
-        return Err(bad(
-            &path,
-            0,
-            "expected a version edit with a comparator, found none: the file is empty or truncated".into(),
-        ));
+        let what = "expected a version edit with a comparator, found none: the file is empty or truncated";
+        return Err(FileError::corrupt(path, 0, what));
     }
     state.families.retain(|_, family| !family.name.is_empty());
     Ok(state)
-}
-
-fn bad(path: &Path, offset: u64, what: String) -> FileError {
-    FileError::corrupt(path, offset, what)
 }
 
 impl VersionState {
@@ -225,7 +218,7 @@ impl VersionState {
                     "expected a version edit that creates column family {name}, found none up to here: the file was \
                      truncated, or it is another program's"
                 );
-                Err(bad(&self.path, self.manifest_len, what))
+                Err(FileError::corrupt(self.path, self.manifest_len, what))
             }
             None => Ok(self),
         }
