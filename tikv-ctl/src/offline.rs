@@ -22,6 +22,7 @@ use kvproto::{
     raft_serverpb::{PeerState, RegionLocalState},
 };
 use prost::Message;
+use store_files::io::Damage;
 
 use crate::{
     Error,
@@ -35,7 +36,6 @@ pub use config::StoreConfig;
 pub(crate) use keys::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE};
 pub(crate) use raft::{RAFT_LOG_STATE_KEY, RaftStore};
 pub(crate) use states::{APPLY_STATE, REGION_STATE};
-use store_files::io::Damage;
 
 /// A store's data directory (RaftKv: `db/` and `raft-engine/` or `raft/`; RaftKv2: `tablets/` and `raft-engine/`).
 #[derive(Debug)]

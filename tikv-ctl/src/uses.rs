@@ -149,8 +149,10 @@ pub fn complete_help(mut tool: Command) -> Command {
 
 /// Marks a command as an addition to TiKV's tool.
 fn mark(command: Command) -> Command {
-    let about = command.get_about().map(|about| format!("{about} (not in TiKV)"));
-    about.into_iter().fold(command, Command::about)
+    match command.get_about().map(|about| format!("{about} (not in TiKV)")) {
+        Some(about) => command.about(about),
+        None => command,
+    }
 }
 
 fn shorten(command: Command, uses: &str) -> Command {
