@@ -60,11 +60,7 @@ impl Clients {
         names: &BTreeMap<String, u64>,
         follower: Option<Replica>,
     ) -> Result<String> {
-        let name = client_operation(op.name());
-        tracepoints::step!(CLIENT_SEND, req, op = name);
-        let result = watch::watched(req, self.call(op, names, follower)).await;
-        tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok(), op = name);
-        result
+        stamped(op.name(), req, watch::watched(req, self.call(op, names, follower))).await
     }
 
     async fn call(
@@ -259,7 +255,20 @@ impl Clients {
     }
 }
 
-/// Options of a transaction that commits so.
+/// Runs `call` as the client operation `name` of request `req`; stamps its begin and its end.
+pub(crate) async fn stamped(
+    name: &str,
+    req: Req,
+    call: impl Future<Output = Result<String>>,
+) -> Result<String> {
+    let name = client_operation(name);
+    tracepoints::step!(CLIENT_SEND, req, op = name);
+    let result = call.await;
+    tracepoints::stamp!(CLIENT_REPLY, req, ok = result.is_ok(), op = name);
+    result
+}
+
+/// Options of a transaction that commits by the protocol `commit`.
 ///
 /// Without heartbeats: the client measures their 10 s in real time, while the operations of a recipe run on
 /// engine time, which stops while one of them is held. No recipe runs for 10 s of engine time.

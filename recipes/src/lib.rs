@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod directive;
 pub mod front;
 pub mod library;
+pub mod named;
 pub mod operation;
 pub mod overhead;
 pub mod pessimistic;

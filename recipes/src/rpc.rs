@@ -10,6 +10,9 @@ use kvproto::{
 };
 use tonic::transport::Channel;
 
+/// Time to live of the locks that the runner writes, if the scenario does not choose one.
+pub(crate) const LOCK_TTL_MS: u64 = 3_600_000;
+
 /// A replica of a key's region, and the context of a request to it.
 #[derive(Clone, Debug)]
 pub struct Replica {
@@ -97,6 +100,14 @@ impl Replica {
 /// Makes a mutation of a prewrite or of a lock request.
 pub(crate) fn mutation(op: kvrpcpb::Op, key: &[u8], value: &[u8]) -> Mutation {
     Mutation { op: op as i32, key: key.to_vec(), value: value.to_vec(), ..Default::default() }
+}
+
+/// Fails with the region error of a reply, if it has one.
+pub(crate) fn no_region_error(error: Option<errorpb::Error>) -> Result<()> {
+    match error {
+        Some(e) => bail!("region error: {}", e.message),
+        None => Ok(()),
+    }
 }
 
 fn accepted(

@@ -8,17 +8,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use futures::future::BoxFuture;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tracepoints::{EngineClock, Gate, Req, SessionConfig, gates::Names, session::Mode};
 
 use crate::{
-    client::Clients,
+    client::{Clients, stamped},
     cluster::{Cluster, ClusterConfig},
     directive::{self, Directive, Op},
     front::{Front, Quiet},
+    named::Named,
     operation::{self, Operation},
-    pessimistic::{LockCall, Txns, wait_text},
-    pipelined::{PipelinedCall, PipelinedTxns},
+    pessimistic::{Txn, wait_text},
+    pipelined::PipelinedTxn,
     print::{self, Symbols},
     rpc::Replica,
     scenario::{Block, Scenario},
@@ -44,9 +46,9 @@ pub struct Runner {
     next: usize,
     held: Option<Operation>,
     /// The transactions of `pessimistic-begin`; those of `begin` are in the clients.
-    txns: Txns,
+    txns: Named<Txn>,
     /// The transactions of `pipelined-begin`.
-    pipelined: PipelinedTxns,
+    pipelined: Named<PipelinedTxn>,
     /// The operation that runs beside the others.
     aside: Option<JoinHandle<Result<String>>>,
     // Dropped before the runtime, which runs the stores' clients.
@@ -80,8 +82,8 @@ impl Runner {
             scenario,
             next: 0,
             held: None,
-            txns: Txns::default(),
-            pipelined: PipelinedTxns::default(),
+            txns: Named::new("pessimistic-begin"),
+            pipelined: Named::new("pipelined-begin"),
             aside: None,
             cluster: None,
             clients: None,
@@ -155,23 +157,35 @@ impl Runner {
         let listener = front.begin(&op.to_string(), &session);
         self.started()?.publish_raft_state();
         let (runtime, key) = (self.runtime.clone(), op.key().to_vec());
-        Operation::start(&runtime, session, listener, (leader, &key), |req| work.run(req))
+        Operation::start(&runtime, session, listener, (leader, &key), work)
     }
 
     /// Prepares an operation. A lock request takes its timestamp now, which is not part of the operation.
     fn work(&mut self, op: &Op) -> Result<Work> {
-        let clients = self.clients()?;
-        if matches!(op, Op::Flush { .. } | Op::BufferGet { .. }) {
-            let leader = self.started()?.leader_replica(op.key())?;
-            return Ok(Work::Pipelined(self.pipelined.call(op, leader)?));
-        }
-        let Op::PessimisticLock { txn, key, wait_ms, fair } = op else {
-            let follower = self.follower(op)?;
-            return Ok(Work::Client(clients, op.clone(), self.names.clone(), follower));
+        let call = match op {
+            Op::PessimisticLock { txn, key, wait_ms, fair } => {
+                let for_update_ts = self.timestamp()?;
+                let leader = self.started()?.leader_replica(key)?;
+                self.txns.get(txn)?.lock(key, leader, for_update_ts, (*wait_ms, *fair))
+            }
+            Op::Flush { txn, generation, changes } => {
+                let leader = self.started()?.leader_replica(op.key())?;
+                self.pipelined.get(txn)?.flush(leader, *generation, changes)
+            }
+            Op::BufferGet { txn, keys } => {
+                let leader = self.started()?.leader_replica(op.key())?;
+                self.pipelined.get(txn)?.buffer_get(leader, keys)
+            }
+            _ => {
+                let (clients, follower) = (self.clients()?, self.follower(op)?);
+                let (op, names) = (op.clone(), self.names.clone());
+                return Ok(Box::new(move |req| {
+                    Box::pin(async move { clients.run(&op, req, &names, follower).await })
+                }));
+            }
         };
-        let for_update_ts = self.runtime.block_on(bounded(clients.timestamp()))?;
-        let leader = self.started()?.leader_replica(key)?;
-        Ok(Work::Lock(self.txns.lock(txn, key, leader, for_update_ts, (*wait_ms, *fair))?))
+        let name = op.name();
+        Ok(Box::new(move |req| Box::pin(stamped(name, req, call))))
     }
 
     fn execute(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
@@ -206,8 +220,7 @@ impl Runner {
             }
             Directive::Pause { ms } => self.pause(Duration::from_millis(ms)),
             Directive::Ts { name } => {
-                let clients = self.clients()?;
-                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                let ts = self.timestamp()?;
                 self.names.insert(name, ts);
                 Ok(self.symbols.ts(ts))
             }
@@ -215,20 +228,10 @@ impl Runner {
                 let ts = self.lock(&pairs, ttl_ms)?;
                 Ok(format!("locked at {}", self.symbols.ts(ts)))
             }
-            Directive::PessimisticBegin { .. }
-            | Directive::Waiting(_)
-            | Directive::Aside(_)
-            | Directive::Join
-            | Directive::LockWaits
-            | Directive::PessimisticCommit { .. }
-            | Directive::PessimisticRollback { .. }
-            | Directive::PipelinedBegin { .. }
-            | Directive::PipelinedCommit { .. } => self.execute_txn(directive, front),
             Directive::CommitPrimary => {
-                let clients = self.clients()?;
                 let (primary, start_ts) =
                     self.locked.take().context("expected an earlier `lock`, found none")?;
-                let commit_ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                let commit_ts = self.timestamp()?;
                 self.started()?.commit(&primary, start_ts, commit_ts)?;
                 Ok(format!("committed at {}", self.symbols.ts(commit_ts)))
             }
@@ -246,17 +249,16 @@ impl Runner {
                 let rows = self.started()?.rows(&key, held)?;
                 Ok(rows.render(&mut self.symbols))
             }
-            other => self.execute_fault(other),
+            other => self.execute_txn(other, front),
         }
     }
 
-    /// Executes a directive of transactions whose requests the runner makes.
+    /// Executes a directive of transactions whose requests the runner makes, or one that changes the cluster.
     fn execute_txn(&mut self, directive: Directive, front: &mut dyn Front) -> Result<String> {
         match directive {
             Directive::PessimisticBegin { txn } => {
-                let clients = self.clients()?;
-                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
-                self.txns.begin(&txn, ts);
+                let ts = self.timestamp()?;
+                self.txns.begin(&txn, Txn::new(ts));
                 Ok(format!("{txn} began at {}", self.symbols.ts(ts)))
             }
             Directive::Waiting(op) => {
@@ -270,7 +272,7 @@ impl Runner {
             Directive::Aside(op) => {
                 let before = self.started()?.lock_waits().len();
                 let work = self.work(&op)?;
-                self.aside = Some(self.runtime.spawn(work.run(Req::NONE)));
+                self.aside = Some(self.runtime.spawn(work(Req::NONE)));
                 self.started()?
                     .wait("no request waits for a lock", |c| (c.lock_waits().len() > before).then_some(()))?;
                 Ok("waiting".into())
@@ -287,12 +289,10 @@ impl Runner {
                 Ok(if lines.is_empty() { "no request waits".into() } else { lines.join("\n") })
             }
             Directive::PessimisticCommit { txn, value } => {
-                let (txn, clients) = (self.txns.end(&txn)?, self.clients()?);
+                let txn = self.txns.end(&txn)?;
                 let leader = self.started()?.leader_replica(txn.primary()?)?;
-                self.runtime.block_on(bounded(async {
-                    let ts = (clients.timestamp().await?, clients.timestamp().await?);
-                    txn.commit(&leader, &value, ts).await
-                }))?;
+                let ts = (self.timestamp()?, self.timestamp()?);
+                self.runtime.block_on(bounded(txn.commit(&leader, &value, ts)))?;
                 Ok("ok".into())
             }
             Directive::PessimisticRollback { txn } => {
@@ -302,19 +302,18 @@ impl Runner {
                 Ok("ok".into())
             }
             Directive::PipelinedBegin { txn } => {
-                let clients = self.clients()?;
-                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
-                self.pipelined.begin(&txn, ts);
+                let ts = self.timestamp()?;
+                self.pipelined.begin(&txn, PipelinedTxn::new(ts));
                 Ok(format!("{txn} began at {}", self.symbols.ts(ts)))
             }
             Directive::PipelinedCommit { txn } => {
-                let (txn, clients) = (self.pipelined.end(&txn)?, self.clients()?);
+                let txn = self.pipelined.end(&txn)?;
                 let leader = self.started()?.leader_replica(txn.primary()?)?;
-                let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+                let ts = self.timestamp()?;
                 self.runtime.block_on(bounded(txn.commit(&leader, ts)))?;
                 Ok(format!("committed at {}", self.symbols.ts(ts)))
             }
-            other => bail!("expected a directive of transactions of the runner, found {other:?}"),
+            other => self.execute_fault(other),
         }
     }
 
@@ -394,6 +393,12 @@ impl Runner {
         Ok(clients)
     }
 
+    /// Takes a timestamp from PD.
+    fn timestamp(&mut self) -> Result<u64> {
+        let clients = self.clients()?;
+        self.runtime.block_on(bounded(clients.timestamp()))
+    }
+
     /// The follower that an operation asks.
     fn follower(&mut self, op: &Op) -> Result<Option<Replica>> {
         match op {
@@ -404,7 +409,7 @@ impl Runner {
 
     fn run_op(&mut self, op: Op) -> Result<String> {
         let work = self.work(&op)?;
-        let result = self.runtime.block_on(bounded(work.run(Req::NONE)));
+        let result = self.runtime.block_on(bounded(work(Req::NONE)));
         Ok(match result {
             Ok(text) if matches!(op, Op::PessimisticLock { .. } | Op::Flush { .. }) => {
                 self.symbols.clean(&text)
@@ -415,8 +420,7 @@ impl Runner {
     }
 
     fn lock(&mut self, pairs: &[(Vec<u8>, Vec<u8>)], ttl_ms: u64) -> Result<u64> {
-        let clients = self.clients()?;
-        let ts = self.runtime.block_on(bounded(clients.timestamp()))?;
+        let ts = self.timestamp()?;
         self.started()?.prewrite(pairs, ts, ttl_ms)?;
         self.locked = pairs.first().map(|(primary, _)| (primary.clone(), ts));
         Ok(ts)
@@ -503,22 +507,8 @@ impl Runner {
     }
 }
 
-/// An operation that is ready to run.
-enum Work {
-    Client(Clients, Op, BTreeMap<String, u64>, Option<Replica>),
-    Lock(LockCall),
-    Pipelined(PipelinedCall),
-}
-
-impl Work {
-    async fn run(self, req: Req) -> Result<String> {
-        match self {
-            Work::Client(clients, op, names, follower) => clients.run(&op, req, &names, follower).await,
-            Work::Lock(call) => call.run(req).await,
-            Work::Pipelined(call) => call.run(req).await,
-        }
-    }
-}
+/// An operation that is ready to run as a request.
+type Work = Box<dyn FnOnce(Req) -> BoxFuture<'static, Result<String>>>;
 
 async fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(BOUND, work).await {
