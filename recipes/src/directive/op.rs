@@ -55,7 +55,8 @@ pub enum Op {
     TwoClients(Box<Op>, Box<Op>),
 }
 
-/// The previous value of a compare-and-swap whose key must be absent. A read prints it for an absent key.
+/// The word for no value: a compare-and-swap then expects an absent key, a flush deletes the key, and a read has found
+/// no value.
 pub(super) const ABSENT: &str = "(none)";
 
 /// The commit protocol of a transaction.
@@ -157,15 +158,33 @@ impl Op {
     /// The first key of the operation.
     pub fn key(&self) -> &[u8] {
         match self {
-            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.first().map_or(&[], Vec::as_slice),
-            Op::Flush { changes, .. } => changes.first().map_or(&[], |(key, _)| key.as_slice()),
-            Op::RawBatchScan { ranges, .. } => ranges.first().map_or(&[], |(from, _)| from.as_slice()),
-            Op::RawBatchPut { pairs } => pairs.first().map_or(&[], |(key, _)| key.as_slice()),
-            Op::Scan { from, .. } | Op::RawScan { from, .. } => from,
-            Op::Txn { changes, .. } => changes.first().map_or(&[], Change::key),
             Op::TwoClients(first, _) => first.key(),
+            _ => self.keys_in_order().first().copied().unwrap_or_default(),
+        }
+    }
+
+    /// The different keys of the operation, sorted; of a range, both ends. A client sorts the keys and sends a request
+    /// for each region, so that a request may begin with any of them.
+    pub fn keys(&self) -> Vec<&[u8]> {
+        let mut keys = self.keys_in_order();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    fn keys_in_order(&self) -> Vec<&[u8]> {
+        match self {
+            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.iter().map(Vec::as_slice).collect(),
+            Op::Flush { changes, .. } => changes.iter().map(|(key, _)| key.as_slice()).collect(),
+            Op::RawBatchPut { pairs } => pairs.iter().map(|(key, _)| key.as_slice()).collect(),
+            Op::RawBatchScan { ranges, .. } => {
+                ranges.iter().flat_map(|(from, to)| [from.as_slice(), to.as_slice()]).collect()
+            }
+            Op::Scan { from, to, .. } | Op::RawScan { from, to, .. } => vec![from, to],
+            Op::Txn { changes, .. } => changes.iter().map(Change::key).collect(),
+            Op::TwoClients(first, second) => [first.keys_in_order(), second.keys_in_order()].concat(),
             // The keys of a transaction are in the client.
-            Op::Commit { .. } | Op::Rollback { .. } | Op::HeartBeat { .. } => &[],
+            Op::Commit { .. } | Op::Rollback { .. } | Op::HeartBeat { .. } => Vec::new(),
             Op::RawTtl { key }
             | Op::RawDelete { key }
             | Op::PessimisticLock { key, .. }
@@ -175,122 +194,103 @@ impl Op {
             | Op::RawGet { key }
             | Op::FollowerGet { key }
             | Op::RawPut { key, .. }
-            | Op::RawCas { key, .. } => key,
+            | Op::RawCas { key, .. } => vec![key],
         }
     }
+}
 
-    /// The different keys of the operation, sorted; of a range, both ends. A client sorts the keys and sends a request
-    /// for each region, so that a request may begin with any of them.
-    pub fn keys(&self) -> Vec<&[u8]> {
-        let mut keys: Vec<&[u8]> = match self {
-            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.iter().map(Vec::as_slice).collect(),
-            Op::Flush { changes, .. } => changes.iter().map(|(key, _)| key.as_slice()).collect(),
-            Op::RawBatchPut { pairs } => pairs.iter().map(|(key, _)| key.as_slice()).collect(),
-            Op::RawBatchScan { ranges, .. } => {
-                ranges.iter().flat_map(|(from, to)| [from.as_slice(), to.as_slice()]).collect()
-            }
-            Op::Scan { from, to, .. } | Op::RawScan { from, to, .. } => vec![from, to],
-            Op::Txn { changes, .. } => changes.iter().map(Change::key).collect(),
-            Op::TwoClients(first, second) => [first.keys(), second.keys()].concat(),
-            Op::Commit { .. } | Op::Rollback { .. } | Op::HeartBeat { .. } => Vec::new(),
-            _ => vec![self.key()],
-        };
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Get { key } => write!(f, "get {}", escape(key)),
+            Change::Put { key, value } => write!(f, "put {} {}", escape(key), value_text(value)),
+            Change::Delete { key } => write!(f, "delete {}", escape(key)),
+        }
     }
+}
+
+/// Formats the protocol as the end of `put` and of `commit`, with the space before it.
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Commit::TwoPhase => "",
+            Commit::Async => " async-commit",
+            Commit::OnePc => " one-pc",
+        })
+    }
+}
+
+fn value_text(value: &[u8]) -> String {
+    if value.len() > 64 { format!("bytes={}", value.len()) } else { escape(value) }
+}
+
+fn value_or_absent(value: &Option<Vec<u8>>) -> String {
+    value.as_deref().map_or_else(|| ABSENT.to_owned(), value_text)
+}
+
+fn keys_text(keys: &[Vec<u8>]) -> String {
+    keys.iter().map(|key| escape(key)).collect::<Vec<_>>().join(" ")
 }
 
 /// Formats the operation as a scenario does; a value over 64 bytes by its length.
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = |v: &[u8]| if v.len() > 64 { format!("bytes={}", v.len()) } else { escape(v) };
+        let name = self.name().replace('_', "-");
         match self {
             Op::TwoClients(first, second) => write!(f, "{first} | {second}"),
             Op::Txn { changes, pessimistic, end } => {
-                write!(f, "begin{}", if *pessimistic { " pessimistic" } else { "" })?;
-                for change in changes {
-                    match change {
-                        Change::Get { key } => write!(f, " get {};", escape(key))?,
-                        Change::Put { key, value: v } => write!(f, " put {} {};", escape(key), value(v))?,
-                        Change::Delete { key } => write!(f, " delete {};", escape(key))?,
-                    }
+                f.write_str(if *pessimistic { "begin pessimistic" } else { "begin" })?;
+                changes.iter().try_for_each(|change| write!(f, " {change};"))?;
+                match end {
+                    Some(commit) => write!(f, " commit{commit}"),
+                    None => f.write_str(" rollback"),
                 }
-                f.write_str(match end {
-                    None => " rollback",
-                    Some(Commit::TwoPhase) => " commit",
-                    Some(Commit::Async) => " commit async-commit",
-                    Some(Commit::OnePc) => " commit one-pc",
-                })
             }
-            Op::Get { key, at: None } => write!(f, "get {}", escape(key)),
-            Op::Get { key, at: Some(at) } => write!(f, "get {} at={at}", escape(key)),
-            Op::Put { key, value: v, commit } => {
-                let how = match commit {
-                    Commit::TwoPhase => "",
-                    Commit::Async => " async-commit",
-                    Commit::OnePc => " one-pc",
-                };
-                write!(f, "put {} {}{how}", escape(key), value(v))
+            Op::Get { key, at: Some(at) } => write!(f, "{name} {} at={at}", escape(key)),
+            Op::Put { key, value, commit } => {
+                write!(f, "{name} {} {}{commit}", escape(key), value_text(value))
             }
-            Op::Delete { key } => write!(f, "delete {}", escape(key)),
             Op::PessimisticLock { txn, key, wait_ms, fair } => {
                 let wait = match wait_ms {
                     0 => String::new(),
                     ms if *ms < 0 => " no-wait".into(),
                     ms => format!(" wait={ms}"),
                 };
-                write!(f, "pessimistic-lock {txn} {}{wait}{}", escape(key), if *fair { " fair" } else { "" })
+                write!(f, "{name} {txn} {}{wait}{}", escape(key), if *fair { " fair" } else { "" })
             }
-            Op::FollowerGet { key } => write!(f, "follower-get {}", escape(key)),
-            Op::Commit { txn } => write!(f, "commit {txn}"),
-            Op::Rollback { txn } => write!(f, "rollback {txn}"),
-            Op::HeartBeat { txn } => write!(f, "heart-beat {txn}"),
-            Op::RawGet { key } => write!(f, "raw-get {}", escape(key)),
-            Op::RawPut { key, value: v, ttl: 0 } => write!(f, "raw-put {} {}", escape(key), value(v)),
-            Op::RawPut { key, value: v, ttl } => {
-                write!(f, "raw-put {} {} ttl={ttl}", escape(key), value(v))
+            Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => write!(f, "{name} {txn}"),
+            Op::RawPut { key, value, ttl } => {
+                write!(f, "{name} {} {}", escape(key), value_text(value))?;
+                if *ttl > 0 { write!(f, " ttl={ttl}") } else { Ok(()) }
             }
             Op::RawBatchPut { pairs } => {
-                write!(f, "raw-batch-put")?;
-                pairs.iter().try_for_each(|(key, v)| write!(f, " {} {}", escape(key), value(v)))
+                f.write_str(&name)?;
+                pairs.iter().try_for_each(|(key, v)| write!(f, " {} {}", escape(key), value_text(v)))
             }
-            Op::RawTtl { key } => write!(f, "raw-ttl {}", escape(key)),
-            Op::RawScan { from, to, limit, reverse } => {
-                let name = if *reverse { "raw-scan-reverse" } else { "raw-scan" };
-                write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
-            }
-            Op::RawDelete { key } => write!(f, "raw-delete {}", escape(key)),
-            Op::RawCas { key, previous, value: v } => {
-                let previous = previous.as_deref().map_or_else(|| ABSENT.to_owned(), value);
-                write!(f, "raw-cas {} {previous} {}", escape(key), value(v))
+            Op::RawCas { key, previous, value } => {
+                write!(f, "{name} {} {} {}", escape(key), value_or_absent(previous), value_text(value))
             }
             Op::RawBatchScan { ranges, limit } => {
-                write!(f, "raw-batch-scan")?;
-                for (from, to) in ranges {
-                    write!(f, " {} {}", escape(from), escape(to))?;
-                }
+                f.write_str(&name)?;
+                ranges.iter().try_for_each(|(from, to)| write!(f, " {} {}", escape(from), escape(to)))?;
                 write!(f, " limit={limit}")
             }
-            Op::BatchGet { keys } => {
-                let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
-                write!(f, "batch-get {}", keys.join(" "))
-            }
+            Op::BatchGet { keys } => write!(f, "{name} {}", keys_text(keys)),
             Op::Flush { txn, generation, changes } => {
-                write!(f, "flush {txn}")?;
+                write!(f, "{name} {txn}")?;
                 generation.iter().try_for_each(|n| write!(f, " generation={n}"))?;
-                changes.iter().try_for_each(|(key, v)| {
-                    write!(f, " {} {}", escape(key), v.as_deref().map_or_else(|| ABSENT.to_owned(), value))
-                })
+                changes.iter().try_for_each(|(key, v)| write!(f, " {} {}", escape(key), value_or_absent(v)))
             }
-            Op::BufferGet { txn, keys } => {
-                let keys: Vec<String> = keys.iter().map(|key| escape(key)).collect();
-                write!(f, "buffer-get {txn} {}", keys.join(" "))
-            }
-            Op::Scan { from, to, limit, reverse } => {
-                let name = if *reverse { "scan-reverse" } else { "scan" };
+            Op::BufferGet { txn, keys } => write!(f, "{name} {txn} {}", keys_text(keys)),
+            Op::Scan { from, to, limit, .. } | Op::RawScan { from, to, limit, .. } => {
                 write!(f, "{name} {} {} limit={limit}", escape(from), escape(to))
             }
+            Op::Get { key, at: None }
+            | Op::Delete { key }
+            | Op::FollowerGet { key }
+            | Op::RawGet { key }
+            | Op::RawTtl { key }
+            | Op::RawDelete { key } => write!(f, "{name} {}", escape(key)),
         }
     }
 }
