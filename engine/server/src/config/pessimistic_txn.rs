@@ -27,13 +27,14 @@ pub struct PessimisticTxnConfig {
 
 impl Default for PessimisticTxnConfig {
     fn default() -> Self {
+        let defaults = storage::Config::default();
         Self {
             wait_for_lock_timeout: ReadableDuration::millis(1000),
-            wake_up_delay_duration: ReadableDuration::millis(20),
+            wake_up_delay_duration: ReadableDuration(defaults.wake_up_delay_duration),
             pipelined: true,
             in_memory: true,
-            in_memory_peer_size_limit: ReadableSize::kb(512),
-            in_memory_instance_size_limit: ReadableSize::mb(100),
+            in_memory_peer_size_limit: ReadableSize(defaults.in_memory_limits.peer as u64),
+            in_memory_instance_size_limit: ReadableSize(defaults.in_memory_limits.instance as u64),
         }
     }
 }

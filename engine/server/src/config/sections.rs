@@ -196,19 +196,22 @@ pub struct StorageConfig {
 
 impl Default for StorageConfig {
     fn default() -> Self {
+        let defaults = storage::Config::default();
         Self {
             data_dir: "./".into(),
-            scheduler_concurrency: 512 * 1024,
-            scheduler_worker_pool_size: 4,
-            scheduler_pending_write_threshold: ReadableSize::mb(100),
-            memory_quota: ReadableSize::mb(256),
-            max_key_size: 8 << 10,
+            scheduler_concurrency: defaults.scheduler_concurrency,
+            scheduler_worker_pool_size: defaults.scheduler_worker_pool_size,
+            scheduler_pending_write_threshold: ReadableSize(
+                defaults.scheduler_pending_write_threshold as u64,
+            ),
+            memory_quota: ReadableSize(defaults.memory_quota as u64),
+            max_key_size: defaults.max_key_size,
             block_cache: BlockCacheConfig::default(),
             flow_control: FlowControlConfig::default(),
             max_ts: MaxTsConfig::default(),
             api_version: 1,
             enable_ttl: false,
-            txn_status_cache_capacity: 40_000 * 128,
+            txn_status_cache_capacity: defaults.txn_status_cache_capacity,
             ttl_check_poll_interval: ReadableDuration::hours(12),
         }
     }
