@@ -193,7 +193,7 @@ fn a_new_leader_of_v2_writes_above_the_old_one() {
         h.until("a put succeeds at the current leader", async || {
             let found = h.client.get_region(b"").await.ok()?;
             let leader = found.leader?;
-            let store = h.stores.iter().flatten().find(|s| s.store_id() == leader.store_id)?;
+            let store = h.find_store(leader.store_id)?;
             let mut client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
             let context = harness::context(&found.region, leader);
             let context = Context { api_version: ApiVersion::V2.into(), ..context };

@@ -224,7 +224,7 @@ fn a_stale_read_is_not_served() {
     let (region, leader) = h.region(3);
     let follower = *region.peers.iter().find(|p| p.id != leader.id).unwrap();
     for peer in [leader, follower] {
-        let store = h.stores.iter().flatten().find(|s| s.store_id() == peer.store_id).unwrap();
+        let store = h.find_store(peer.store_id).unwrap();
         let stale = Context { stale_read: true, ..context(&region, peer) };
         h.block_on(async {
             let mut client = TikvClient::connect(format!("http://{}", store.addr())).await.unwrap();
@@ -296,7 +296,7 @@ fn followers_answer_replica_reads() {
     h.raw_put(b"k", b"v");
     let (region, leader) = h.region(3);
     let follower = *region.peers.iter().find(|p| p.id != leader.id).unwrap();
-    let store = h.stores.iter().flatten().find(|s| s.store_id() == follower.store_id).unwrap();
+    let store = h.find_store(follower.store_id).unwrap();
     let ctx = context(&region, follower);
     let mut client = h.block_on(TikvClient::connect(format!("http://{}", store.addr()))).unwrap();
     let replica = Context { replica_read: true, ..ctx.clone() };

@@ -232,7 +232,7 @@ fn a_follower_read_has_the_waits_of_its_read_index() {
     h.raw_put(b"k", b"v");
     let (region, leader) = h.region(3);
     let follower = *region.peers.iter().find(|p| p.id != leader.id).unwrap();
-    let store = h.stores.iter().flatten().find(|s| s.store_id() == follower.store_id).unwrap();
+    let store = h.find_store(follower.store_id).unwrap();
     let address = format!("http://{}", store.addr());
     h.block_on(async {
         let mut client = TikvClient::connect(address).await.unwrap();

@@ -93,7 +93,7 @@ fn write_versions(h: &Harness) {
 
 fn read(h: &Harness, version: u64) -> Option<Vec<u8>> {
     let (region, leader) = h.region(h.stores.len());
-    let store = h.stores.iter().flatten().find(|s| s.store_id() == leader.store_id).unwrap();
+    let store = h.find_store(leader.store_id).unwrap();
     let request = GetRequest {
         context: Some(context(&region, leader)),
         key: b"k".to_vec(),

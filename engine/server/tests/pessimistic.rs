@@ -37,8 +37,7 @@ impl Cluster {
     }
 
     fn ts(&self) -> u64 {
-        let ts = self.h.block_on(self.h.client.get_tso(1)).unwrap();
-        ((ts.physical << 18) + ts.logical) as u64
+        self.h.ts()
     }
 
     /// Returns the region of a key and its leader, which says so itself.
@@ -58,7 +57,7 @@ impl Cluster {
     }
 
     fn address(&self, store: u64) -> String {
-        let server = self.h.stores.iter().flatten().find(|s| s.store_id() == store).unwrap();
+        let server = self.h.find_store(store).unwrap();
         format!("http://{}", server.addr())
     }
 
@@ -393,7 +392,7 @@ impl Cluster {
     /// Returns the last index of the Raft log of a key's leader.
     fn last_index(&self, key: &[u8]) -> u64 {
         let (region, peer) = self.leader_of(key);
-        let store = self.h.stores.iter().flatten().find(|s| s.store_id() == peer.store_id).unwrap();
+        let store = self.h.find_store(peer.store_id).unwrap();
         self.h.block_on(store.router().query_region_meta(region.id)).unwrap().raft.last_index
     }
 

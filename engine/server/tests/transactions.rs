@@ -74,12 +74,11 @@ impl Cluster {
     }
 
     fn ts(&self) -> u64 {
-        let ts = self.h.block_on(self.h.client.get_tso(1)).unwrap();
-        ((ts.physical << 18) + ts.logical) as u64
+        self.h.ts()
     }
 
     fn client(&self, store: u64) -> TikvClient<Channel> {
-        let server = self.h.stores.iter().flatten().find(|s| s.store_id() == store).unwrap();
+        let server = self.h.find_store(store).unwrap();
         self.h.block_on(TikvClient::connect(format!("http://{}", server.addr()))).unwrap()
     }
 

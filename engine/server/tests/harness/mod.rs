@@ -83,6 +83,17 @@ impl Harness {
         self.stores[n].as_ref().unwrap()
     }
 
+    /// Returns the running store of this id.
+    pub fn find_store(&self, id: u64) -> Option<&ServerHandle> {
+        self.stores.iter().flatten().find(|s| s.store_id() == id)
+    }
+
+    /// Returns a new timestamp of PD.
+    pub fn ts(&self) -> u64 {
+        let ts = self.block_on(self.client.get_tso(1)).unwrap();
+        ((ts.physical << 18) + ts.logical) as u64
+    }
+
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let bounded = async { tokio::time::timeout(BOUND, future).await.expect("within the bound") };
         self.runtime.block_on(bounded)
@@ -107,7 +118,7 @@ impl Harness {
         self.until("the region has a leader and its peers", async || {
             let found = self.client.get_region(b"").await.ok()?;
             let leader = found.leader?;
-            let running = self.stores.iter().flatten().any(|s| s.store_id() == leader.store_id);
+            let running = self.find_store(leader.store_id).is_some();
             (running && found.region.peers.len() == peers).then_some((found.region, leader))
         })
     }
@@ -115,7 +126,7 @@ impl Harness {
     /// Returns the context that a client sends to the leader, and a connection to the leader.
     pub fn leader(&self) -> (Context, TikvClient<Channel>) {
         let (region, leader) = self.region(self.stores.len());
-        let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id).unwrap();
+        let store = self.find_store(leader.store_id).unwrap();
         let client = self.block_on(TikvClient::connect(format!("http://{}", store.addr()))).unwrap();
         (context(&region, leader), client)
     }
@@ -125,7 +136,7 @@ impl Harness {
         self.until("a raw put succeeds", async || {
             let found = self.client.get_region(b"").await.ok()?;
             let leader = found.leader?;
-            let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id)?;
+            let store = self.find_store(leader.store_id)?;
             let mut client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
             let request = kvrpcpb::RawPutRequest {
                 context: Some(context(&found.region, leader)),
@@ -145,7 +156,7 @@ impl Harness {
         self.until("a raw get succeeds", async || {
             let found = self.client.get_region(b"").await.ok()?;
             let leader = found.leader?;
-            let store = self.stores.iter().flatten().find(|s| s.store_id() == leader.store_id)?;
+            let store = self.find_store(leader.store_id)?;
             let mut client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
             let context = Some(context(&found.region, leader));
             let request = kvrpcpb::RawGetRequest { context, key: key.to_vec(), ..Default::default() };

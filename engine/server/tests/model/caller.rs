@@ -60,8 +60,7 @@ impl Caller {
 
     /// Returns a new timestamp of PD.
     pub fn ts(&self) -> u64 {
-        let ts = self.h.block_on(self.h.client.get_tso(1)).unwrap();
-        ((ts.physical << 18) + ts.logical) as u64
+        self.h.ts()
     }
 
     pub fn region_of(&self, key: &[u8]) -> Region {
@@ -113,7 +112,7 @@ impl Caller {
             let leader = found.leader?;
             let others = |p: &&_| *p != &leader;
             let peer = if follower { *found.region.peers.iter().find(others)? } else { leader };
-            let store = self.h.stores.iter().flatten().find(|s| s.store_id() == peer.store_id)?;
+            let store = self.h.find_store(peer.store_id)?;
             let client = TikvClient::connect(format!("http://{}", store.addr())).await.ok()?;
             attempts += 1;
             // A lost reply may have been a success.
