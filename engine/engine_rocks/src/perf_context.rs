@@ -106,7 +106,7 @@ perf_stats! {
     write_memtable_time_ns = WriteMemtableTime,
     /// Time that writes were delayed.
     write_delay_time_ns = WriteDelayTime,
-    /// Time that writes waited for other writes.
+    /// Time of writes before and after the WAL and the memtables.
     write_pre_and_post_process_time_ns = WritePreAndPostProcessTime,
     /// Time to wait for the database's mutex.
     db_mutex_lock_nanos = DbMutexLockNanos,
@@ -157,17 +157,17 @@ impl WritePerf {
     /// Runs a write on this thread and measures it, including mutexes.
     pub fn measure<T>(write: impl FnOnce() -> T) -> (T, WritePerf) {
         perf::set_perf_stats(PerfStatsLevel::EnableTime);
-        let before = Self::read_now();
+        let before = read_now();
         let begin = std::time::Instant::now();
         let result = write();
         let call_nanos = begin.elapsed().as_nanos() as u64;
-        let after = Self::read_now();
+        let spent = read_now().since(&before);
         let measured = WritePerf {
             call_nanos,
-            mutex_lock_nanos: after.mutex_lock_nanos.wrapping_sub(before.mutex_lock_nanos),
-            write_wal_nanos: after.write_wal_nanos.wrapping_sub(before.write_wal_nanos),
-            write_memtable_nanos: after.write_memtable_nanos.wrapping_sub(before.write_memtable_nanos),
-            other_nanos: after.other_nanos.wrapping_sub(before.other_nanos),
+            mutex_lock_nanos: spent.db_mutex_lock_nanos,
+            write_wal_nanos: spent.write_wal_time_ns,
+            write_memtable_nanos: spent.write_memtable_time_ns,
+            other_nanos: spent.write_delay_time_ns + spent.write_pre_and_post_process_time_ns,
         };
         (result, measured)
     }
@@ -178,23 +178,6 @@ impl WritePerf {
         let known =
             [self.mutex_lock_nanos, self.write_wal_nanos, self.write_memtable_nanos, self.other_nanos];
         known.into_iter().fold(self.call_nanos, u64::saturating_sub)
-    }
-
-    fn read_now() -> WritePerf {
-        CONTEXT.with(|context| match context.try_borrow_mut() {
-            Ok(mut context) => {
-                let context = context.get_or_insert_with(perf::PerfContext::default);
-                WritePerf {
-                    call_nanos: 0,
-                    mutex_lock_nanos: context.metric(PerfMetric::DbMutexLockNanos),
-                    write_wal_nanos: context.metric(PerfMetric::WriteWalTime),
-                    write_memtable_nanos: context.metric(PerfMetric::WriteMemtableTime),
-                    other_nanos: context.metric(PerfMetric::WriteDelayTime)
-                        + context.metric(PerfMetric::WritePreAndPostProcessTime),
-                }
-            }
-            Err(_) => WritePerf::default(),
-        })
     }
 }
 
