@@ -1,8 +1,8 @@
 //! Pessimistic locks in the memory of a region's leader.
 //!
-//! Mirrors `components/raftstore/src/store/txn_ext.rs`. A pessimistic lock in memory needs no trip through Raft. It is
-//! lost with its leader; the prewrite then amends it or fails with `PessimisticLockNotFound`. A leader that hands over
-//! its leadership writes the locks through Raft before.
+//! Mirrors `components/raftstore/src/store/txn_ext.rs`. A pessimistic lock in memory needs no trip through Raft. The
+//! lock is lost if the leader is lost; the prewrite then amends the lock or fails with `PessimisticLockNotFound`.
+//! Before a leader hands over its leadership, it writes the locks through Raft.
 use std::{
     collections::BTreeMap,
     ops::Bound,
@@ -93,8 +93,7 @@ impl PeerPessimisticLocks {
     /// Drops all locks.
     pub fn clear(&mut self) {
         self.map.clear();
-        INSTANCE_MEM_SIZE.fetch_sub(self.memory_size, Ordering::Relaxed);
-        self.memory_size = 0;
+        self.resize(0, self.memory_size);
     }
 
     /// Whether locks can be inserted in this term and version.
@@ -154,7 +153,7 @@ impl PeerPessimisticLocks {
         self.map.get(key).map(|entry| &entry.lock)
     }
 
-    /// Marks a lock as removed by a write that is sent to Raft. Returns whether there is one.
+    /// Marks a lock as removed by a write that is sent to Raft. Returns whether the table has the lock.
     pub fn mark_deleted(&mut self, key: &Key) -> bool {
         let entry = self.map.get_mut(key);
         entry.map(|entry| entry.deleted = true).is_some()
@@ -204,18 +203,14 @@ impl PeerPessimisticLocks {
         let mut groups: Vec<PeerPessimisticLocks> = regions.iter().map(|_| Self::default()).collect();
         for (key, mut entry) in std::mem::take(&mut self.map) {
             let inside = |region: &Region| region.contains(key.as_encoded());
-            let target = match regions.iter().position(|region| region.id != derived.id && inside(region)) {
-                Some(at) => {
-                    self.resize(0, entry.size(&key));
-                    entry.deleted = false;
-                    &mut groups[at]
-                }
-                None => {
-                    self.map.insert(key, entry);
-                    continue;
-                }
+            let moved = regions.iter().position(|region| region.id != derived.id && inside(region));
+            let Some(at) = moved else {
+                self.map.insert(key, entry);
+                continue;
             };
-            target.put(key, entry);
+            self.resize(0, entry.size(&key));
+            entry.deleted = false;
+            groups[at].put(key, entry);
         }
         groups
     }
@@ -226,7 +221,7 @@ impl PeerPessimisticLocks {
     /// # Errors
     /// `StaleCommand`, `EpochNotMatch` or `FlashbackInProgress`.
     pub fn check_reader(&self, term: u64, region: &Region) -> Result<()> {
-        let (version, region_id) = (region.region_epoch.map_or(0, |epoch| epoch.version), region.id);
+        let (version, region_id) = (region.epoch().version, region.id);
         let mut error = errorpb::Error::default();
         if self.term != term {
             error.message = format!("the pessimistic locks are of term {}, the reader of {term}", self.term);
@@ -289,8 +284,7 @@ mod tests {
             ttl: 3000,
             for_update_ts: start_ts.into(),
             min_commit_ts: (start_ts + 1).into(),
-            last_change: txn_types::LastChange::Unknown,
-            is_locked_with_conflict: false,
+            ..Default::default()
         }
     }
 

@@ -1,4 +1,4 @@
-//! The way of a command to the pessimistic locks in memory: to insert locks, or to remove them with a write.
+//! Inserts a command's pessimistic locks in memory, or removes some together with a write.
 use parking_lot::RwLockWriteGuard;
 use txn_types::{Key, PessimisticLock};
 
@@ -22,7 +22,7 @@ impl TableAt {
         Some(Self { table, term: snapshot.term()?, version: snapshot.region_version() })
     }
 
-    /// Inserts locks instead of writing them. Returns the bytes of the table then; `None`: they must go through Raft,
+    /// Inserts locks instead of writing them. Returns the bytes of the table; `None` if the locks must go through Raft,
     /// which also finds a change of leader or region. TiKV: `TxnScheduler::try_write_in_memory_pessimistic_locks`.
     pub fn try_insert(&self, locks: &[(Key, PessimisticLock)], limits: MemoryLimits) -> Option<usize> {
         let mut table = self.table.write();
@@ -31,8 +31,8 @@ impl TableAt {
     }
 
     /// Marks the locks that `data` replaces or deletes, and calls `send`. No leader transfer can take locks from the
-    /// table before the write is in the mailbox of the peer: otherwise it could overtake the write. TiKV:
-    /// `TxnScheduler::handle_async_write`.
+    /// table before the write is in the mailbox of the peer: otherwise the transfer could overtake the write.
+    /// TiKV: `TxnScheduler::handle_async_write`.
     pub fn send<T>(&self, mut data: WriteData, send: impl FnOnce(WriteData) -> T) -> T {
         let mut table = self.table.write();
         if table.is_empty() || !table.is_valid_in(self.term, self.version) {

@@ -4,7 +4,7 @@ use crate::{LastChange, Lock, LockType, TimeStamp};
 /// Pessimistic lock that exists only in the leader's memory.
 ///
 /// TiKV: `txn_types::lock::PessimisticLock`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct PessimisticLock {
     /// Raw primary key of the transaction.
     pub primary: Box<[u8]>,

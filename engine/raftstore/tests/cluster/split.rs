@@ -3,7 +3,7 @@ use kvproto::raft_cmdpb::RaftCmdRequest;
 use raftstore::store::Callback;
 use tikv_kv::{LocksStatus, MemoryLimits, Snapshot};
 use tracepoints::Req;
-use txn_types::{Key, LastChange, PessimisticLock};
+use txn_types::{Key, PessimisticLock};
 
 use crate::harness::{Cluster, REGION, quick_config, split_at_m, until};
 
@@ -102,8 +102,7 @@ fn a_transfer_right_after_a_split_loses_no_lock_in_memory() {
         ttl: 3000,
         for_update_ts: 10.into(),
         min_commit_ts: 11.into(),
-        last_change: LastChange::Unknown,
-        is_locked_with_conflict: false,
+        ..Default::default()
     };
     let limits = MemoryLimits { peer: 1 << 20, instance: 1 << 30 };
     assert!(table.write().insert(&[(key.clone(), lock)], limits));

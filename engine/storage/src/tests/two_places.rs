@@ -7,7 +7,7 @@ use tikv_kv::{
     Engine, ErrorInner, IterOptions, MemoryLimits, PeerPessimisticLocks, RocksKv, SharedPessimisticLocks,
     SnapContext, Snapshot,
 };
-use txn_types::{Key, LastChange, LockOrSharedLocks, LockType, PessimisticLock, Value};
+use txn_types::{Key, LockOrSharedLocks, LockType, PessimisticLock, Value};
 
 use super::store::{TestStore, put, wait};
 use crate::mvcc::{MvccReader, probe::mvcc_rows};
@@ -50,8 +50,7 @@ fn table(keys: &[&[u8]]) -> SharedPessimisticLocks {
         ttl: 3000,
         for_update_ts: 10.into(),
         min_commit_ts: 11.into(),
-        last_change: LastChange::Unknown,
-        is_locked_with_conflict: false,
+        ..Default::default()
     };
     let locks: Vec<_> = keys.iter().map(|key| (Key::from_raw(key), lock.clone())).collect();
     let mut table = PeerPessimisticLocks::default();
