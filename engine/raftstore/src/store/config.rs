@@ -47,7 +47,8 @@ pub struct Config {
     pub pd_heartbeat_tick_interval: ReadableDuration,
     /// Interval of the store's reports to PD.
     pub pd_store_heartbeat_tick_interval: ReadableDuration,
-    /// Interval of the inspections of the store's latency, and the time after which one counts as late; zero: none.
+    /// Interval of the inspections of the store's latency; an inspection that takes longer is late. Zero: no
+    /// inspections.
     pub inspect_interval: ReadableDuration,
     /// Interval of the checks whether to split a region.
     pub split_region_check_tick_interval: ReadableDuration,
@@ -64,9 +65,9 @@ pub struct Config {
     /// `coprocessor.batch-split-limit`: maximum number of keys in one split.
     #[serde(skip, default = "default_batch_split_limit")]
     pub batch_split_limit: usize,
-    /// Interval of the checks whether a leader transfer came to nothing.
+    /// Interval of the checks whether a leader transfer has failed.
     pub reactive_memory_lock_tick_interval: ReadableDuration,
-    /// Number of these intervals after which pessimistic locks may be in memory again.
+    /// Number of these intervals after which a transfer counts as failed: pessimistic locks may be in memory again.
     pub reactive_memory_lock_timeout_tick: usize,
     /// Interval of the deletion of unused snapshots.
     pub snap_mgr_gc_tick_interval: ReadableDuration,
@@ -284,7 +285,7 @@ impl Config {
         self.validate_leader_missing()
     }
 
-    /// The checks of a missing leader must be rarer than elections.
+    /// Checks the limits for a missing leader: each must be at least the one before it, the first two election timeouts.
     fn validate_leader_missing(&self) -> Result<(), String> {
         let election = self.election_timeout().as_millis() * 2;
         let check = self.peer_stale_state_check_interval.0.as_millis();

@@ -93,7 +93,7 @@ pub struct Peer {
     published: Option<Arc<ReadDelegate>>,
     /// State for the transaction layer.
     pub txn_ext: Arc<TxnExt>,
-    /// Since when the peer hands over its leadership, with its locks in Raft.
+    /// Start of the last leader transfer; until it ends, the peer accepts no pessimistic locks in memory.
     pub(crate) transferring_since: Option<EngineInstant>,
     /// Term of a transfer that waits for its `LocksProposed`.
     pub(crate) pending_transfer: Option<u64>,

@@ -123,7 +123,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     /// Creates the peers of the new regions. TiKV: `on_ready_split_region`.
     fn on_split(&mut self, regions: Vec<Region>, derived: Region) {
         let was_leader = self.fsm.peer.is_leader();
-        // Before the version changes: then the table refuses locks of the old one.
+        // Before the region's version changes: from now on the table refuses locks of the old version.
         let locks = {
             let mut locks = self.fsm.peer.txn_ext.pessimistic_locks.write();
             locks.version = derived.epoch().version;
@@ -148,7 +148,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// `locks`: pessimistic locks in memory, if the parent leads.
+    /// Creates the peer of one new region. `locks`: its pessimistic locks in memory, if the parent leads.
     fn create_split_peer(&mut self, region: Region, locks: PeerPessimisticLocks, parent_leads: bool) {
         let (region_id, ctx) = (region.id, &*self.ctx);
         let engines = self.fsm.peer.storage().engines.clone();

@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
-    /// Begins a transfer. With locks in memory it waits until they are applied, and until the mailbox has no earlier
-    /// write.
+    /// Begins a transfer. If the peer has locks in memory, the transfer waits until the locks are applied, and until the
+    /// mailbox has no earlier write.
     ///
     /// # Errors
     /// The reason why the peer cannot become leader now.
@@ -32,7 +32,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let (region_id, term) = (peer.region_id, peer.term());
         if peer.pending_transfer == Some(term) {
-            // That transfer continues once the locks are applied; this one would lose them.
+            // The earlier transfer continues once the locks are applied; a second one now would lose the locks.
             self.renew_transfer();
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Stops new locks in memory. Returns the writes of those that no write on its way removes; `None` if the table has
+    /// Stops new locks in memory. Returns writes of the locks that no write on its way removes; `None` if the table has
     /// no lock.
     fn stop_memory_locks(&mut self) -> Option<Vec<Request>> {
         let peer = &mut self.fsm.peer;
@@ -138,20 +138,20 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Accepts locks in memory again after a transfer that came to nothing. TiKV: `on_reactivate_memory_lock_tick`.
+    /// Accepts locks in memory again after a transfer that failed. TiKV: `on_reactivate_memory_lock_tick`.
     pub(super) fn reactivate_memory_locks(&mut self) {
         let (peer, config) = (&mut self.fsm.peer, &self.ctx.config);
         let Some(since) = peer.transferring_since else { return };
+        if !peer.is_leader() {
+            peer.transferring_since = None;
+            return;
+        }
         let timeout =
             config.reactive_memory_lock_tick_interval.0 * config.reactive_memory_lock_timeout_tick as u32;
         let transferring = peer.raft_group.raft.lead_transferee.is_some();
-        if peer.is_leader() && (transferring || since.elapsed() < timeout) {
-            return;
+        if !transferring && since.elapsed() >= timeout {
+            self.accept_memory_locks();
         }
-        if peer.is_leader() {
-            return self.accept_memory_locks();
-        }
-        peer.transferring_since = None;
     }
 }
 
