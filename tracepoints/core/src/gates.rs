@@ -60,14 +60,14 @@ pub struct Gate {
     pub place: Place,
     /// The number of the first arrival that is held, from 1.
     pub hit: u32,
-    /// Holds only an arrival for which it is true; of a change: only a change for which it is true.
+    /// The condition under which an arrival counts; for [`Place::Change`], the one under which a change counts.
     pub condition: Option<Condition>,
-    /// The gate as it was written, in one form.
+    /// The gate as a person wrote it, with one spelling for each place.
     text: String,
 }
 
 impl Gate {
-    /// A gate at one stage, without a condition.
+    /// Makes a gate at one stage, without a condition.
     pub fn at(stage: StageId) -> Self {
         Self { place: Place::Stages(vec![stage]), hit: 1, condition: None, text: stage.name().to_owned() }
     }
@@ -80,12 +80,6 @@ impl Gate {
         self
     }
 
-    /// The same gate with another hit count and the same text.
-    #[must_use]
-    pub fn with_hit(self, hit: u32) -> Self {
-        Self { hit, ..self }
-    }
-
     /// Parses a gate. `names` has the timestamps and files that the text may name.
     ///
     /// # Errors
@@ -94,7 +88,7 @@ impl Gate {
         parse::gate(text, names)
     }
 
-    /// The same gate with a condition; an empty text is none.
+    /// Adds a condition; an empty text adds none.
     ///
     /// # Errors
     /// The condition does not parse, or names an unknown field of the gate's stages.
@@ -121,11 +115,6 @@ impl Gate {
             Place::Outcome(_) => Some(stage::GRPC_REPLY),
             Place::Any | Place::Change(_) => None,
         }
-    }
-
-    /// Whether the gate is the plain one of a stage, as the key for gates sets it.
-    pub fn is_plain(&self) -> bool {
-        self.hit == 1 && self.condition.is_none() && matches!(&self.place, Place::Stages(s) if s.len() == 1)
     }
 
     /// Whether an arrival at `stage`, stamped in this line, is one at this gate; `false` for a change.

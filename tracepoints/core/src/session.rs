@@ -11,7 +11,6 @@ pub use crate::stepping::{
     active, joined, joined_read, publish, watch_region, watches_region,
 };
 use crate::{
-    catalogue::StageId,
     ending::Ending,
     gates::Gate,
     kind::RequestKind,
@@ -95,11 +94,6 @@ impl Session {
     /// Releases one held request by the id of its hold; the others stay held. Returns false if it is not held.
     pub fn release(&self, id: u64, mode: Mode) -> bool {
         self.inner.resume_one(id, mode)
-    }
-
-    /// Adds or removes the plain gate of a stage; returns true if it is set now.
-    pub fn toggle_gate(&self, stage: StageId) -> bool {
-        self.inner.toggle_gate(Gate::at(stage))
     }
 
     /// Sets a gate; one of the same text counts its arrivals from 0 again.

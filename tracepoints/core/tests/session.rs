@@ -120,7 +120,7 @@ fn a_task_is_held_and_stepped_while_engine_time_is_stopped() {
 fn a_thread_is_held_only_at_a_gate_and_runs_to_the_end() {
     let _one = alone();
     let session = Session::start(any(Mode::ToGate)).unwrap();
-    assert!(session.toggle_gate(stage::WRITE_CF_SEEK));
+    session.set_gate(stage::WRITE_CF_SEEK.into());
     let read = || {
         let req = begin(RequestKind::KvGet, b"k", 1);
         tracepoints::step_thread!(LOCK_CF_GET, req);
@@ -136,7 +136,7 @@ fn a_thread_is_held_only_at_a_gate_and_runs_to_the_end() {
     assert!(session.run());
     join(thread);
     join(std::thread::spawn(read));
-    assert!(!session.toggle_gate(stage::WRITE_CF_SEEK), "toggled off");
+    assert!(session.remove_gate("write_cf_seek"), "it was set");
     assert_eq!(stages(&session).len(), 9);
 }
 

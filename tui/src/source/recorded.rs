@@ -22,7 +22,7 @@ pub struct Recorded {
     timestamps: Timestamps,
     requests: Vec<RequestInfo>,
     /// The gate that holds once.
-    run_to: Option<Gate>,
+    run_to: Option<GateState>,
     mode: Mode,
     /// Number of steps emitted so far.
     emitted: usize,
@@ -135,20 +135,13 @@ impl Recorded {
         let at = gates::Recorded { step, key, timestamps: &self.timestamps };
         let accepts = |gate: &Gate| gate.accepts(stage.id, &step.file, step.line, &at);
         let mut reason = None;
-        for state in self.gates.states_mut().iter_mut().filter(|state| state.on && accepts(&state.gate)) {
-            state.hits += 1;
-            if state.hits >= state.gate.hit {
+        let on = self.gates.states_mut().iter_mut().filter(|state| state.on);
+        for state in on.chain(&mut self.run_to).filter(|state| accepts(&state.gate)) {
+            if state.count() {
                 reason = reason.or_else(|| Some(state.gate.text().to_owned()));
             }
         }
-        if let Some(gate) = self.run_to.take_if(|gate| accepts(gate)) {
-            if gate.hit <= 1 {
-                reason = reason.or_else(|| Some(gate.text().to_owned()));
-            } else {
-                let hit = gate.hit - 1;
-                self.run_to = Some(gate.with_hit(hit));
-            }
-        }
+        self.run_to.take_if(|state| state.hits >= state.gate.hit);
         match self.mode {
             Mode::Run => None,
             Mode::Step if tracepoints::trace::story::is_inside(step) => reason,
@@ -213,11 +206,11 @@ impl StepSource for Recorded {
     }
 
     fn switch_gate(&mut self, text: &str, on: bool) -> Result<()> {
-        self.gates.switch(text, on).map(drop)
+        self.gates.switch(text, on)
     }
 
     fn run_to(&mut self, gate: Gate) -> Result<()> {
-        self.run_to = Some(gate);
+        self.run_to = Some(GateState::new(gate));
         self.go(Mode::ToGate)
     }
 

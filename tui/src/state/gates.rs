@@ -46,7 +46,7 @@ impl GateSet {
 
     /// Sets a gate; one of the same text counts its arrivals from 0 again.
     pub fn set(&mut self, gate: Gate) {
-        let state = GateState { gate, on: true, hits: 0 };
+        let state = GateState::new(gate);
         match self.0.iter_mut().find(|known| known.gate.text() == state.gate.text()) {
             Some(known) => *known = state,
             None => self.0.push(state),
@@ -58,14 +58,13 @@ impl GateSet {
         self.0.retain(|state| state.gate.text() != text);
     }
 
-    /// Switches a gate on or off; returns the gate.
+    /// Switches a gate on or off.
     ///
     /// # Errors
     /// If no gate has this text.
-    pub fn switch(&mut self, text: &str, on: bool) -> Result<Gate> {
+    pub fn switch(&mut self, text: &str, on: bool) -> Result<()> {
         let found = self.0.iter_mut().find(|state| state.gate.text() == text);
-        let state = found.with_context(|| format!("expected a gate that is set, found `{text}`"))?;
-        state.on = on;
-        Ok(state.gate.clone())
+        found.with_context(|| format!("expected a gate that is set, found `{text}`"))?.on = on;
+        Ok(())
     }
 }

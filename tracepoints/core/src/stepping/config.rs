@@ -124,6 +124,19 @@ pub struct GateState {
     pub hits: u32,
 }
 
+impl GateState {
+    /// Makes the state of a new gate: switched on, without an arrival.
+    pub fn new(gate: Gate) -> Self {
+        Self { gate, on: true, hits: 0 }
+    }
+
+    /// Counts an arrival that the gate accepts; returns whether the gate holds it.
+    pub fn count(&mut self) -> bool {
+        self.hits += 1;
+        self.hits >= self.gate.hit
+    }
+}
+
 /// A report of a session to its stepper.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {

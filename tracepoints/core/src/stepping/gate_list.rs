@@ -27,7 +27,7 @@ pub(super) struct GateList {
 }
 
 impl GateList {
-    /// The gates at first, and the timestamps that have a name already.
+    /// Sets the first gates, and names the timestamps `ts1`, `ts2` ... in their order.
     pub(super) fn new(gates: Vec<Gate>, timestamps: &[u64]) -> Self {
         let mut list = Self { timestamps: Timestamps::beginning_with(timestamps), ..Self::default() };
         gates.into_iter().for_each(|gate| list.set(gate, false));
@@ -38,8 +38,7 @@ impl GateList {
     /// replace the user's gate of the same text.
     pub(super) fn set(&mut self, gate: Gate, once: bool) {
         self.entries.retain(|e| e.once != once || e.state.gate.text() != gate.text());
-        let state = GateState { gate, on: true, hits: 0 };
-        self.entries.push(Entry { state, once, change: None, holds: false });
+        self.entries.push(Entry { state: GateState::new(gate), once, change: None, holds: false });
     }
 
     /// Removes a gate of the user by its text; returns whether it was there.
@@ -80,8 +79,7 @@ impl GateList {
                 let counts = state.on
                     && watched == change.watched
                     && state.gate.condition.as_ref().is_none_or(|condition| condition.holds(&change));
-                state.hits += u32::from(counts);
-                if counts && state.hits >= state.gate.hit {
+                if counts && state.count() {
                     *due = Some(change);
                 }
             }
@@ -100,8 +98,7 @@ impl GateList {
         let mut found = None;
         for (i, entry) in self.entries.iter_mut().enumerate().filter(|(_, e)| e.state.on) {
             let counts = entry.state.gate.accepts(stage, file, line, &live);
-            entry.state.hits += u32::from(counts);
-            entry.holds = counts && entry.state.hits >= entry.state.gate.hit || entry.change.is_some();
+            entry.holds = counts && entry.state.count() || entry.change.is_some();
             found = found.or_else(|| entry.holds.then_some(i));
         }
         found

@@ -319,15 +319,6 @@ impl Inner {
         self.state.lock().enter(mode);
     }
 
-    pub(crate) fn toggle_gate(&self, gate: Gate) -> bool {
-        let mut state = self.state.lock();
-        let removed = state.gates.remove(gate.text());
-        if !removed {
-            state.gates.set(gate, false);
-        }
-        !removed
-    }
-
     pub(crate) fn set_gate(&self, gate: Gate, once: bool) {
         self.state.lock().gates.set(gate, once);
     }
