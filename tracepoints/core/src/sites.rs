@@ -60,7 +60,7 @@ pub fn at_line(file: &str, line: u32, source: Option<&str>) -> Option<&'static S
         None => lines_of_function(&sites, line)?,
     };
     let inside = sites.into_iter().filter(|site| (from..=to).contains(&site.line));
-    // A later stamp first: the line is the reason for what comes after it.
+    // A stamp after the line comes first: a request that passes the line then reaches that stamp.
     inside.min_by_key(|site| (site.line < line, site.line.abs_diff(line)))
 }
 
@@ -84,8 +84,8 @@ fn is_function(line: &str) -> bool {
         .any(|w| w == "fn")
 }
 
-/// Returns the lines between the first and the last stamp of the function that has stamps before and after the
-/// line, or of the one that begins after it.
+/// Returns the lines of the first and the last stamp of the function around a line. Guesses the function: it is that of
+/// the last stamp before the line; without one, that of the first stamp after it.
 fn lines_of_function(sites: &[&'static StampSite], line: u32) -> Option<(u32, u32)> {
     let before = sites.iter().rev().find(|s| s.line < line);
     let after = sites.iter().find(|s| s.line > line);

@@ -1,6 +1,6 @@
-//! Why a gate is refused.
+//! The reason for which a gate is refused.
 
-/// A gate that cannot be set: the text says what was expected, what was found and what to do.
+/// The refusal of a gate. The message gives the expected form, the text that was found, and a hint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct GateError(String);
@@ -10,12 +10,12 @@ impl GateError {
         Self(text.into())
     }
 
-    /// A mistake in a condition, at a column from 1.
+    /// A mistake at a column of a condition. Columns count from 1.
     pub(super) fn condition(problem: impl Into<String>, column: usize, text: &str) -> Self {
         Self(format!("{} at column {column} of the condition `{}`", problem.into(), text.trim()))
     }
 
-    /// A name that none of `all` is; suggests the similar ones.
+    /// A name that is not in `all`; suggests similar ones.
     pub(super) fn unknown(expected: &str, found: &str, plural: &str, all: &[&str]) -> Self {
         let near = near(found, all);
         let hint = match near.is_empty() {

@@ -81,7 +81,7 @@ fn hit_count(place: &str) -> Result<(&str, u32), GateError> {
     match number.trim().parse::<u32>() {
         Ok(n) if n > 0 => Ok((place.trim_end(), n)),
         _ => Err(GateError::new(format!(
-            "expected the number of a visit of the stage, from 1, found `{}`",
+            "expected the number of an arrival, from 1, found `{}`",
             number.trim()
         ))),
     }
@@ -184,7 +184,7 @@ fn of_line(file: &str, line: &str, names: &Names<'_>) -> Result<Place, GateError
     }
 }
 
-/// A word that a field shows for a value: `Put` for a write_type.
+/// Finds the value that a field shows as this word: 80 for the word `Put` of a write_type.
 fn value_of(field: &str, word: &str) -> Option<u64> {
     (0..=u64::from(u8::MAX))
         .find(|value| field::named(field, *value).is_some_and(|known| known.eq_ignore_ascii_case(word)))
@@ -209,7 +209,7 @@ const MAX_COMPARISONS: usize = 64;
 /// A side of a comparison, before the other side gives a bare word its meaning.
 enum Side {
     Operand(Operand),
-    /// A word that is no name: a value such as `Put`, or a key.
+    /// A word that names no field, with the number of its token: a value such as `Put`, or a key.
     Word(String, usize),
 }
 
@@ -412,22 +412,17 @@ impl<'a> Parser<'a> {
 
     /// The fields of the stages of the place; none if this program does not contain their stamps.
     fn fields(&self) -> Vec<&'static str> {
-        let of_stages = |stages: &mut dyn Iterator<Item = StageId>| {
-            let mut fields: Vec<&str> = stages.flat_map(sites::fields_of).collect();
-            fields.sort_unstable();
-            fields.dedup();
-            fields
+        let stages: Vec<StageId> = match self.place {
+            Place::Stages(stages) => stages.clone(),
+            Place::Line { stage, .. } => vec![*stage],
+            Place::Any => STAGES.iter().map(|s| s.id).collect(),
+            Place::Outcome(_) => vec![stage::GRPC_REPLY],
+            Place::Change(_) => return Watched::FIELDS.to_vec(),
         };
-        match self.place {
-            Place::Stages(stages) => of_stages(&mut stages.iter().copied()),
-            Place::Line { file, line, .. } => match sites::at_line(file, *line, None) {
-                Some(site) => of_stages(&mut std::iter::once(site.stage)),
-                None => Vec::new(),
-            },
-            Place::Any => of_stages(&mut STAGES.iter().map(|s| s.id)),
-            Place::Outcome(_) => of_stages(&mut std::iter::once(stage::GRPC_REPLY)),
-            Place::Change(_) => Watched::FIELDS.to_vec(),
-        }
+        let mut fields: Vec<&str> = stages.into_iter().flat_map(sites::fields_of).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        fields
     }
 
     /// Gives a bare word its meaning: the value of the field on the other side, a kind, or a key.
@@ -446,12 +441,11 @@ impl<'a> Parser<'a> {
                     GateError::unknown("a kind of a request", &word, "kinds", &kinds)
                 })
             }
-            Some(Operand::Field(field)) if value_of(field, &word).is_some() => {
-                Ok(Operand::Number(value_of(field, &word).unwrap_or_default()))
-            }
-            Some(Operand::Field(field)) if is_timestamp(field) && word.starts_with("ts") => {
-                Err(self.no_timestamp(&word))
-            }
+            Some(Operand::Field(field)) => match value_of(field, &word) {
+                Some(value) => Ok(Operand::Number(value)),
+                None if is_timestamp(field) && word.starts_with("ts") => Err(self.no_timestamp(&word)),
+                None => Err(self.unknown_field(&word, column)),
+            },
             _ => Err(self.unknown_field(&word, column)),
         }
     }
@@ -466,16 +460,13 @@ impl<'a> Parser<'a> {
             Place::Line { stage, .. } => (stage.name().to_owned(), format!("its fields are {fields}")),
             Place::Any => ("any stage".into(), "docs/src/stages.md lists the stages".into()),
             Place::Outcome(_) => ("a reply".into(), format!("its fields are {fields}")),
-            Place::Change(_) => {
-                let problem =
-                    format!("expected a field of a change, found `{word}`; its fields are {fields}, store;");
-                return GateError::condition(problem, column, self.text);
-            }
+            Place::Change(_) => ("a change".into(), format!("its fields are {fields}, store")),
         };
-        let problem = format!(
-            "expected a field of {place}, found `{word}`; {all}; every stage has {}, and ts1, ts2 ... are timestamps;",
-            COMMON.join(", ")
-        );
+        let common = match self.is_of_change() {
+            true => String::new(),
+            false => format!(" every stage also has {}, and the timestamps ts1, ts2 ...;", COMMON.join(", ")),
+        };
+        let problem = format!("expected a field of {place}, found `{word}`; {all};{common} look");
         GateError::condition(problem, column, self.text)
     }
 }
