@@ -3,6 +3,7 @@ pub mod attached;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod feed;
+pub(crate) mod pd;
 pub mod recorded;
 #[cfg(feature = "embedded")]
 pub mod remote;

@@ -2,16 +2,20 @@
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use kvproto::pdpb::{GetAllStoresRequest, GetMembersRequest, RequestHeader, pd_client::PdClient};
+use kvproto::metapb::StoreState;
 use recipes::{
     client::{Clients, KvFormat},
     directive::{self, Op},
 };
 use security::SecurityManager;
 use tokio::{runtime::Runtime, sync::oneshot};
+use tonic::transport::Endpoint;
 use tracepoints::Req;
 
-use super::attached::{Attached, Operation, RequestFilter};
+use super::{
+    attached::{Attached, Operation, RequestFilter, endpoint},
+    pd::stores,
+};
 use crate::state::Start;
 
 /// Timeout of the connection to PD and to the stores.
@@ -27,6 +31,8 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
     if op.is_the_runners() {
         bail!("expected an operation of a TiKV client, found `{op}`, which only a recipe can step");
     }
+    let security = SecurityManager::default();
+    let endpoint = endpoint(pd, &security).context("--pd")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("client")
@@ -35,7 +41,7 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
         .context("cannot start the client's runtime")?;
     let (store, clients) = runtime.block_on(async {
         let bounded = tokio::time::timeout(TIMEOUT, async {
-            let store = any_store(pd).await?;
+            let store = any_store(pd, endpoint, &security).await?;
             anyhow::Ok((store, Clients::connect(pd, KvFormat::V1).await?))
         });
         match bounded.await {
@@ -55,7 +61,7 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
         });
         answer
     });
-    Attached::start_with(title, &store, &SecurityManager::default(), wanted, start, Some(operation))
+    Attached::start_with(title, &store, &security, wanted, start, Some(operation))
 }
 
 /// Selects the requests of an operation. A request is known by its first key, which is certain only if the
@@ -89,16 +95,9 @@ impl Drop for Background {
 }
 
 /// Returns the address of a store of the cluster; it leads to all others.
-async fn any_store(pd: &str) -> Result<String> {
-    let no_pd =
-        || format!("no PD answers at {pd}: check that it is running and that this is its client address");
-    let mut client = PdClient::connect(format!("http://{pd}")).await.with_context(no_pd)?;
-    let members = client.get_members(GetMembersRequest::default()).await.with_context(no_pd)?.into_inner();
-    let header =
-        members.header.map(|h| RequestHeader { cluster_id: h.cluster_id, ..RequestHeader::default() });
-    let request = GetAllStoresRequest { header, exclude_tombstone_stores: true };
-    let stores = client.get_all_stores(request).await.with_context(no_pd)?.into_inner().stores;
-    let up = stores.into_iter().find(|store| store.state == 0);
+async fn any_store(pd: &str, endpoint: Endpoint, security: &SecurityManager) -> Result<String> {
+    let all = stores(pd, endpoint, security).await?;
+    let up = all.into_iter().find(|store| store.state == StoreState::Up as i32);
     up.map(|store| store.address)
         .with_context(|| format!("expected a running store in the cluster of {pd}, found none"))
 }

@@ -3,13 +3,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kvproto::pdpb::{
-    GetMembersRequest, GetRegionByIdRequest, GetRegionRequest, GetStoreRequest, RequestHeader,
-    pd_client::PdClient,
+    GetRegionByIdRequest, GetRegionRequest, GetStoreRequest, RequestHeader, pd_client::PdClient,
 };
 use security::SecurityManager;
 use tonic::{Status, transport::Channel};
 
-use crate::source::attached::{RequestFilter, endpoint};
+use crate::source::{
+    attached::{RequestFilter, endpoint},
+    pd::connect,
+};
 
 /// Bound of the answers of PD.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,11 +30,8 @@ pub fn address(pd: &str, filter: &RequestFilter, security: &SecurityManager) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let ask = async {
-            let channel = endpoint
-                .connect()
-                .await
-                .map_err(|e| anyhow!("no PD answers at {pd}: {}{}", security::causes(&e), security.hint()))?;
-            find(PdClient::new(channel), pd, filter).await
+            let (client, header) = connect(pd, endpoint, security).await?;
+            find(client, header, pd, filter).await
         };
         tokio::time::timeout(TIMEOUT, ask)
             .await
@@ -40,11 +39,14 @@ pub fn address(pd: &str, filter: &RequestFilter, security: &SecurityManager) -> 
     })
 }
 
-async fn find(mut client: PdClient<Channel>, pd: &str, filter: &RequestFilter) -> Result<String> {
+async fn find(
+    mut client: PdClient<Channel>,
+    header: RequestHeader,
+    pd: &str,
+    filter: &RequestFilter,
+) -> Result<String> {
     let refused = |status: Status| anyhow!("the PD at {pd} refused to name the leader: {}", status.message());
-    let members = client.get_members(GetMembersRequest::default()).await.map_err(refused)?.into_inner();
-    let cluster_id = members.header.map_or(0, |header| header.cluster_id);
-    let header = Some(RequestHeader { cluster_id, ..RequestHeader::default() });
+    let header = Some(header);
     let found = if filter.region != 0 {
         let request =
             GetRegionByIdRequest { header: header.clone(), region_id: filter.region, ..Default::default() };

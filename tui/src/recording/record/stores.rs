@@ -6,12 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use kvproto::{
-    metapb::StoreState,
-    pdpb::{GetAllStoresRequest, GetMembersRequest, RequestHeader, pd_client::PdClient},
-};
+use kvproto::metapb::StoreState;
 use tokio::task::JoinSet;
-use tonic::Status;
 use tracepoints::{
     printable::note,
     trace_file::{self, Ended, TraceFile},
@@ -21,35 +17,24 @@ use super::{Source, record as record_one, runtime};
 use crate::{
     cli::RecordArgs,
     recording::output,
-    source::attached::endpoint,
+    source::{attached::endpoint, pd},
     terminal::signals::{Signals, Stopped},
 };
 
 /// Addresses of the stores to record: the given ones without duplicates, or all that PD returns.
 pub(super) fn addresses(args: &RecordArgs) -> Result<Vec<String>> {
-    let Some(pd) = &args.pd else {
+    let Some(server) = &args.pd else {
         let mut seen = BTreeSet::new();
         return Ok(args.addresses.iter().filter(|a| seen.insert(a.as_str())).cloned().collect());
     };
     let security = args.tls.security()?;
-    let endpoint = endpoint(pd, &security).context("--pd")?;
+    let endpoint = endpoint(server, &security).context("--pd")?;
     runtime()?.block_on(async {
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|e| anyhow!("no PD answers at {pd}: {}{}", security::causes(&e), security.hint()))?;
-        let refused =
-            |status: Status| anyhow!("the PD at {pd} refused to list its stores: {}", status.message());
-        let mut client = PdClient::new(channel);
-        let members = client.get_members(GetMembersRequest::default()).await.map_err(refused)?.into_inner();
-        let cluster_id = members.header.map_or(0, |header| header.cluster_id);
-        let header = Some(RequestHeader { cluster_id, ..RequestHeader::default() });
-        let request = GetAllStoresRequest { header, exclude_tombstone_stores: true };
-        let stores = client.get_all_stores(request).await.map_err(refused)?.into_inner().stores;
+        let stores = pd::stores(server, endpoint, &security).await?;
         let alive = stores.into_iter().filter(|store| store.state != StoreState::Tombstone as i32);
         let addresses: Vec<String> = alive.map(|store| store.address).collect();
         if addresses.is_empty() {
-            bail!("the PD at {pd} has no store; start one, or give another PD");
+            bail!("the PD at {server} has no store; start one, or give another PD");
         }
         Ok(addresses)
     })
