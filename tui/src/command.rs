@@ -27,13 +27,16 @@ use crate::{
     view::theme::Theme,
 };
 
+/// The recipe that is stepped if the user names none.
+const DEFAULT_RECIPE: &str = "point_get";
+
 /// Runs the command.
 ///
 /// # Errors
 /// The failure of the command, or [`Stopped`] if a signal ended it.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        None => step(StepArgs { name: Some("point_get".into()), flags: cli.step }),
+        None => step(StepArgs { name: Some(DEFAULT_RECIPE.into()), flags: cli.step }),
         Some(Command::Step(args)) => step(args),
         Some(Command::Run(args)) => run_operation(args),
         Some(Command::List(args)) => list(&args),
@@ -65,7 +68,7 @@ fn step(args: StepArgs) -> Result<()> {
     let name = match args.name {
         Some(name) => name,
         None if printed(&common).is_none() => choose_recipe()?,
-        None => "point_get".to_owned(),
+        None => DEFAULT_RECIPE.to_owned(),
     };
     let source = crate::source::embedded::Embedded::start(&name, data_dir, start)?;
     show(Box::new(source), &common)
@@ -81,7 +84,7 @@ fn choose_recipe() -> Result<String> {
         .enumerate()
         .map(|(i, (name, title))| format!("{:>3}  {name:<width$}  {title}\n", i + 1))
         .collect();
-    print(&format!("{lines}\nA number, a name or a file (Enter: point_get): "))
+    print(&format!("{lines}\nA number, a name or a file (Enter: {DEFAULT_RECIPE}): "))
         .context("cannot write to the terminal")?;
     io::stdout().flush().context("cannot write to the terminal")?;
     let mut answer = String::new();
@@ -94,7 +97,7 @@ fn choose_recipe() -> Result<String> {
 fn chosen_recipe(answer: &str, recipes: &[(String, String)]) -> String {
     let by_number = answer.parse::<usize>().ok().and_then(|n| recipes.get(n.checked_sub(1)?));
     match (answer, by_number) {
-        ("", _) => "point_get".to_owned(),
+        ("", _) => DEFAULT_RECIPE.to_owned(),
         (_, Some((name, _))) => name.clone(),
         (text, None) => text.to_owned(),
     }

@@ -20,6 +20,7 @@ use super::{
     twin::Twins,
     variables::Variables,
 };
+use crate::state::timeline::Timeline;
 
 /// The phase of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,14 +179,12 @@ impl Session {
     /// The stepper of a running session.
     fn stepper(&mut self) -> Result<&mut Stepper, String> {
         let stage = self.stage;
-        match &mut self.stepper {
-            Some(stepper) => Ok(stepper),
-            None => Err(match stage {
-                Stage::Terminated | Stage::Disconnected => "the session has ended: start another one".into(),
-                Stage::Configuring => "expected `configurationDone` first: nothing is stepped yet".into(),
-                _ => "expected `launch` or `attach` first: nothing is stepped yet".to_owned(),
-            }),
-        }
+        self.stepper.as_mut().ok_or_else(|| not_stepped(stage))
+    }
+
+    /// The operation of a running session.
+    fn timeline(&self) -> Result<&Timeline, String> {
+        self.stepper.as_ref().map(Stepper::timeline).ok_or_else(|| not_stepped(self.stage))
     }
 
     /// The line of the protocol in the client's counting.
@@ -197,6 +196,16 @@ impl Session {
     fn line_in(&self, line: u32) -> u32 {
         if self.client.lines_start_at1 { line } else { line.saturating_add(1) }
     }
+}
+
+/// Says why there is no stepper.
+fn not_stepped(stage: Stage) -> String {
+    let text = match stage {
+        Stage::Terminated | Stage::Disconnected => "the session has ended: start another one",
+        Stage::Configuring => "expected `configurationDone` first: nothing is stepped yet",
+        _ => "expected `launch` or `attach` first: nothing is stepped yet",
+    };
+    text.to_owned()
 }
 
 /// The capabilities that the answer to `initialize` announces.

@@ -300,8 +300,7 @@ impl Session {
         self.emit(SourceEvent::Log(format!("waiting for a matching request in {processes}")));
         if self.operation.is_some() && self.wanted == RequestFilter::default() {
             self.emit(SourceEvent::Log(
-                "requests of other clients are stepped, too: no one key selects those of this operation"
-                    .into(),
+                "steps requests of other clients, too: no single key selects those of this operation".into(),
             ));
         }
         Ok(())
@@ -335,7 +334,7 @@ impl Session {
                                 ));
                                 self.round.active = None;
                                 links.iter_mut().for_each(Link::unsubscribe);
-                                // The end of an old stream may wait in the old channel: it is none of the new one.
+                                // The end of the old stream may wait in the old channel: it must not end the new stream.
                                 (sender, heard) = unbounded_channel();
                                 self.subscribe(links, &sender).await?;
                                 deadline = Some(tokio::time::Instant::now() + FOLLOWS);

@@ -105,7 +105,7 @@ pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
 
 fn stamp(step: &Step) -> Section {
     let mut section = Section::new("Stamp");
-    let place = if step.store == 0 { "client".into() } else { format!("store {}", step.store) };
+    let place = units::place(step.store);
     section.text(format!("{place}, thread {}, at {}", step.thread, units::duration(step.at_ns)), false);
     let mut line = String::new();
     for (name, value) in &step.fields {

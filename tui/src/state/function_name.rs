@@ -16,8 +16,7 @@ pub fn short(function: &str) -> String {
 /// The type, if there is one, and the function of a demangled name.
 pub fn last_names(name: &str) -> Option<(Option<String>, String)> {
     let plain = without_generics(name);
-    let names: Vec<&str> =
-        plain.split("::").filter(|part| !part.is_empty() && !part.starts_with('{')).collect();
+    let names = parts(&plain);
     let (function, rest) = names.split_last()?;
     let owner = rest.last().filter(|owner| owner.starts_with(|c: char| c.is_ascii_uppercase()));
     let is_name = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -28,11 +27,12 @@ pub fn last_names(name: &str) -> Option<(Option<String>, String)> {
 /// The path of a demangled function without generics and closures, empty for a closure alone; `<A as B>::f`
 /// becomes `A::f`.
 pub fn path(name: &str) -> String {
-    without_generics(name)
-        .split("::")
-        .filter(|part| !part.is_empty() && !part.starts_with('{'))
-        .collect::<Vec<_>>()
-        .join("::")
+    parts(&without_generics(name)).join("::")
+}
+
+/// Splits a path without generics; leaves out closures.
+fn parts(plain: &str) -> Vec<&str> {
+    plain.split("::").filter(|part| !part.is_empty() && !part.starts_with('{')).collect()
 }
 
 /// The crate of a function: the first part of its path, or of the type's path.
@@ -159,6 +159,7 @@ mod tests {
             assert_eq!(path(name), plain);
         }
     }
+
     #[test]
     fn a_function_names_its_crate() {
         assert_eq!(crate_of("tokio::runtime::Harness::poll"), "tokio");

@@ -399,7 +399,7 @@ impl Screen {
     }
 
     fn take_hold(&mut self, hold: HeldRequest) {
-        let place = if hold.store == 0 { "client".into() } else { format!("store {}", hold.store) };
+        let place = units::place(hold.store);
         let why = if hold.reason.is_empty() { String::new() } else { format!(" by {}", hold.reason) };
         self.note(format!("held at {} ({place}){why}", hold.stage));
         if !hold.reason.is_empty() && hold.reason != hold.stage {

@@ -39,6 +39,11 @@ pub fn timestamp(ts: u64) -> Option<String> {
     Some(format!("{h:02}:{m:02}:{s:02}.{:03} +{logical}", ms % 1000))
 }
 
+/// Formats the place of a step or hold: `client` for the number 0, otherwise the store.
+pub fn place(store: u64) -> String {
+    if store == 0 { "client".to_owned() } else { format!("store {store}") }
+}
+
 /// Formats the real time for which a request has been held; empty below one second.
 pub fn held(time: std::time::Duration) -> String {
     match time.as_secs() {

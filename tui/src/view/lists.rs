@@ -61,8 +61,7 @@ pub fn gates(
         let here = i == selected && input.is_none();
         let (sign, style) = if here { ("▶", theme.current()) } else { (" ", theme.plain()) };
         let hits = format!("{} hits", state.hits);
-        let text =
-            text::pad(&text::fit(state.gate.text(), width.saturating_sub(20)), width.saturating_sub(20));
+        let text = text::pad(state.gate.text(), width.saturating_sub(20));
         lines.push(Line::from(vec![
             Span::styled(format!(" {sign} "), theme.here()),
             Span::styled(format!("{} ", if state.on { "● on " } else { "○ off" }), theme.held()),
@@ -92,15 +91,12 @@ pub fn held(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, se
     let mut lines = Vec::new();
     for (i, hold) in holds.iter().enumerate() {
         let (sign, style) = if i == selected { ("▶", theme.current()) } else { (" ", theme.plain()) };
-        let place = if hold.store == 0 { "client".to_owned() } else { format!("store {}", hold.store) };
+        let place = units::place(hold.store);
         let held = units::held(screen.timeline().held_for(hold));
         let text = format!("{:<18} {place:<8} {}", hold.stage, hold.thread);
         lines.push(Line::from(vec![
             Span::styled(format!(" {sign} "), theme.here()),
-            Span::styled(
-                text::pad(&text::fit(&text, width.saturating_sub(20)), width.saturating_sub(20)),
-                style,
-            ),
+            Span::styled(text::pad(&text, width.saturating_sub(20)), style),
             Span::styled(format!(" {held}"), theme.held()),
         ]));
     }

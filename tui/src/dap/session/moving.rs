@@ -69,9 +69,7 @@ impl Session {
 
     /// Moves back to the step before at which a breakpoint stops, or to the first step.
     fn reverse(&mut self) -> Answer {
-        self.stepper()?;
-        let Some(stepper) = &self.stepper else { return Err(NO_STEP.into()) };
-        let timeline = stepper.timeline();
+        let timeline = self.timeline()?;
         if timeline.steps().is_empty() {
             return Err(NO_STEP.into());
         }
@@ -111,13 +109,10 @@ impl Session {
         let (path, line) =
             (given.source.path.or(given.source.name).unwrap_or_default(), self.line_in(given.line));
         let place = of_line(&path, line)?;
-        self.stepper()?;
-        let Some(stepper) = &self.stepper else { return Err(NO_STEP.into()) };
-        let steps = stepper.timeline().steps();
-        let passed = (0..steps.len()).filter(|at| place.is_passed_by(&steps[*at]));
+        let steps = self.timeline()?.steps().iter().enumerate();
+        let passed = steps.filter(|(_, step)| place.is_passed_by(step));
         let targets: Vec<Value> = passed
-            .map(|at| {
-                let step = &steps[at];
+            .map(|(at, step)| {
                 let label = format!("step {}: {} on store {}", at + 1, step.stage, step.store);
                 json!({ "id": at + 1, "label": label, "line": self.line_out(step.line) })
             })
