@@ -180,7 +180,8 @@ fn upsert_status(cache: &TxnStatusCache, status: &kvrpcpb::TxnStatus, now: Engin
     match (status.is_completed, state) {
         (true, TxnState::Ongoing { .. }) => {
             return log::warn!(
-                "ignored the status of {start_ts}: expected an end of a completed transaction, found none"
+                "ignored the status of {start_ts}: expected the commit or rollback of a completed transaction, \
+                 found neither"
             );
         }
         (true, _) => cache.remove_large_txn(start_ts),

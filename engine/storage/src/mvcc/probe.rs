@@ -41,7 +41,7 @@ pub fn mvcc_rows<S: Snapshot>(snapshot: &S, key: &Key, read_ts: TimeStamp, chose
 
 /// Converts the lock; adds its start_ts to `values` if CF default stores its value.
 fn lock_row<S: Snapshot>(snapshot: &S, key: &Key, values: &mut Vec<TimeStamp>) -> Option<LockRow> {
-    // A table of another term or version says nothing; the stored lock is still that of the snapshot.
+    // A table of another term or version does not belong to the snapshot, unlike the stored lock.
     let in_memory = snapshot.read_pessimistic_locks(|locks| locks.get(key).cloned()).ok().flatten().flatten();
     let found = match in_memory {
         Some(lock) => LockOrSharedLocks::Lock(lock.into_lock()),

@@ -133,7 +133,7 @@ pub struct SchedulerLoad {
     pub writing_bytes: usize,
     /// Bytes of unfinished commands in memory.
     pub memory_in_use: usize,
-    /// Limit of these bytes.
+    /// Limit of `memory_in_use`.
     pub memory_capacity: usize,
     /// Share of commands that flow control rejects, from 0 to 1.
     pub discard_ratio: f64,
@@ -555,7 +555,7 @@ impl<E: Engine> Inner<E> {
             }
             tracepoints::gate::hold(tracepoints::stage::SCHED_PROCESS, req).await;
         }
-        let locks =
+        let can_be_pipelined =
             matches!(cmd, Command::AcquirePessimisticLock(_) | Command::AcquirePessimisticLockResumed(_));
         let table = TableAt::of_snapshot(&snapshot);
         let begin = EngineClock::now();
@@ -565,14 +565,14 @@ impl<E: Engine> Inner<E> {
         *woken = self.on_release_locks(released_locks);
         if !modifies.is_empty() {
             let acquired = self.new_acquired_locks(&modifies);
-            let in_memory = locks
+            let in_memory = can_be_pipelined
                 && self
                     .pessimistic_lock_mode
                     .write_in_memory(table.as_ref(), &modifies, deadline, req)
                     .await?;
             if !in_memory {
                 let early = EarlyAnswer::prepare(
-                    locks && self.pessimistic_lock_mode.is_pipelined(),
+                    can_be_pipelined && self.pessimistic_lock_mode.is_pipelined(),
                     &mut after,
                     answer,
                     details,

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tracepoints::clock::EngineInstant;
 use txn_types::TimeStamp;
 
-/// Number of parts with a lock of their own.
+/// Number of slots, each with its own mutex.
 const TXN_STATUS_CACHE_SLOTS: usize = 128;
-/// Time for which an entry is kept if the capacity allows it: a request may be on its way for as long.
+/// Time for which an entry is kept if the capacity allows it: a late request may arrive within this time.
 const CACHE_ITEMS_REQUIRED_KEEP_TIME: Duration = Duration::from_secs(30);
 
 /// Status of a transaction.
@@ -151,7 +151,7 @@ impl TxnStatusCache {
         Self { normal: empty(), large: empty(), capacity_per_slot: capacity / TXN_STATUS_CACHE_SLOTS }
     }
 
-    /// Returns the part of `slots` that has the transaction; `None` if the cache is off.
+    /// Returns the slot of the transaction; `None` if the cache is off.
     fn slot(slots: &[Mutex<Slot>], start_ts: TimeStamp) -> Option<&Mutex<Slot>> {
         // The logical part of timestamps is mostly zero: mix the bits.
         let hash = start_ts.into_inner().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;

@@ -102,7 +102,7 @@ impl Flush {
                         None => Err(mvcc::Error(e.0).into()),
                     };
                 }
-                // Return it only if nothing else fails: a conflict is the likelier cause.
+                // Return the failed assertion only if nothing else fails: a conflict is the likelier cause.
                 mvcc::ErrorInner::AssertionFailed { .. } => _ = assertion_failure.get_or_insert(e),
                 mvcc::ErrorInner::GenerationOutOfOrder { .. } => {
                     log::info!("skipped a key of a late flush: {e}")
@@ -127,7 +127,7 @@ impl Flush {
             kind: TransactionKind::Optimistic(false),
             commit_kind: CommitKind::TwoPc,
             primary: &self.primary,
-            // Unknown before the last flush. The largest one prevents that a reader resolves single keys only.
+            // Unknown before the last flush. The greatest size makes a reader resolve a whole region, not single keys.
             txn_size: u64::MAX,
             lock_ttl: self.lock_ttl,
             min_commit_ts: self.start_ts.next(),

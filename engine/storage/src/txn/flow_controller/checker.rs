@@ -10,7 +10,8 @@ use super::{
     smoother::Smoother,
 };
 
-/// Factor of the speed while level 0 has too many files; the next limit begins above the last by its inverse.
+/// Factor by which each change lowers the speed while level 0 has too many files. The next limit begins at the last
+/// speed divided by this factor.
 const INC_SLOWDOWN_RATIO: f64 = 0.8;
 /// Change of the speed for each memtable, in bytes per second.
 const MEMTABLE_STEP: f64 = 1024.0 * 1024.0;
@@ -264,7 +265,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
             let new = (avg - soft) / (hard - soft);
             if old == 0.0 { new.min(FIRST_RATIO) } else { EMA_FACTOR * old + (1.0 - EMA_FACTOR) * new }
         };
-        // Equal limits make it infinite or no number.
+        // Equal limits make the ratio infinite or NaN, which count as 1 and 0.
         limits.set_discard_ratio(ratio);
     }
 }

@@ -6,7 +6,7 @@ use tracepoints::clock::EngineInstant;
 /// Age above which a value no longer counts. TiKV: `SMOOTHER_STALE_RECORD_THRESHOLD`.
 pub(super) const STALE_RECORD_THRESHOLD: Duration = Duration::from_secs(300);
 
-/// Keeps the last `N` values; of old ones only enough for a pair.
+/// Keeps the last `N` values. Drops values that are too old, but never the last two.
 #[derive(Debug, Default)]
 pub(super) struct Smoother<const N: usize> {
     values: VecDeque<(f64, EngineInstant)>,
