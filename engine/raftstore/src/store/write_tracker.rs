@@ -1,6 +1,6 @@
-//! Points in engine time that a write passes. The tracker is plain data inside of the write's proposal: the owner of
-//! the proposal notes the point next to the stage's stamp, so that the details of a reply need no lock and no
-//! allocation, and do not depend on recording.
+//! Points in engine time that a write passes. The tracker is plain data inside of the write's proposal, and the owner
+//! of the proposal notes the points. So the details of a reply need no lock and no allocation, and do not depend on
+//! recording.
 //!
 //! TiKV: `components/tracker`, `raftstore::store::local_metrics::TimeTracker`.
 use engine_rocks::WritePerf;

@@ -45,8 +45,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             self.propose_locks_before_transfer_leader(*to, requests);
             return Ok(());
         }
-        // A write that removes a lock may wait in the mailbox. Raft refuses proposals from now on, and the lock would
-        // be lost: so the transfer begins after these writes.
+        // A write that removes a lock may wait in the mailbox. Raft refuses proposals once the transfer begins, and the
+        // lock would be lost: so the transfer begins after such a write.
         self.ctx.router.send_casual_msg(region_id, CasualMessage::LocksProposed { to: *to, term, ok: true })
     }
 
