@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tracepoints::{EngineClock, collector::TextWriter};
+use tracepoints::collector::TextWriter;
 
 pub use checker::TtlChecker;
 pub use compaction_filter::TtlCompactionFilterFactory;
@@ -47,9 +47,4 @@ impl TtlMetrics {
         out.family("tikv_ttl_checker_poll_interval", "Interval of the ttl checker in milliseconds.", "gauge");
         out.sample(&[], count(&self.0.poll_interval_ms));
     }
-}
-
-/// Returns engine time as a Unix time in seconds, the unit of the times of expiry.
-pub fn ttl_current_ts() -> u64 {
-    EngineClock::wall_ms() / 1000
 }

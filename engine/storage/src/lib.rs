@@ -36,7 +36,7 @@ pub use errors::{
     Error, ErrorInner, Result, extract_committed, extract_key_error, extract_key_errors, extract_kv_pairs,
     extract_region_error, extract_region_error_from_error,
 };
-pub use raw::{Checksum, Swap};
+pub use raw::{Checksum, Swap, ttl_current_ts};
 pub use read::ScanRange;
 pub use read_pool::Pool;
 pub use statistics::{CfStatistics, KvGetStatistics, SchedulerDetails, StageLatencyStats, Statistics};

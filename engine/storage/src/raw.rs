@@ -52,10 +52,10 @@ fn ttls_of_pairs(format: KvFormat, mut ttls: Vec<u64>, pairs: usize) -> Result<V
     Ok(ttls)
 }
 
-/// Returns engine time as a Unix time in seconds, which raw values are compared with.
+/// Returns engine time as a Unix time in seconds, the unit of the times of expiry of raw values.
 ///
 /// TiKV: `engine_traits::raw_ttl::ttl_current_ts`.
-pub(crate) fn ttl_current_ts() -> u64 {
+pub fn ttl_current_ts() -> u64 {
     EngineClock::wall_ms() / 1000
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api_version::{KeyMode, KvFormat};
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
+use storage::ttl_current_ts;
 use txn_types::{Key, WriteRef, WriteType};
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     metrics::GcKeyMode,
     versions::{Version, Versions},
 };
-use crate::ttl::ttl_current_ts;
 
 /// Number of keys in one task of the worker.
 const BATCH: usize = 256;

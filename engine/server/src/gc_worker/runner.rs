@@ -8,13 +8,14 @@ use api_version::KvFormat;
 use engine_rocks::{CF_DEFAULT, RocksEngine};
 use storage::{
     mvcc::{MvccReader, ScanMode},
+    ttl_current_ts,
     txn::actions::gc::gc,
 };
 use tikv_kv::{Engine, IterOptions, Iterator, Modify, RocksKv, SnapContext, Snapshot, WriteData};
 use txn_types::{Key, TimeStamp};
 
 use super::{GcContext, GcTask, metrics::GcKeyMode};
-use crate::{runtime::ThreadsError, ttl::ttl_current_ts};
+use crate::runtime::ThreadsError;
 
 type Result<T> = std::result::Result<T, storage::Error>;
 

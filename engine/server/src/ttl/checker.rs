@@ -5,8 +5,9 @@ use std::{
 };
 
 use engine_rocks::{CF_DEFAULT, IterOptions, RocksEngine};
+use storage::ttl_current_ts;
 
-use super::{TtlMetrics, compaction_filter::FORMAT, ttl_current_ts};
+use super::{TtlMetrics, compaction_filter::FORMAT};
 
 /// Maximum number of rows of a range that is compacted as a whole.
 const ROWS_PER_RANGE: usize = 10_000;

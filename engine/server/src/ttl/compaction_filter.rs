@@ -6,8 +6,9 @@ use std::sync::{
 
 use api_version::KvFormat;
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
+use storage::ttl_current_ts;
 
-use super::{TtlMetrics, ttl_current_ts};
+use super::TtlMetrics;
 
 /// Encoding of the values. A store of API V2 has no such filter: without the expired version, an older version of
 /// the key would reappear. There GC drops expired versions.
