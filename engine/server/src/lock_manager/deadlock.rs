@@ -42,7 +42,7 @@ pub enum Role {
     Follower,
 }
 
-/// Message to the detector. Messages queue for at most `LEADER_TIMEOUT` at a time, while it asks PD for the leader.
+/// Message to the detector. Messages queue while the detector asks PD for the leader, for at most `LEADER_TIMEOUT`.
 pub enum Task {
     /// A wait of this store begins, or has ended.
     Detect(DeadlockRequestType, WaitForEntry),

@@ -23,7 +23,7 @@ pub(super) struct Data {
     /// The tasks of the thread of garbage collection.
     pub gc_tasks: Receiver<GcTask>,
     pub ttl_metrics: TtlMetrics,
-    /// Compactions drop expired keys only after it is set.
+    /// Whether the API version of the data is checked. Compactions drop no expired key before that.
     is_checked: Arc<AtomicBool>,
     /// Last: releases the lock when nothing is open any more.
     pub dir: DataDir,

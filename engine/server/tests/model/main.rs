@@ -36,7 +36,7 @@ struct Run {
     model: Model,
     rng: StdRng,
     open: Vec<Txn>,
-    /// Number of commands by result, so that a run which never meets a conflict or a fault fails.
+    /// Number of commands by result: a run without a conflict or a fault must fail.
     seen: BTreeMap<&'static str, u32>,
     locks: LockPlace,
     /// The event, for the message of a failure.

@@ -89,9 +89,10 @@ impl Model {
     pub fn prewrite(&mut self, writes: &[(Key, Write)], start: u64, pessimistic: bool) -> Verdict {
         let keys: Vec<Key> = writes.iter().map(|(key, _)| *key).collect();
         let refused = self.refused(&keys, start, (!pessimistic).then_some(start));
-        let verdict = match refused.contains(&Verdict::Conflict) {
-            true => Verdict::Conflict,
-            false => refused.first().copied().unwrap_or(Verdict::Done),
+        let verdict = if refused.contains(&Verdict::Conflict) {
+            Verdict::Conflict
+        } else {
+            refused.first().copied().unwrap_or(Verdict::Done)
         };
         if verdict == Verdict::Done {
             for (key, write) in writes {
@@ -122,7 +123,7 @@ impl Model {
         }
     }
 
-    /// Rolls back keys: also of keys that the transaction has not locked.
+    /// Rolls back keys, also those that the transaction has not locked.
     pub fn rollback(&mut self, keys: &[Key], start: u64) {
         for key in keys {
             if self.locks.get(key).is_some_and(|lock| lock.start == start) {

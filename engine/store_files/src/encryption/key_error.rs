@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// A file whose key cannot be used. The caller adds the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// No cipher of TiKV.
+    /// A method that is not one of TiKV's ciphers.
     #[error("expected the encryption method AES-CTR or SM4-CTR, found {found}")]
     Method {
         /// The name of the method in `encryptionpb`.

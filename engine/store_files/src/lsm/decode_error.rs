@@ -1,6 +1,6 @@
 //! Violations of a format inside of a buffer. The reader of the file adds the file and the buffer's offset.
 
-/// A block that is no sequence of entries.
+/// A block that is not a sequence of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// The parts at the end of the block do not fit in it.
@@ -34,7 +34,7 @@ pub enum CompressError {
         /// RocksDB's name of the compression.
         codec: &'static str,
     },
-    /// No supported compression.
+    /// A compression that is not supported.
     #[error(
         "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, found type {kind} ({}): the block is damaged, \
          or only the program that wrote the file can read it",
@@ -100,7 +100,7 @@ pub enum CompressError {
     },
 }
 
-/// A record that is no write batch.
+/// A record that is not a write batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// No room for the header.
@@ -127,7 +127,7 @@ pub enum BatchError {
     },
 }
 
-/// A blob record that is no key and value.
+/// A blob record that is not a key and a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlobError {
     /// No room for the header.
@@ -152,7 +152,7 @@ pub enum BlobError {
     /// The record cannot be decompressed.
     #[error(transparent)]
     Compress(#[from] CompressError),
-    /// The plain record is no key and value.
+    /// The plain record is not a key and a value.
     #[error("the blob record's key and value do not decode")]
     Pair,
 }

@@ -36,7 +36,7 @@ pub fn run(path: &Path, summary: bool, keyring: &Keyring, out: &mut Output<'_>) 
     let mut other = 0;
     let file = if path.is_file() { path.to_owned() } else { current(&dir, keyring, &mut other, out)? };
     let data = read_whole(&file, keyring)?;
-    let (rows, state, damages) = Default::default();
+    let (rows, state, damages) = (Vec::new(), VersionState::default(), Vec::new());
     let mut edits = Edits { file: &file, data: &data, summary, count: 0, rows, state, damages };
     edits.read(out)?;
     if dir.join("../raft-engine").is_dir() {
