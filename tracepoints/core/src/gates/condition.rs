@@ -20,7 +20,7 @@ pub trait Arrival {
     fn timestamp(&self, n: usize) -> Option<u64>;
 }
 
-/// The arrival of a live request: its stamp, and what the session knows of the request.
+/// The arrival of a live request: its stamp, and the data of the request in the session.
 pub struct Live<'a> {
     /// The stamp of the stage.
     pub stamp: &'a Stamp,
@@ -103,7 +103,7 @@ pub enum Condition {
     And(Box<Condition>, Box<Condition>),
     /// The condition does not hold.
     Not(Box<Condition>),
-    /// Two values compare so.
+    /// The comparison of two values is true.
     Compare(Operand, Comparison, Operand),
     /// The value is not 0.
     Truth(Operand),
@@ -142,7 +142,7 @@ pub enum Operand {
     Bytes(Vec<u8>),
 }
 
-/// The value of an operand; a value without one makes a comparison false.
+/// The value of an operand.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Value<'a> {
     Number(u64),

@@ -29,7 +29,7 @@ pub fn is_timestamp(field: &str) -> bool {
     field == "ts" || field.ends_with("_ts")
 }
 
-/// Whether the number is a timestamp of PD. A time before 2001 is a number that a test chose.
+/// Whether the number is a timestamp of PD. A smaller number, whose time is before 2001, comes from a test.
 pub fn is_from_pd(ts: u64) -> bool {
     ts != u64::MAX && ts >> 18 >= 1_000_000_000_000
 }

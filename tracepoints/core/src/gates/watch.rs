@@ -111,7 +111,7 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// The last published values. It notes them without a gate, too: a gate that is set later then holds at the next
+/// The last published values. Notes them even without a gate, so that a gate that is set later holds at the next
 /// change.
 #[derive(Debug, Default)]
 pub(crate) struct Watcher {
