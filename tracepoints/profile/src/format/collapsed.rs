@@ -213,17 +213,19 @@ fn whole_stacks(text: &str) -> (Cow<'_, str>, Vec<String>) {
     (format!("\n{}\n", kept.join("\n")).into(), notes)
 }
 
-/// Returns the lines without the counts that follow no frame, at which inferno panics, and the number of these counts.
+/// Removes the counts that follow no frame, at which inferno panics. Returns the other lines, and the number of these
+/// counts.
 fn with_frames<'a>(lines: &[&'a str]) -> (Vec<&'a str>, usize) {
-    let (mut kept, mut frames) = (Vec::new(), 0);
+    let (mut kept, mut lost, mut in_stack) = (Vec::new(), 0, false);
     for line in lines.iter().copied().filter(|line| !line.trim().is_empty()) {
         let ends = line.trim().parse::<u64>().is_ok();
-        if !ends || frames > 0 {
+        if ends && !in_stack {
+            lost += 1;
+        } else {
             kept.push(line);
         }
-        frames = if ends { 0 } else { frames + 1 };
+        in_stack = !ends;
     }
-    let lost = lines.iter().filter(|line| !line.trim().is_empty()).count() - kept.len();
     (kept, lost)
 }
 
