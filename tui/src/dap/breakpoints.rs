@@ -260,7 +260,7 @@ impl Breakpoints {
 fn arrival<'a>(timeline: &'a Timeline, at: usize, timestamps: &'a Timestamps) -> Recorded<'a> {
     let step = &timeline.steps()[at];
     let request = timeline.requests().iter().find(|request| request.id == step.request);
-    // A request of a server of another process is known by its rows only.
+    // The timeline does not have the requests of other processes, so their keys are unknown.
     Recorded { step, key: request.map(|request| request.key.as_slice()), timestamps }
 }
 

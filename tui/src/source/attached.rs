@@ -37,7 +37,7 @@ pub struct RequestFilter {
 enum Command {
     /// Waits for the next request.
     Next,
-    /// Runs the own operation to its end, and then again.
+    /// Runs the operation of this program to its end, and then once more.
     Again,
     Continue(Mode),
     /// Releases one held request, by the number of its hold.
@@ -57,7 +57,7 @@ pub struct Attached {
     commands: UnboundedSender<Command>,
     gates: GateSet,
     title: String,
-    /// The operation is this program's, whose client waits as long as the user.
+    /// Whether the operation is this program's: its client waits as long as the user.
     own: bool,
 }
 
@@ -267,7 +267,7 @@ impl Session {
         }
     }
 
-    /// Subscribes to every process, or only to one that has a request already.
+    /// Subscribes to every process.
     async fn subscribe(&mut self, links: &mut [Link], heard: &UnboundedSender<(usize, Heard)>) -> Result<()> {
         let request = SubscribeRequest {
             key: self.wanted.key.clone(),
@@ -276,7 +276,7 @@ impl Session {
             single_step: self.gates.is_empty() && !self.start.run,
             gates: self.gates.clone(),
             capture_stacks: self.start.stacks,
-            // Requests of an own operation come one after the other, those of other clients one at a time.
+            // 0 is no bound: an operation of this program sends several requests. Of other clients, one is stepped.
             max_requests: u32::from(self.operation.is_none()),
         };
         for (number, link) in links.iter_mut().enumerate() {
@@ -373,8 +373,8 @@ impl Session {
         }
     }
 
-    /// Whether the stepped request is that of this link. The first one to have a request is chosen; the other
-    /// processes then wait for none.
+    /// Whether the stepped request is that of this link. Chooses the first link that has a request, and unsubscribes
+    /// from the other processes.
     fn owns(&mut self, number: usize, links: &mut [Link]) -> bool {
         if self.round.active.is_none() {
             self.round.active = Some(number);
@@ -491,7 +491,7 @@ impl Session {
         Ok(())
     }
 
-    /// Releases the request that is held first, or all in the modes without a step. The streams report it.
+    /// Releases the first held request in the modes Step and Into, otherwise all. The streams report the releases.
     async fn continues(&self, links: &mut [Link], mode: Mode) -> Result<()> {
         let request = ContinueRequest { mode: mode.into(), ..ContinueRequest::default() };
         let first = self

@@ -251,7 +251,7 @@ impl StepSource for Embedded {
     fn restart(&mut self, to: Option<Gate>) -> Result<()> {
         let (session, operations, own) = {
             let mut shared = lock(&self.shared);
-            // What runs now runs to its end; the order is taken then.
+            // The running operation runs to its end; the thread then takes the order.
             shared.runs = true;
             (shared.session.clone(), shared.operations, shared.own.clone())
         };

@@ -74,8 +74,8 @@ fn filter(op: &Op) -> RequestFilter {
     RequestFilter { key, ..RequestFilter::default() }
 }
 
-/// The client's runtime. A runtime must not be dropped where a task may wait for it, and the operation is dropped
-/// on the runtime of the subscription: this one ends in the background.
+/// The client's runtime, which ends in the background: the subscription's runtime drops the operation, and tokio panics
+/// if a runtime waits there for the end of another one.
 struct Background(Option<Runtime>);
 
 impl Background {
@@ -94,7 +94,7 @@ impl Drop for Background {
     }
 }
 
-/// Returns the address of a store of the cluster; it leads to all others.
+/// Returns the address of a running store of the cluster. The store knows the addresses of the others.
 async fn any_store(pd: &str, endpoint: Endpoint, security: &SecurityManager) -> Result<String> {
     let all = stores(pd, endpoint, security).await?;
     let up = all.into_iter().find(|store| store.state == StoreState::Up as i32);

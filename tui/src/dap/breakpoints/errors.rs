@@ -34,7 +34,7 @@ pub fn gate(filter: &str) -> Result<Gate, String> {
     })
 }
 
-/// A sentence, if the step answers with an error of one of these gates.
+/// Describes the answer of the step in a sentence, if one of these gates accepts the answer.
 pub fn answered_with<'a>(
     step: &Step,
     at: &impl Arrival,

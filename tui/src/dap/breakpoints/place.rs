@@ -99,7 +99,7 @@ impl Place {
         self.accepts(step, &gates::Recorded { step, key: None, timestamps: &gates::Timestamps::default() })
     }
 
-    /// Whether the step that arrived so is at this place.
+    /// Whether the step is at this place. A condition reads its values from `at`.
     pub fn accepts(&self, step: &Step, at: &impl Arrival) -> bool {
         let Some(stage) = find(&step.stage) else { return false };
         self.gates.iter().any(|gate| gate.accepts(stage.id, &step.file, step.line, at))

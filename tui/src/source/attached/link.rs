@@ -46,7 +46,7 @@ impl Link {
     /// Connects to the server and to the other processes of its cluster. `say` receives notes.
     ///
     /// # Errors
-    /// If the server itself cannot be reached, or is none of this project.
+    /// If the server itself cannot be reached, or is not a server of this project.
     pub(super) async fn connect_all(
         server: &str,
         security: &SecurityManager,

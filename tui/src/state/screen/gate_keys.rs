@@ -160,14 +160,14 @@ impl Screen {
         }
     }
 
-    /// The gate that holds at the step of the cursor in the next run: its stage with the number of the visit.
+    /// The gate that holds at the step of the cursor in the next run: its stage with the number of the arrival.
     fn gate_of_step(&self) -> Option<Gate> {
         let step = self.step()?;
         let stage = find_stage(&step.stage).filter(|stage| stage.hold != Hold::None)?;
         let same = |s: &&tracepoints::trace::Step| s.stage == step.stage;
-        let visit = self.timeline.steps()[..=self.timeline.cursor()].iter().filter(same).count();
+        let arrival = self.timeline.steps()[..=self.timeline.cursor()].iter().filter(same).count();
         let gate = Gate::at(stage.id);
-        Some(if visit > 1 { gate.from_hit(visit as u32) } else { gate })
+        Some(if arrival > 1 { gate.from_hit(arrival as u32) } else { gate })
     }
 
     pub(super) fn restart(&mut self) {
