@@ -90,3 +90,14 @@ fn a_flashback_must_be_prepared_first() {
     flashback(&empty, 300, 0).unwrap();
     flashback(&empty, 300, 310).unwrap();
 }
+
+/// As in TiKV, the first command of a flashback only reads.
+#[test]
+fn a_busy_scheduler_accepts_a_flashback() {
+    let store = filled();
+    store.storage.set_pending_write_threshold(0);
+    assert!(store.prewrite(vec![put(b"k", b"v")], 290).is_err(), "the scheduler refuses writes");
+    flashback(&store, 300, 0).unwrap();
+    flashback(&store, 300, 310).unwrap();
+    check(&store, 310);
+}
