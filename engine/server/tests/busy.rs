@@ -6,16 +6,7 @@ use kvproto::{errorpb, kvrpcpb::*};
 use server::config::ReadableSize;
 
 fn prewrite(context: &Context, key: &[u8], ts: u64) -> PrewriteRequest {
-    let put = Mutation { op: Op::Put as i32, key: key.to_vec(), value: vec![7; 4096], ..Default::default() };
-    PrewriteRequest {
-        context: Some(context.clone()),
-        mutations: vec![put],
-        primary_lock: key.to_vec(),
-        start_version: ts,
-        lock_ttl: 3000,
-        txn_size: 1,
-        ..Default::default()
-    }
+    harness::prewrite(context, key, &[7; 4096], ts)
 }
 
 fn reason(error: Option<errorpb::Error>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Commands through gRPC: raw and transactional, their errors, and the BatchCommands stream.
 mod harness;
 
-use harness::Harness;
+use harness::{Harness, put};
 use kvproto::{
     kvrpcpb::*,
     tikvpb::{
@@ -10,10 +10,6 @@ use kvproto::{
         batch_commands_response::response::Cmd as Reply,
     },
 };
-
-fn put(key: &[u8], value: &[u8]) -> Mutation {
-    Mutation { op: Op::Put as i32, key: key.to_vec(), value: value.to_vec(), ..Mutation::default() }
-}
 
 #[test]
 fn raw_and_transactional_keys_are_written_and_read() {

@@ -86,20 +86,8 @@ async fn timed<T>(call: impl Future<Output = Result<tonic::Response<T>, tonic::S
     (reply, begin.elapsed().as_nanos() as u64)
 }
 
-fn put(key: &[u8]) -> Mutation {
-    Mutation { op: Op::Put as i32, key: key.to_vec(), value: b"v".to_vec(), ..Default::default() }
-}
-
 fn prewrite(context: &Context, key: &[u8], ts: u64) -> PrewriteRequest {
-    PrewriteRequest {
-        context: Some(context.clone()),
-        mutations: vec![put(key)],
-        primary_lock: key.to_vec(),
-        start_version: ts,
-        lock_ttl: 3000,
-        txn_size: 1,
-        ..Default::default()
-    }
+    harness::prewrite(context, key, b"v", ts)
 }
 
 fn commit(context: &Context, key: &[u8], ts: u64) -> CommitRequest {
@@ -135,7 +123,7 @@ fn the_parts_of_a_reply_add_up_to_the_servers_time() {
 
         let lock = PessimisticLockRequest {
             context: Some(ctx.clone()),
-            mutations: vec![Mutation { op: Op::PessimisticLock as i32, key: b"p".to_vec(), ..put(b"p") }],
+            mutations: vec![Mutation { op: Op::PessimisticLock as i32, ..harness::put(b"p", b"v") }],
             primary_lock: b"p".to_vec(),
             start_version: 20,
             for_update_ts: 20,

@@ -408,11 +408,9 @@ impl Cluster {
     /// Prewrites a key. 0 as `for_update_ts` means that the transaction has not locked the key.
     fn prewrite(&self, key: &[u8], start_version: u64, for_update_ts: u64) -> PrewriteResponse {
         let (ctx, mut client) = self.client(key);
-        let put =
-            Mutation { op: Op::Put as i32, key: key.to_vec(), value: b"v".to_vec(), ..Default::default() };
         let request = PrewriteRequest {
             context: Some(ctx),
-            mutations: vec![put],
+            mutations: vec![harness::put(key, b"v")],
             primary_lock: key.to_vec(),
             start_version,
             for_update_ts,

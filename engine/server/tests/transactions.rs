@@ -24,21 +24,12 @@ struct Cluster {
     _turn: MutexGuard<'static, ()>,
 }
 
-fn put(key: &[u8], value: &[u8]) -> Mutation {
-    Mutation { op: Op::Put as i32, key: key.to_vec(), value: value.to_vec(), ..Mutation::default() }
-}
-
 /// Builds a prewrite of one key; its transaction lives for an hour.
 fn prewrite(ctx: &Context, key: &[u8], value: &[u8], start_ts: u64) -> PrewriteRequest {
     PrewriteRequest {
-        context: Some(ctx.clone()),
-        mutations: vec![put(key, value)],
-        primary_lock: key.to_vec(),
-        start_version: start_ts,
         lock_ttl: 3_600_000,
-        txn_size: 1,
         min_commit_ts: start_ts + 1,
-        ..Default::default()
+        ..harness::prewrite(ctx, key, value, start_ts)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use kvproto::{
-    kvrpcpb::{self, Context},
+    kvrpcpb::{self, Context, Mutation, Op, PrewriteRequest},
     metapb::{Peer, Region},
     tikvpb::tikv_client::TikvClient,
 };
@@ -166,6 +166,23 @@ impl Harness {
             (got.region_error.is_none() && got.error.is_empty())
                 .then_some((!got.not_found).then_some(got.value))
         })
+    }
+}
+
+pub fn put(key: &[u8], value: &[u8]) -> Mutation {
+    Mutation { op: Op::Put as i32, key: key.to_vec(), value: value.to_vec(), ..Default::default() }
+}
+
+/// Builds the prewrite of a transaction with one key.
+pub fn prewrite(context: &Context, key: &[u8], value: &[u8], start_version: u64) -> PrewriteRequest {
+    PrewriteRequest {
+        context: Some(context.clone()),
+        mutations: vec![put(key, value)],
+        primary_lock: key.to_vec(),
+        start_version,
+        lock_ttl: 3000,
+        txn_size: 1,
+        ..Default::default()
     }
 }
 
