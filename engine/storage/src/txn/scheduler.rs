@@ -625,17 +625,17 @@ impl<E: Engine> Inner<E> {
         details: &mut SchedulerDetails,
     ) -> Result<()> {
         deadline.check()?;
-        let size = modifies.iter().map(Modify::size).sum();
-        self.handle_flow_control(ctx.req, size, deadline, details).await?;
         let data =
             WriteData { deadline: Some(deadline.at()), on_proposed, ..WriteData::from_modifies(modifies) };
+        let size = data.size();
+        self.handle_flow_control(ctx.req, size, deadline, details).await?;
         tracepoints::step_facts!(
             SCHED_WRITE,
             ctx.req,
             written(&data.modifies),
             region = ctx.pb_ctx.region_id,
             modifies = data.modifies.len(),
-            bytes = data.size(),
+            bytes = size,
         );
         let begin = EngineClock::now();
         let sent = match table {

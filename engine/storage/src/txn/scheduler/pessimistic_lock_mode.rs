@@ -80,12 +80,10 @@ impl EarlyAnswer {
         answer: &mut Option<oneshot::Sender<Answer>>,
         details: &SchedulerDetails,
     ) -> Self {
-        let responds = matches!(after, AfterWrite::Respond(_));
-        let Some(sender) = answer.take_if(|_| pipelined && responds) else { return Self(None) };
-        let AfterWrite::Respond(response) = std::mem::replace(after, ProcessResult::Res.into()) else {
-            return Self(None);
-        };
-        Self(Some(Arc::new(Mutex::new(Some((sender, (Ok(*response), *details)))))))
+        let AfterWrite::Respond(response) = after else { return Self(None) };
+        let Some(sender) = answer.take_if(|_| pipelined) else { return Self(None) };
+        let response = std::mem::replace(&mut **response, ProcessResult::Res);
+        Self(Some(Arc::new(Mutex::new(Some((sender, (Ok(response), *details)))))))
     }
 
     /// Returns the function that sends the answer.
