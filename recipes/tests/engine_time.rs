@@ -11,9 +11,9 @@ use tracepoints::{
     trace::{Step, Trace},
 };
 
-/// Longer than the client's first heartbeat would take, 10 s.
+/// Time of the long hold: a client with heartbeats would send one after 10 s.
 const LONG_HOLD: Duration = Duration::from_secs(12);
-/// Each other hold.
+/// Time of every other hold.
 const SHORT_HOLD: Duration = Duration::from_millis(20);
 
 /// Holds the operation at every stage, if `slow`, and at one of them for long.

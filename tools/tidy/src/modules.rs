@@ -191,8 +191,10 @@ fn detours(module: &Module, list: &[Use], uses: &BTreeMap<Module, Vec<Use>>) -> 
     let through = |item: &Use| {
         let at = (1..=item.path.len()).rev().find(|n| uses.contains_key(&item.path[..*n]))?;
         let (exporter, name) = (&item.path[..at], item.path.get(at)?);
-        let encloses = module.len() > at && module.starts_with(exporter);
-        let direct = uses[exporter].iter().find(|use_| encloses && use_.name == *name)?.path.clone();
+        if module.len() <= at || !module.starts_with(exporter) {
+            return None;
+        }
+        let direct = uses[exporter].iter().find(|exported| exported.name == *name)?.path.clone();
         Some(Detour { importer: module.clone(), path: item.path.clone(), direct })
     };
     list.iter().filter_map(through).collect()
