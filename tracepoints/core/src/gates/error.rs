@@ -12,7 +12,7 @@ impl GateError {
 
     /// A mistake at a column of a condition. Columns count from 1.
     pub(super) fn condition(problem: impl Into<String>, column: usize, text: &str) -> Self {
-        Self(format!("{} at column {column} of the condition `{}`", problem.into(), text.trim()))
+        Self(format!("{} at column {column} of the condition `{text}`", problem.into()))
     }
 
     /// A name that is not in `all`; suggests similar ones.

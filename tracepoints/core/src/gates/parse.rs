@@ -58,7 +58,7 @@ pub(super) fn gate(text: &str, names: &Names<'_>) -> Result<Gate, GateError> {
     }
     if let Some(condition) = condition {
         // Kept as written: a key in quotes may contain several spaces.
-        text.push_str(&format!(" if {}", condition.trim()));
+        text.push_str(&format!(" if {condition}"));
     }
     Ok(Gate { place, hit, condition: parsed, text })
 }
@@ -67,13 +67,13 @@ fn one_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Splits the text at the word `if`.
+/// Splits the text at the word `if`. Columns of the condition count from its first character that is no space.
 fn split_if(text: &str) -> (&str, Option<&str>) {
     let at = text.match_indices("if").map(|(at, _)| at).find(|at| {
         let is_space = |c: Option<char>| c.is_none_or(char::is_whitespace);
         is_space(text[..*at].chars().next_back()) && is_space(text[at + 2..].chars().next())
     });
-    at.map_or((text, None), |at| (&text[..at], Some(&text[at + 2..])))
+    at.map_or((text, None), |at| (&text[..at], Some(text[at + 2..].trim())))
 }
 
 fn hit_count(place: &str) -> Result<(&str, u32), GateError> {

@@ -75,8 +75,8 @@ fn a_wrong_condition_says_what_the_stage_has() {
     );
     assert!(unknown.contains("store, kind, key, request"), "{unknown}");
     for (condition, expected) in [
-        ("commit_ts >", "found the end at column 13"),
-        ("commit_ts > > 1", "found `>` at column 14"),
+        ("commit_ts >", "found the end at column 12"),
+        ("commit_ts > > 1", "found `>` at column 13"),
         ("(commit_ts > 1", "expected `)`, found none"),
         ("commit_ts > 1 commit_ts", "expected `and`, `or` or the end"),
         ("commit_ts > tsx", "expected ts1, ts2"),
