@@ -87,7 +87,7 @@ macro_rules! for_each_rpc {
     }};
 }
 
-/// Calls the macro `$generate` with the RPCs that TiKV serves and this store does not. A line has:
+/// Calls the macro `$generate` with the RPCs that can be in a batch and that this store does not serve. A line has:
 /// method: request => reply, name on the wire, batch(variant, |request| context), |text| reply in a batch with that error.
 macro_rules! for_each_unserved_rpc {
     ($generate:ident) => {

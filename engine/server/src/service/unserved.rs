@@ -1,4 +1,4 @@
-//! RPCs that TiKV serves and this store does not: the same error for a unary call and for a command in a batch.
+//! RPCs that this store does not serve: the same error for a unary call and for a command in a batch.
 use kvproto::{
     coprocessor,
     kvrpcpb::{Context, GcResponse, ImportResponse, KeyError, RawCoprocessorResponse},
