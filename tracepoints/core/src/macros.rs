@@ -97,6 +97,22 @@ macro_rules! step_fsm {
     }};
 }
 
+/// Steps like [`step_fsm!`]. For a stepped request, evaluates `publish` after the stamp and before the gate, and again
+/// when the FSM resumes here.
+#[macro_export]
+macro_rules! step_fsm_probe {
+    ($gate:expr, $wake:expr, $publish:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let __req: $crate::Req = $req;
+        if !$gate.resumes_with($crate::stage::$stage, __req) {
+            $crate::stamp!($stage, __req $(, $name = $value)*);
+        }
+        __req.stepped() && {
+            $publish;
+            $gate.holds($crate::stage::$stage, __req, $wake)
+        }
+    }};
+}
+
 /// Publishes its owner's state if the request is stepped: `probe!(req, || Probe::Note(..))`.
 #[macro_export]
 macro_rules! probe {

@@ -115,7 +115,7 @@ pub struct MvccProbe {
     pub store: u64,
     /// The user key, escaped as tikv-ctl prints it.
     pub key: String,
-    /// Read timestamp of the reader, or 0.
+    /// Read timestamp of the reader; 0: a command saw the rows.
     pub read_ts: u64,
     /// The key's lock.
     pub lock: Option<LockRow>,
@@ -182,7 +182,7 @@ pub struct LatchesProbe {
     /// Id of the command.
     #[serde(default)]
     pub command: u64,
-    /// Engine time in ns at which the command got its last latch; 0: it waits.
+    /// Engine time in ns at which the command got its last latch, in a trace since its first step; 0: it waits.
     #[serde(default)]
     pub since_ns: u64,
     /// Engine time in ns for which the command held its latches; 0: it holds them, or waits.

@@ -8,7 +8,7 @@ use crossbeam::channel::{Receiver, unbounded};
 
 pub use crate::stepping::{
     GateState, HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent,
-    active, joined, joined_read, publish, watch_region, watches_region,
+    active, joined, joined_read, publish, publish_region, watch_region, watches_region,
 };
 use crate::{
     ending::Ending,
@@ -44,6 +44,11 @@ impl Session {
     /// Number of events left out because too many waited in [`Session::events`].
     pub fn missed(&self) -> u64 {
         self.inner.missed()
+    }
+
+    /// Number of requests that the matcher has adopted so far.
+    pub fn adopted(&self) -> u32 {
+        self.inner.adopted()
     }
 
     /// Begins a client operation: until [`Session::end_op`], every arriving request is its child.

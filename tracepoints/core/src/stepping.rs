@@ -14,7 +14,7 @@ mod ticket;
 pub use config::{
     GateState, HoldInfo, Matcher, Mode, ProbeEvent, SessionConfig, SessionError, SessionEvent, StepEvent,
 };
-pub use current::{active, publish};
+pub use current::{active, publish, publish_region};
 pub(crate) use current::{adopt, end, finished, observe, start};
 pub(crate) use inner::Inner;
 pub use joined::{joined, joined_read, watches_region};

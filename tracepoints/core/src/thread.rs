@@ -1,6 +1,6 @@
 //! Threads that stamp: every thread has a name and, if it belongs to a store, that store's id.
 use crate::local;
-pub use crate::thread_table::{ThreadInfo, info};
+pub use crate::thread_table::{ThreadInfo, info, stores};
 pub(crate) use crate::thread_table::{intern_as, sum_by_name};
 
 /// Names this thread and binds it to a store (0: none). Call it first in a thread of the engine.

@@ -1,5 +1,5 @@
 //! The table of threads that stamp, by their id.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use parking_lot::RwLock;
 
@@ -45,6 +45,13 @@ pub(crate) fn intern_as(name: String, store: u64) -> u16 {
 pub fn info(id: u16) -> ThreadInfo {
     let found = THREADS.read().as_ref().and_then(|t| t.infos.get(usize::from(id)).cloned());
     found.unwrap_or_else(|| ThreadInfo { name: format!("thread-{id}"), store: 0 })
+}
+
+/// Returns the stores of which this process has threads.
+pub fn stores() -> BTreeSet<u64> {
+    let threads = THREADS.read();
+    let infos = threads.iter().flat_map(|table| &table.infos);
+    infos.map(|info| info.store).filter(|store| *store != 0).collect()
 }
 
 /// Sums the counts by name; leaves out zeros.

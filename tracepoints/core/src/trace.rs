@@ -1,10 +1,11 @@
 //! A trace: the steps of a client operation or a request, each with the state of the engine at that step.
 mod lanes;
+mod settled;
 pub mod story;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +145,11 @@ pub struct Trace {
     latches_of: u64,
     /// Time of the first step in ns.
     start_ns: u64,
+    /// Engine time of the first step in ns.
+    engine_start_ns: u64,
     dropped: u64,
+    /// Steps that are new or changed since the last call of [`Trace::take_changed`].
+    changed: BTreeSet<usize>,
 }
 
 impl Trace {
@@ -176,14 +181,27 @@ impl Trace {
                 if let Some(at) = self.holds.iter().position(|(hold, _)| hold == id) {
                     let (_, step) = self.holds.swap_remove(at);
                     self.steps[step].held_ns += held_ns;
+                    self.changed.insert(step);
                 }
             }
         }
+        self.changed.extend(self.lanes.take_closed());
+    }
+
+    /// Takes the numbers of the steps that are new or changed since the last call, in their order.
+    pub fn take_changed(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Whether the client operation has ended or, without one, every adopted request.
     pub fn finished(&self) -> bool {
         self.lanes.finished()
+    }
+
+    /// Whether it has finished, and the replicas in this process have nothing more to stamp. False for a read index
+    /// round, to which a late acknowledgement may always follow.
+    pub fn settled(&self) -> bool {
+        self.finished() && settled::is_settled(&self.steps, &self.state.raft, &thread::stores())
     }
 
     /// Records that stamps from this trace's time are missing.
@@ -195,11 +213,11 @@ impl Trace {
         let Some(site) = event.stamp.site.filter(|s| !s.is_mark()) else { return };
         let stage = site.stage.stage();
         if self.steps.is_empty() {
-            self.start_ns = event.at_ns;
+            (self.start_ns, self.engine_start_ns) = (event.at_ns, event.engine_ns);
         }
         let id = event.stamp.req.id();
         self.age_state(stage.lane, id, event.engine_ns);
-        let info = self.requests.iter().find(|r| r.id == id);
+        let info = self.requests.iter().rev().find(|r| r.id == id);
         // Events come in the order of engine time; this corrects a recording that is slightly out of order.
         let floor = self.steps.last().map_or(0, |s| s.at_ns);
         let kind = info.map_or_else(String::new, |i| i.kind.name());
@@ -229,6 +247,7 @@ impl Trace {
             stack: symbols.map(|s| trim(s.resolve(&event.stack))).unwrap_or_default(),
             state: self.state.clone(),
         };
+        self.changed.insert(self.steps.len());
         self.steps.push(step);
         self.lanes.push(event.stamp.thread, &mut self.steps);
     }
@@ -257,18 +276,24 @@ impl Trace {
         if matches!(event.probe, Probe::Latches(_)) {
             self.latches_of = event.req.id();
         }
+        let from = self.lanes.owner(event.req.id(), event.thread, &self.steps);
         if let Probe::Facts(_) = event.probe {
-            let at = self.lanes.last_on_thread(event.req.id(), event.thread, &self.steps);
-            let at = at.unwrap_or_else(|| self.lanes.owner(event.req.id(), event.thread, &self.steps));
-            if let Some(step) = self.steps.get_mut(at) {
+            if let Some(step) = self.steps.get_mut(from) {
                 fold(&mut step.state, &event.probe);
+                self.changed.insert(from);
             }
             return;
         }
-        fold(&mut self.state, &event.probe);
-        let from = self.lanes.owner(event.req.id(), event.thread, &self.steps);
-        for step in self.steps.iter_mut().skip(from) {
-            fold(&mut step.state, &event.probe);
+        let mut probe = event.probe.clone();
+        if let Probe::Latches(latches) = &mut probe
+            && latches.since_ns != 0
+        {
+            latches.since_ns = latches.since_ns.saturating_sub(self.engine_start_ns).max(1);
+        }
+        fold(&mut self.state, &probe);
+        for (i, step) in self.steps.iter_mut().enumerate().skip(from) {
+            fold(&mut step.state, &probe);
+            self.changed.insert(i);
         }
     }
 

@@ -1,11 +1,5 @@
 //! Folds a session's events into a trace, and finds the steps that are new or changed.
-use tracepoints::{
-    SessionEvent,
-    session::HoldInfo,
-    symbolize::Symbolizer,
-    thread,
-    trace::{Step, Trace},
-};
+use tracepoints::{SessionEvent, session::HoldInfo, symbolize::Symbolizer, thread, trace::Trace};
 
 use crate::state::{HeldRequest, SourceEvent};
 
@@ -14,8 +8,6 @@ use crate::state::{HeldRequest, SourceEvent};
 pub struct Feed {
     trace: Trace,
     symbols: Option<Symbolizer>,
-    /// The steps as they were last sent.
-    sent: Vec<Step>,
 }
 
 impl Feed {
@@ -56,14 +48,9 @@ impl Feed {
 
     /// Adds the steps that are new or changed since the last call.
     fn push_changes(&mut self, out: &mut Vec<SourceEvent>) {
-        for (i, step) in self.trace.steps.iter().enumerate() {
-            match self.sent.get_mut(i) {
-                Some(sent) if sent.dur_ns == step.dur_ns && sent.state == step.state => continue,
-                Some(sent) => sent.clone_from(step),
-                None => self.sent.push(step.clone()),
-            }
-            out.push(SourceEvent::Step(Box::new(step.clone())));
-        }
+        let changed = self.trace.take_changed();
+        let steps = changed.into_iter().filter_map(|i| self.trace.steps.get(i));
+        out.extend(steps.map(|step| SourceEvent::Step(Box::new(step.clone()))));
     }
 }
 
@@ -84,6 +71,7 @@ mod tests {
         Probe, RequestKind, Session, SessionConfig,
         request::{begin, end},
         session::{Matcher, Mode},
+        trace::Step,
     };
 
     use super::*;

@@ -46,7 +46,7 @@ fn is_file_of_tests(path: &str) -> bool {
 }
 
 /// Macros that stamp or publish; [`add_stamp_macros`] adds the project's own macros around them.
-const STAMP_MACROS: [&str; 5] = ["stamp", "step", "step_fsm", "step_thread", "probe"];
+const STAMP_MACROS: [&str; 6] = ["stamp", "step", "step_fsm", "step_fsm_probe", "step_thread", "probe"];
 
 /// Adds the names of macros whose rules use one of `known`.
 fn add_stamp_macros(text: &str, known: &mut BTreeSet<String>) {

@@ -20,7 +20,7 @@ use std::{
 
 use kvproto::metapb::{self, Region};
 use raft::{RawNode, StateRole, eraftpb::Message};
-use tracepoints::{EngineClock, clock::EngineInstant, probe::RaftProbe};
+use tracepoints::{EngineClock, Req, clock::EngineInstant, probe::RaftProbe};
 
 pub use consistency::{ConsistencyState, ConsistencyVerdict};
 pub(crate) use probe::vote;
@@ -102,6 +102,8 @@ pub struct Peer {
     uncampaigned_new_regions: Vec<u64>,
     applied_gauge: Arc<AtomicU64>,
     last_probe: Option<RaftProbe>,
+    /// The stepped request of the newest stamp in the current piece of work.
+    stamped: Req,
 }
 
 impl Peer {
@@ -153,6 +155,7 @@ impl Peer {
             uncampaigned_new_regions: Vec::new(),
             applied_gauge: Arc::new(AtomicU64::new(applied)),
             last_probe: None,
+            stamped: Req::NONE,
         };
         peer.remember_members();
         // With one peer, no other leader is possible.

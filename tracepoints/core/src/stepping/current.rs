@@ -80,6 +80,17 @@ pub fn publish(req: Req, make: impl FnOnce() -> Probe) {
     }
 }
 
+/// Publishes a region's state, at the newest stamp of `req` on this thread; without such a request, at the newest
+/// step.
+#[cold]
+#[inline(never)]
+pub fn publish_region(req: Req, make: impl FnOnce() -> Probe) {
+    if let Some(inner) = current_inner() {
+        let req = if inner.knows(req) { req } else { Req::NONE };
+        inner.publish(req, make);
+    }
+}
+
 /// Marks a new request as stepped if it matches the session.
 #[cold]
 pub(crate) fn adopt(req: Req, kind: RequestKind, key: &[u8], region: u64) -> Req {

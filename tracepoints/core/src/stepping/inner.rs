@@ -119,9 +119,18 @@ impl Inner {
         self.missed.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn adopted(&self) -> u32 {
+        self.state.lock().adopted
+    }
+
+    /// Whether the request is one of this session.
+    pub(super) fn knows(&self, req: Req) -> bool {
+        self.state.lock().known.contains_key(&req.id())
+    }
+
     /// Publishes a probe of one of this session's requests, or one without a request.
     pub(super) fn publish(&self, req: Req, make: impl FnOnce() -> Probe) {
-        if !req.is_none() && !self.state.lock().known.contains_key(&req.id()) {
+        if !req.is_none() && !self.knows(req) {
             return;
         }
         // Made outside of the lock, since it may read a lot.

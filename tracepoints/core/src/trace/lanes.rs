@@ -31,6 +31,8 @@ pub(super) struct Lanes {
     gap: Option<usize>,
     /// Thread ids of the steps, in their order.
     threads: Vec<u16>,
+    /// Steps whose duration was set since the last call of [`Lanes::take_closed`].
+    closed: Vec<usize>,
 }
 
 impl Lanes {
@@ -53,7 +55,7 @@ impl Lanes {
         let Some(step) = steps.last() else { return };
         let (id, at, index, store) = (step.request, step.at_ns, step.step, step.store);
         if step.lane != "main" {
-            close(self.replicas.insert((id, store), index), at, steps);
+            self.closed.extend(close(self.replicas.insert((id, store), index), at, steps));
             return;
         }
         let within = self.is_within_backoff(id, steps);
@@ -62,17 +64,23 @@ impl Lanes {
         let (parent, first, parallel) = (span.parent, span.start.is_none(), span.parallel);
         span.start.get_or_insert(at);
         if parallel {
-            return close(span.open.replace(index), at, steps);
+            self.closed.extend(close(span.open.replace(index), at, steps));
+            return;
         }
         // A step after the end (work that the reply does not wait for) takes none of the request's time.
         if span.end.is_none() {
-            close(span.open.replace(index), at, steps);
-            close(self.gap.take(), at, steps);
+            self.closed.extend(close(span.open.replace(index), at, steps));
+            self.closed.extend(close(self.gap.take(), at, steps));
         }
         if first && let Some(parent) = self.spans.get_mut(&parent) {
             parent.start.get_or_insert(at);
-            close(parent.open.take(), at, steps);
+            self.closed.extend(close(parent.open.take(), at, steps));
         }
+    }
+
+    /// Takes the steps whose duration was set since the last call.
+    pub(super) fn take_closed(&mut self) -> std::vec::Drain<'_, usize> {
+        self.closed.drain(..)
     }
 
     /// Ends a request; the end of an operation also ends its children.
@@ -85,7 +93,7 @@ impl Lanes {
         }
         let Some(parent) = self.spans.get(&id).filter(|s| !s.parallel).map(|s| s.parent) else { return };
         if parent == 0 {
-            close(self.gap.take(), at, steps);
+            self.closed.extend(close(self.gap.take(), at, steps));
         } else if self.spans.get(&parent).is_some_and(|p| p.open.is_none() && p.end.is_none())
             && !self.spans.values().any(|s| s.parent == parent && s.open.is_some() && !s.parallel)
         {
@@ -101,7 +109,7 @@ impl Lanes {
         let span = self.spans.get_mut(&id).filter(|s| s.end.is_none())?;
         span.end = Some(at);
         let open = span.open.take();
-        close(open, at, steps);
+        self.closed.extend(close(open, at, steps));
         open
     }
 
@@ -113,22 +121,21 @@ impl Lanes {
         !self.spans.is_empty() && self.roots().all(|s| s.end.is_some())
     }
 
-    /// Returns the step of a probe: the open one of its request on its store, or of its thread; otherwise the
-    /// newest.
+    /// Returns the step of a probe: the newest one that its request passed on its thread, otherwise the request's
+    /// open one on its store. A probe without a request belongs to the newest step: the thread's own steps may be
+    /// long past.
     pub(super) fn owner(&self, request: u64, thread: u16, steps: &[Step]) -> usize {
+        let newest = steps.len().saturating_sub(1);
+        if request == 0 {
+            return newest;
+        }
+        let passed = |(step, by): (&Step, &u16)| *by == thread && step.request == request;
+        if let Some(step) = steps.iter().zip(&self.threads).rposition(passed) {
+            return step;
+        }
         let store = crate::thread::info(thread).store;
         let open = self.spans.values().filter_map(|s| s.open).chain(self.replicas.values().copied());
-        let ours = open.filter(|i| match request {
-            0 => self.threads.get(*i) == Some(&thread),
-            _ => steps[*i].request == request && steps[*i].store == store,
-        });
-        ours.max().unwrap_or(steps.len().saturating_sub(1))
-    }
-
-    /// Returns the newest step that a request passed on a thread.
-    pub(super) fn last_on_thread(&self, request: u64, thread: u16, steps: &[Step]) -> Option<usize> {
-        let ours = |(step, by): (&Step, &u16)| *by == thread && step.request == request;
-        steps.iter().zip(&self.threads).rposition(ours)
+        open.filter(|i| steps[*i].request == request && steps[*i].store == store).max().unwrap_or(newest)
     }
 
     /// Returns the time that main-lane steps cover within the roots, and the roots' own time, both in ns.
@@ -147,10 +154,11 @@ impl Lanes {
     }
 }
 
-fn close(step: Option<usize>, at: u64, steps: &mut [Step]) {
-    if let Some(step) = step.and_then(|i| steps.get_mut(i)) {
-        step.dur_ns = at.saturating_sub(step.at_ns + step.held_ns);
-    }
+/// Sets the duration of a step; returns the step.
+fn close(step: Option<usize>, at: u64, steps: &mut [Step]) -> Option<usize> {
+    let closed = steps.get_mut(step?)?;
+    closed.dur_ns = at.saturating_sub(closed.at_ns + closed.held_ns);
+    step
 }
 
 /// Returns disjoint sorted intervals that cover the union of `spans`.

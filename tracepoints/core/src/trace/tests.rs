@@ -172,15 +172,28 @@ fn a_probe_belongs_to_its_owners_step_and_all_later_steps() {
     let receive = feed.step(3, stage::FOLLOWER_RECEIVE, put, 2);
     let persisted = feed.step(4, stage::RAFT_PERSISTED, put, 1);
     // The follower publishes after the leader's stamp.
-    feed.raft(5, Req::NONE, 2, 6);
+    feed.raft(5, put, 2, 6);
     // A store without a step publishes: the state has it only from now on.
-    feed.raft(6, Req::NONE, 3, 7);
+    feed.raft(6, put, 3, 7);
     feed.raft(7, put, 1, 8);
     let reply = feed.step(9, stage::GRPC_REPLY, put, 1);
     assert_eq!(feed.commits(propose), [(1, 5)], "earlier probes are there, later ones are not");
     assert_eq!(feed.commits(receive), [(1, 5), (2, 6)]);
     assert_eq!(feed.commits(persisted), [(1, 8), (2, 6), (3, 7)]);
     assert_eq!(feed.commits(reply), [(1, 8), (2, 6), (3, 7)]);
+}
+
+#[test]
+fn a_state_without_a_request_belongs_to_the_newest_step() {
+    let mut feed = Feed::new();
+    let put = feed.request(RequestKind::RawPut, Req::NONE);
+    let send = feed.step(0, stage::RAFT_SEND, put, 1);
+    let append = feed.step(2, stage::FOLLOWER_APPEND, put, 2);
+    // Store 1 publishes again, long after its step, which still lasts.
+    feed.raft(5, Req::NONE, 1, 8);
+    let reply = feed.step(9, stage::SCHED_FINISH, put, 1);
+    assert_eq!((feed.commits(send), feed.commits(append)), (vec![], vec![(1, 8)]));
+    assert_eq!(feed.commits(reply), [(1, 8)]);
 }
 
 #[test]

@@ -66,6 +66,12 @@ pub fn acknowledged(facts: Facts, store: u64, committed_before: u64, committed: 
     facts.note(note)
 }
 
+/// Counts the quorum after the leader's own disk has an entry, which is its own acknowledgement.
+pub fn persisted(leader: &Peer, store: u64, committed_before: u64, last: u64) -> Facts {
+    let committed = leader.raft_group.raft.raft_log.committed;
+    acknowledged(quorum(leader, last), store, committed_before, committed, last)
+}
+
 /// Lists the writes of committed entries. No later leader can lose them.
 pub fn committed(run: Run, entries: &[Entry], leader: bool) -> Facts {
     let mut facts = Facts::new("Committed entry").number("index", run.first);

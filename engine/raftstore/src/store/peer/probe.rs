@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use kvproto::metapb::{self, PeerRole};
 use raft::{ProgressState, StateRole};
 use tracepoints::{
-    EngineClock, Probe,
+    EngineClock, Probe, Req,
     field::{self, Vote},
     probe::{LeaseProbe, ProgressProbe, RaftProbe},
 };
@@ -26,6 +26,23 @@ pub(crate) fn vote(peer: &metapb::Peer) -> Vote {
 }
 
 impl Peer {
+    /// Publishes the state at a stamp of `req` if the request is stepped. Until [`Peer::end_stamped`], changes
+    /// belong to this stamp.
+    pub fn publish_at_stamp(&mut self, store_id: u64, req: Req) {
+        if req.stepped() {
+            self.stamped = req;
+            self.publish_probe(store_id, false);
+        }
+    }
+
+    /// Ends a piece of work: if it stamped a stepped request, publishes its changes for that stamp.
+    pub fn end_stamped(&mut self, store_id: u64) {
+        if !self.stamped.is_none() {
+            self.publish_probe(store_id, false);
+            self.stamped = Req::NONE;
+        }
+    }
+
     /// Publishes the state to a session that watches the region, if it changed or if `force`.
     pub fn publish_probe(&mut self, store_id: u64, force: bool) {
         if !tracepoints::session::watches_region(self.region_id) {
@@ -41,7 +58,7 @@ impl Peer {
         let same = self.last_probe.as_ref().is_some_and(|old| without_time(old) == without_time(&probe));
         if force || !same {
             self.last_probe = Some(probe.clone());
-            tracepoints::probe_region!(self.region_id, || Probe::Raft(probe));
+            tracepoints::session::publish_region(self.stamped, || Probe::Raft(probe));
         }
     }
 

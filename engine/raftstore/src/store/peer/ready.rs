@@ -89,10 +89,14 @@ impl Peer {
     fn send_ready_messages<T: Transport>(&mut self, ctx: &mut PollContext<T>, ready: &mut Ready) {
         let messages = ready.take_messages();
         let sends_entries = messages.iter().any(|m| !m.entries.is_empty());
-        self.send_raft_messages(ctx, messages);
         if sends_entries {
-            runs(self.region_id, ready.entries()).for_each(|run| stamp_run!(stamp, RAFT_SEND, run));
+            for run in runs(self.region_id, ready.entries()) {
+                stamp_run!(stamp, RAFT_SEND, run);
+                self.publish_at_stamp(ctx.store_id, run.joined());
+            }
         }
+        // Stamped before: a follower may receive the entries at once.
+        self.send_raft_messages(ctx, messages);
     }
 
     fn collect_changes(&mut self, ready: &mut Ready, task: &mut WriteTask) -> Result<Option<SnapKey>> {
@@ -162,7 +166,10 @@ impl Peer {
     ) {
         let acks = messages.iter().any(|m| m.get_msg_type() == MessageType::MsgAppendResponse && !m.reject);
         if acks {
-            runs.iter().for_each(|run| stamp_run!(stamp, FOLLOWER_ACK, *run));
+            for run in runs {
+                stamp_run!(stamp, FOLLOWER_ACK, *run);
+                self.publish_at_stamp(ctx.store_id, run.joined());
+            }
         }
         self.send_raft_messages(ctx, messages);
     }

@@ -5,18 +5,14 @@ use std::{
 };
 
 use tracepoints::{
-    Outcome, SessionEvent,
+    Outcome, Probe, SessionEvent,
     symbolize::Symbolizer,
     trace::{Step, Summary, Trace},
 };
 
-/// Maximum number of a trace's last steps that may still change.
-const OPEN_STEPS: usize = 64;
-
 #[derive(Default)]
 struct Live {
     trace: Trace,
-    sent: Vec<Step>,
     /// Real time: the client waits in real time.
     finished: Option<Instant>,
     outcome: Outcome,
@@ -33,18 +29,8 @@ pub struct Ended {
 impl Live {
     /// Takes the steps that are new or changed since the last call.
     fn changed(&mut self) -> Vec<Step> {
-        let steps = &self.trace.steps;
-        let from = self.sent.len().min(steps.len()).saturating_sub(OPEN_STEPS);
-        let mut out = Vec::new();
-        for (i, step) in steps.iter().enumerate().skip(from) {
-            match self.sent.get_mut(i) {
-                Some(sent) if sent == step => continue,
-                Some(sent) => sent.clone_from(step),
-                None => self.sent.push(step.clone()),
-            }
-            out.push(step.clone());
-        }
-        out
+        let changed = self.trace.take_changed();
+        changed.into_iter().filter_map(|i| self.trace.steps.get(i)).cloned().collect()
     }
 }
 
@@ -68,7 +54,9 @@ impl Traces {
             }
             SessionEvent::Step(step) => step.stamp.req.id(),
             SessionEvent::Finished { req, .. } => req.id(),
-            SessionEvent::Probe(probe) if !probe.req.is_none() => probe.req.id(),
+            SessionEvent::Probe(probe) if !probe.req.is_none() && !matches!(probe.probe, Probe::Raft(_)) => {
+                probe.req.id()
+            }
             // State of the region: it belongs to each request that is stepped in it.
             SessionEvent::Probe(_) => {
                 self.live.values_mut().for_each(|live| live.trace.apply(event, None));
@@ -101,9 +89,10 @@ impl Traces {
         self.live.get(&request)?.trace.steps.iter().rev().find(|s| s.stage == stage)
     }
 
-    /// Removes the traces that finished at least `linger` ago.
+    /// Removes the finished traces whose replicas have nothing more to stamp, or that finished at least `linger` ago.
     pub fn take_finished(&mut self, linger: Duration) -> Vec<Ended> {
-        let over = |live: &Live| live.finished.is_some_and(|at| at.elapsed() >= linger);
+        let over =
+            |live: &Live| live.finished.is_some_and(|at| live.trace.settled() || at.elapsed() >= linger);
         let ids: Vec<u64> = self.live.iter().filter(|(_, live)| over(live)).map(|(id, _)| *id).collect();
         let finished = ids.into_iter().filter_map(|id| self.live.remove(&id));
         let ended = |mut live: Live| {

@@ -165,6 +165,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             let sender = self.fsm.peer.region().find_peer_by_id(from);
             let from = sender.map_or(0, |p| field::from(p.store_id, vote(p)));
             tracepoints::stamp!(READ_INDEX_ACK, req, region = region, read_id = id, from = from);
+            self.fsm.peer.publish_at_stamp(self.ctx.store_id, req);
         }
         let acks = kind == MessageType::MsgAppendResponse && !msg.reject;
         let before = self.matched(from);
@@ -193,20 +194,22 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 
     /// Stamps the acknowledged entries. Of several terms, only the newest and the oldest are stamped.
-    fn stamp_acks(&self, from: u64, first: u64, last: u64, committed_before: u64) {
+    fn stamp_acks(&mut self, from: u64, first: u64, last: u64, committed_before: u64) {
         let region = self.fsm.region_id();
         let sender = self.fsm.peer.region().find_peer_by_id(from);
         let (store, vote) = sender.map_or((0, Vote::Both), |p| (p.store_id, vote(p)));
         let from = field::from_count(store, vote, last + 1 - first);
         let log = &self.fsm.peer.raft_group.raft.raft_log;
+        let committed = log.committed;
         let (old, new) = (log.term(first).unwrap_or(0), log.term(last).unwrap_or(0));
         let terms = if old == new || old == 0 { [Some(new), None] } else { [Some(old), Some(new)] };
         for term in terms.into_iter().flatten() {
             let req = tracepoints::session::joined(region, term, first, last);
             tracepoints::stamp!(RAFT_ACK, req, region = region, term = term, last = last, from_count = from);
+            self.fsm.peer.publish_at_stamp(self.ctx.store_id, req);
             tracepoints::facts!(req, {
                 let quorum = facts::quorum(&self.fsm.peer, last);
-                facts::acknowledged(quorum, store, committed_before, log.committed, last)
+                facts::acknowledged(quorum, store, committed_before, committed, last)
             });
         }
     }

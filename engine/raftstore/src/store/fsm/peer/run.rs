@@ -31,12 +31,13 @@ pub struct PeerFsmDelegate<'a, T: Transport> {
     pub ctx: &'a mut PollContext<T>,
 }
 
-/// Expands to `step_fsm!` with this FSM's gate and a wake through its mailbox.
+/// Expands to `step_fsm!` with this FSM's gate, its state, and a wake through its mailbox.
 macro_rules! gate {
-    ($self:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {
-        tracepoints::step_fsm!($self.fsm.gate, $self.ctx.router.waker($self.fsm.peer.region_id), $stage, $req
-            $(, $name = $value)*)
-    };
+    ($self:expr, $stage:ident, $req:expr $(, $name:ident = $value:expr)* $(,)?) => {{
+        let req: tracepoints::Req = $req;
+        tracepoints::step_fsm_probe!($self.fsm.gate, $self.ctx.router.waker($self.fsm.peer.region_id),
+            $self.fsm.peer.publish_at_stamp($self.ctx.store_id, req), $stage, req $(, $name = $value)*)
+    }};
 }
 
 /// Expands to `gate!` with the fields of a run of entries.
@@ -65,7 +66,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let mut taken = 0;
         loop {
             while let Some(continuation) = self.fsm.pending_steps.pop_front() {
-                if let Flow::Park(continuation) = self.run_continuation(continuation) {
+                let flow = self.run_continuation(continuation);
+                self.fsm.peer.end_stamped(self.ctx.store_id);
+                if let Flow::Park(continuation) = flow {
                     self.fsm.pending_steps.push_front(continuation);
                     return HandleResult::Park;
                 }
@@ -318,7 +321,16 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
             }
             at += 1;
         }
+        let before = self.fsm.peer.raft_group.raft.raft_log.committed;
         self.on_persisted(number, raft_db);
+        if self.fsm.peer.is_leader() {
+            for run in runs {
+                tracepoints::facts!(
+                    run.joined(),
+                    facts::persisted(&self.fsm.peer, self.ctx.store_id, before, run.last)
+                );
+            }
+        }
         Flow::Done
     }
 
