@@ -1,5 +1,5 @@
 //! The stage catalogue: every named point of a request's path, generated from `catalogue.toml`.
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +176,10 @@ pub mod stage {
 
 /// Finds a stage by its name, ignoring case.
 pub fn find(name: &str) -> Option<&'static Stage> {
-    STAGES.iter().find(|s| s.name.eq_ignore_ascii_case(name))
+    static BY_NAME: LazyLock<HashMap<&str, &Stage>> =
+        LazyLock::new(|| STAGES.iter().map(|stage| (stage.name, stage)).collect());
+    let folded = || STAGES.iter().find(|s| s.name.eq_ignore_ascii_case(name));
+    BY_NAME.get(name).copied().or_else(folded)
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Builds the path of an operation: the rows of a tree of requests, stages and replicas' lanes.
+use std::{collections::HashMap, ops::Range};
+
 use tracepoints::{
     request::RequestInfo,
     trace::{
@@ -36,15 +38,30 @@ pub struct Row {
     pub note: String,
 }
 
-#[derive(Default)]
-struct Node {
-    key: Key,
-    label: String,
-    steps: Vec<usize>,
-    children: Vec<Node>,
+/// The tree of an operation; the cursor decides which of its rows are shown.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// The client's operation, otherwise its requests.
+    roots: Vec<Node>,
+    wall_ns: u64,
+    finished: bool,
 }
 
-#[derive(Default, PartialEq, Clone, Copy)]
+#[derive(Debug, Default)]
+struct Node {
+    key: Key,
+    /// The name of a group; empty for a stage.
+    label: String,
+    /// The steps of the node, of which a stage without steps inside has one.
+    first: usize,
+    last: usize,
+    dur_ns: u64,
+    replica: bool,
+    children: Vec<Node>,
+    note: String,
+}
+
+#[derive(Debug, Default, PartialEq, Clone, Copy)]
 enum Key {
     #[default]
     Root,
@@ -53,41 +70,14 @@ enum Key {
     Store(u64),
 }
 
-/// Builds the rows. Replicas run in parallel with the operation, so their lanes have no share of its time.
-///
-/// The steps inside of a stage are folded, unless the cursor is at one of them.
+/// Builds all rows of an operation; see [`Tree`].
 pub fn rows(
     title: &str,
     steps: &[Step],
     requests: &[RequestInfo],
     (finished, cursor): (bool, usize),
 ) -> Vec<Row> {
-    if steps.is_empty() {
-        return Vec::new();
-    }
-    let op = steps.iter().find(|s| s.kind == "client").map(|s| s.request);
-    let mut root = Node { label: format!("client {title}"), ..Node::default() };
-    for (i, step) in steps.iter().enumerate() {
-        root.steps.push(i);
-        if Some(step.request) == op {
-            root.children.push(stage(step, i));
-            continue;
-        }
-        let request = child(&mut root, Key::Request(step.request), || request_label(step, requests));
-        request.steps.push(i);
-        place(request, step, i, steps);
-    }
-    let newest = steps.last().filter(|_| !finished).map_or(0, |s| s.at_ns);
-    let walk = Walk { steps, wall: wall_ns(steps).max(newest).max(1) as f64, finished, cursor };
-    let mut out = Vec::new();
-    if op.is_some() {
-        walk.node(&root, String::new(), "", &mut out);
-    } else {
-        for node in &root.children {
-            walk.node(node, String::new(), "", &mut out);
-        }
-    }
-    out
+    Tree::build(title, steps, requests, finished).rows(steps, cursor, 0..usize::MAX)
 }
 
 /// Time of the main lane so far, in ns: from the first step to the end of the last.
@@ -95,25 +85,130 @@ pub fn wall_ns(steps: &[Step]) -> u64 {
     steps.iter().filter(|s| s.lane == "main").map(Step::end_ns).max().unwrap_or(0)
 }
 
-/// Time that at least one of the steps covers, in ns. Parallel requests thus never exceed the operation.
-fn covered<'a>(steps: impl Iterator<Item = &'a Step>) -> u64 {
-    let mut spans: Vec<_> = steps.map(|s| (s.at_ns.saturating_add(s.held_ns), s.end_ns())).collect();
+/// Time that at least one of the spans covers, in ns. Parallel requests thus never exceed the operation.
+fn covered(spans: &mut [(u64, u64)]) -> u64 {
     spans.sort_unstable();
     let mut upto = 0;
-    spans.into_iter().fold(0, |sum, (from, to)| {
-        let new = to.saturating_sub(from.max(upto));
-        upto = upto.max(to);
+    spans.iter().fold(0, |sum, (from, to)| {
+        let new = to.saturating_sub((*from).max(upto));
+        upto = upto.max(*to);
         sum + new
     })
 }
 
+impl Tree {
+    /// Builds the tree. Replicas run in parallel with the operation, so their lanes have no share of its time.
+    pub fn build(title: &str, steps: &[Step], requests: &[RequestInfo], finished: bool) -> Self {
+        if steps.is_empty() {
+            return Self::default();
+        }
+        let op = steps.iter().find(|s| s.kind == "client").map(|s| s.request);
+        let mut root = Node { label: format!("client {title}"), ..Node::default() };
+        let (stores, roles) = (stores_of(requests), roles(steps));
+        let mut at: HashMap<u64, usize> = HashMap::new();
+        for (i, step) in steps.iter().enumerate() {
+            if Some(step.request) == op {
+                root.children.push(stage(step, i));
+                continue;
+            }
+            let at = *at.entry(step.request).or_insert_with(|| {
+                let label = request_label(step, &stores);
+                let key = Key::Request(step.request);
+                root.children.push(Node { key, label, first: i, ..Node::default() });
+                root.children.len() - 1
+            });
+            place(&mut root.children[at], step, i, &roles);
+        }
+        root.last = steps.len() - 1;
+        let stories = story::stories(steps);
+        for group in &mut root.children {
+            if let Key::Request(id) = group.key {
+                group.note = stories.get(&id).map_or_else(String::new, note);
+            }
+        }
+        measure(&mut root, steps, &mut Vec::new());
+        let newest = steps.last().filter(|_| !finished).map_or(0, |s| s.at_ns);
+        let roots = if op.is_some() { vec![root] } else { root.children };
+        Self { roots, wall_ns: wall_ns(steps).max(newest), finished }
+    }
+
+    /// Time of the operation so far, in ns.
+    pub fn wall_ns(&self) -> u64 {
+        self.wall_ns
+    }
+
+    /// Number of rows. The steps inside of a stage are folded, unless the cursor is at one of them.
+    pub fn len(&self, cursor: usize) -> usize {
+        self.roots.iter().map(|root| root.len(cursor)).sum()
+    }
+
+    /// The row of a step, from 0. `None` if the step has no row or is folded.
+    pub fn position(&self, step: usize, cursor: usize) -> Option<usize> {
+        let mut at = 0;
+        self.roots.iter().find_map(|root| root.position(step, cursor, &mut at))
+    }
+
+    /// The steps of the shown stages, in the order of the rows.
+    pub fn stages(&self, cursor: usize) -> Vec<usize> {
+        let mut out = Vec::new();
+        self.roots.iter().for_each(|root| root.stages(cursor, &mut out));
+        out
+    }
+
+    /// Builds the rows of this range.
+    pub fn rows(&self, steps: &[Step], cursor: usize, range: Range<usize>) -> Vec<Row> {
+        let mut walk = Walk { tree: self, steps, cursor, range, at: 0, out: Vec::new() };
+        self.roots.iter().for_each(|root| walk.node(root, String::new(), ""));
+        walk.out
+    }
+}
+
+impl Node {
+    /// The children with rows.
+    fn shown(&self, cursor: usize) -> &[Node] {
+        let folded = self.key == Key::Stage && self.children.iter().all(|child| child.first != cursor);
+        if folded { &[] } else { &self.children }
+    }
+
+    fn len(&self, cursor: usize) -> usize {
+        1 + self.shown(cursor).iter().map(|child| child.len(cursor)).sum::<usize>()
+    }
+
+    fn position(&self, step: usize, cursor: usize, at: &mut usize) -> Option<usize> {
+        if self.key == Key::Stage && self.first == step {
+            return Some(*at);
+        }
+        *at += 1;
+        self.shown(cursor).iter().find_map(|child| child.position(step, cursor, at))
+    }
+
+    fn stages(&self, cursor: usize, out: &mut Vec<usize>) {
+        if self.key == Key::Stage {
+            out.push(self.first);
+        }
+        self.shown(cursor).iter().for_each(|child| child.stages(cursor, out));
+    }
+}
+
+/// The store of each request that was sent to one.
+fn stores_of(requests: &[RequestInfo]) -> HashMap<u64, u64> {
+    requests.iter().map(|r| (r.id, r.store)).collect()
+}
+
+/// The role that each store published last.
+fn roles(steps: &[Step]) -> HashMap<u64, &str> {
+    let published = steps.iter().flat_map(|s| &s.state.raft);
+    published.map(|r| (r.store, r.role.as_str())).collect()
+}
+
 /// Puts a main step into the request, and a replica's step into its store's lane after the last main step.
-fn place(request: &mut Node, step: &Step, i: usize, steps: &[Step]) {
+fn place(request: &mut Node, step: &Step, i: usize, roles: &HashMap<u64, &str>) {
+    request.last = i;
     if step.lane == "main" {
-        let outer = request.children.iter_mut().rfind(|n| n.key == Key::Stage).filter(|_| is_inside(step));
-        match outer {
+        let outer = request.children.iter_mut().rfind(|n| n.key == Key::Stage);
+        match outer.filter(|_| is_inside(step)) {
             Some(outer) => {
-                outer.steps.push(i);
+                outer.last = i;
                 outer.children.push(stage(step, i));
             }
             None => request.children.push(stage(step, i)),
@@ -124,89 +219,113 @@ fn place(request: &mut Node, step: &Step, i: usize, steps: &[Step]) {
     let lanes = request.children.iter().rposition(|n| n.key == Key::Stage).map_or(0, |p| p + 1);
     let found = request.children[lanes..].iter().position(|n| n.key == key).map(|p| p + lanes);
     let at = found.unwrap_or_else(|| {
-        request.children.push(Node { key, label: lane_label(step, steps), ..Node::default() });
+        let label = lane_label(step, roles);
+        request.children.push(Node { key, label, first: i, replica: true, ..Node::default() });
         request.children.len() - 1
     });
     let lane = &mut request.children[at];
-    lane.steps.push(i);
+    lane.last = i;
     lane.children.push(stage(step, i));
 }
 
 fn stage(step: &Step, i: usize) -> Node {
-    Node { key: Key::Stage, label: step.stage.clone(), steps: vec![i], children: Vec::new() }
+    Node { key: Key::Stage, first: i, last: i, replica: step.lane != "main", ..Node::default() }
 }
 
-fn child(parent: &mut Node, key: Key, label: impl FnOnce() -> String) -> &mut Node {
-    let at = parent.children.iter().position(|n| n.key == key).unwrap_or_else(|| {
-        parent.children.push(Node { key, label: label(), ..Node::default() });
-        parent.children.len() - 1
-    });
-    &mut parent.children[at]
+/// Sets the durations of a node and of its children; adds the spans of its steps to `outer`.
+fn measure(node: &mut Node, steps: &[Step], outer: &mut Vec<(u64, u64)>) {
+    let step = &steps[node.first];
+    let span = (step.at_ns.saturating_add(step.held_ns), step.end_ns());
+    if node.children.is_empty() {
+        node.dur_ns = covered(&mut [span]);
+        return outer.push(span);
+    }
+    let mut spans = if node.key == Key::Stage { vec![span] } else { Vec::new() };
+    let replica = node.replica;
+    for child in &mut node.children {
+        // A replica's lane takes none of the time of the main lane.
+        let mut beside = Vec::new();
+        let into = if child.replica == replica { &mut spans } else { &mut beside };
+        measure(child, steps, into);
+    }
+    node.dur_ns = covered(&mut spans);
+    outer.append(&mut spans);
 }
 
-fn request_label(step: &Step, requests: &[RequestInfo]) -> String {
+fn request_label(step: &Step, stores: &HashMap<u64, u64>) -> String {
     let kind = if step.kind.is_empty() { "request" } else { &step.kind };
-    let store = requests.iter().find(|r| r.id == step.request).map_or(step.store, |r| r.store);
-    let store = if store == 0 { step.store } else { store };
+    let store = stores.get(&step.request).copied().filter(|store| *store != 0).unwrap_or(step.store);
     if store == 0 { kind.to_owned() } else { format!("{kind} on store {store}") }
 }
 
 /// The label of a lane, such as `store 2, follower`, with the role that the store last published.
-fn lane_label(step: &Step, steps: &[Step]) -> String {
-    let role = steps.iter().rev().flat_map(|s| &s.state.raft).find(|r| r.store == step.store);
-    match role.map(|r| r.role.to_lowercase()) {
+fn lane_label(step: &Step, roles: &HashMap<u64, &str>) -> String {
+    match roles.get(&step.store).map(|role| role.to_lowercase()) {
         Some(role) if !role.is_empty() => format!("store {}, {role}", step.store),
         _ => format!("store {}", step.store),
     }
 }
 
+/// Why the client sent a request, and its outcome: `resolve the lock of 47… → committed`.
+fn note(story: &story::Story<'_>) -> String {
+    let why = story.reason.as_ref().map(|reason| match reason.backoff_ns {
+        0 => reason.text.clone(),
+        ns => format!("{}, backoff of {}", reason.text, units::duration(ns)),
+    });
+    let outcome = story.outcome.map(|outcome| format!("→ {outcome}"));
+    [outcome, why.map(|why| format!("({why})"))].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Builds the rows of a range.
 struct Walk<'a> {
+    tree: &'a Tree,
     steps: &'a [Step],
-    wall: f64,
-    finished: bool,
     cursor: usize,
+    range: Range<usize>,
+    /// The number of the next row.
+    at: usize,
+    out: Vec<Row>,
 }
 
 impl Walk<'_> {
-    /// Why the client sent a request, and its outcome: `resolve the lock of 47… → committed`.
-    fn note(&self, request: u64) -> String {
-        let why = story::reason(self.steps, request).map(|reason| match reason.backoff_ns {
-            0 => reason.text,
-            ns => format!("{}, backoff of {}", reason.text, units::duration(ns)),
-        });
-        let outcome = story::outcome(self.steps, request).map(|outcome| format!("→ {outcome}"));
-        [outcome, why.map(|why| format!("({why})"))].into_iter().flatten().collect::<Vec<_>>().join(" ")
-    }
-
-    fn node(&self, node: &Node, branch: String, indent: &str, out: &mut Vec<Row>) {
-        let (first, last) = (node.steps[0], node.steps[node.steps.len() - 1]);
-        let lane = matches!(node.key, Key::Store(_));
-        let is_stage = node.key == Key::Stage;
-        let replica = lane || (is_stage && self.steps[first].lane != "main");
-        let mine = node.steps.iter().map(|i| &self.steps[*i]).filter(|s| replica || s.lane == "main");
-        let dur_ns = covered(mine);
-        let unfolded = !is_stage || node.steps.iter().skip(1).any(|step| *step == self.cursor);
-        let shown = if unfolded { node.children.as_slice() } else { &[] };
-        out.push(Row {
-            branch,
-            label: node.label.clone(),
-            step: is_stage.then_some(first),
-            span: (first, last),
-            dur_ns,
-            open: is_stage && !self.finished && self.steps[last].dur_ns == 0,
-            share: if replica { 0.0 } else { dur_ns as f64 / self.wall },
-            layer: self.steps[first].layer.clone(),
-            replica,
-            folded: node.children.len() - shown.len(),
-            note: match node.key {
-                Key::Request(id) => self.note(id),
-                _ => String::new(),
-            },
-        });
+    fn node(&mut self, node: &Node, branch: String, indent: &str) {
+        if self.range.contains(&self.at) {
+            let row = self.row(node, branch);
+            self.out.push(row);
+        }
+        self.at += 1;
+        let shown = node.shown(self.cursor);
         for (i, child) in shown.iter().enumerate() {
+            if self.at >= self.range.end {
+                return;
+            }
+            let rows = child.len(self.cursor);
+            if self.at + rows <= self.range.start {
+                self.at += rows;
+                continue;
+            }
             let last = i + 1 == shown.len();
             let (tip, more) = if last { ("└ ", "  ") } else { ("├ ", "│ ") };
-            self.node(child, format!("{indent}{tip}"), &format!("{indent}{more}"), out);
+            self.node(child, format!("{indent}{tip}"), &format!("{indent}{more}"));
+        }
+    }
+
+    fn row(&self, node: &Node, branch: String) -> Row {
+        let is_stage = node.key == Key::Stage;
+        let step = &self.steps[node.first];
+        let wall = self.tree.wall_ns.max(1) as f64;
+        Row {
+            branch,
+            label: if is_stage { step.stage.clone() } else { node.label.clone() },
+            step: is_stage.then_some(node.first),
+            span: (node.first, node.last),
+            dur_ns: node.dur_ns,
+            open: is_stage && !self.tree.finished && self.steps[node.last].dur_ns == 0,
+            share: if node.replica { 0.0 } else { node.dur_ns as f64 / wall },
+            layer: step.layer.clone(),
+            replica: node.replica,
+            folded: node.children.len() - node.shown(self.cursor).len(),
+            note: node.note.clone(),
         }
     }
 }

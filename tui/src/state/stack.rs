@@ -194,7 +194,8 @@ pub struct Joined {
 pub fn joined(timeline: &Timeline, at: usize) -> Vec<Joined> {
     let Some(steps) = timeline.steps().get(..=at) else { return Vec::new() };
     let step = &steps[at];
-    let mine = || steps.iter().filter(|s| s.request == step.request);
+    let from = timeline.first_of(step.request).unwrap_or(0);
+    let mine = || steps[from..].iter().filter(|s| s.request == step.request);
     let last = |stage: &str| mine().rev().find(|s| s.stage == stage);
     let field = |s: &Step, name: &str| s.fields.get(name).copied().unwrap_or(0);
     let mut out = Vec::new();

@@ -1,7 +1,8 @@
 //! One operation: its steps so far, the user's position in them, and the held requests.
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    ops::Range,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use tracepoints::{
 
 use super::{
     flame::{self, Bar},
-    path::{self, Row},
+    path::{Row, Tree},
     source::HeldRequest,
 };
 
@@ -66,8 +67,36 @@ pub struct Timeline {
     into: bool,
     /// Number of requested steps forward that have not arrived yet.
     pending: usize,
-    /// The critical path and the number of steps it was found in, as a cache.
-    critical: RefCell<Option<(usize, Rc<CriticalPath>)>>,
+    /// The first step of each request.
+    first: HashMap<u64, usize>,
+    /// The critical path after the end, as a cache.
+    critical: RefCell<Option<Rc<Critical>>>,
+    /// The tree of the path pane, as a cache.
+    tree: RefCell<Option<Rc<Tree>>>,
+}
+
+/// The critical path, and its steps.
+#[derive(Debug)]
+pub struct Critical {
+    /// The path.
+    pub path: CriticalPath,
+    /// Whether some steps are not on it: replicas or parallel requests.
+    pub is_part: bool,
+    steps: HashSet<usize>,
+}
+
+impl Critical {
+    fn find(steps: &[Step]) -> Self {
+        let path = CriticalPath::find(steps);
+        let on: HashSet<usize> = path.segments.iter().map(|s| s.step).collect();
+        let is_part = steps.iter().any(|s| s.dur_ns > 0 && !on.contains(&s.step));
+        Self { path, is_part, steps: on }
+    }
+
+    /// Whether a step is on the path.
+    pub fn has(&self, step: usize) -> bool {
+        self.steps.contains(&step)
+    }
 }
 
 /// The effect of a step's arrival.
@@ -171,13 +200,30 @@ impl Timeline {
 
     /// The operation's time so far, in ns.
     pub fn wall_ns(&self) -> u64 {
-        let newest = self.steps.last().filter(|_| self.ending.is_none()).map_or(0, |s| s.at_ns);
-        path::wall_ns(&self.steps).max(newest)
+        self.tree().wall_ns()
     }
 
-    /// The rows of the path pane.
+    /// The first step of a request.
+    pub fn first_of(&self, request: u64) -> Option<usize> {
+        self.first.get(&request).copied()
+    }
+
+    /// The tree of the path pane.
+    pub fn tree(&self) -> Rc<Tree> {
+        let mut cached = self.tree.borrow_mut();
+        let build =
+            || Rc::new(Tree::build(&self.operation, &self.steps, &self.requests, self.ending.is_some()));
+        cached.get_or_insert_with(build).clone()
+    }
+
+    /// All rows of the path pane.
     pub fn rows(&self) -> Vec<Row> {
-        path::rows(&self.operation, &self.steps, &self.requests, (self.ending.is_some(), self.cursor))
+        self.rows_in(0..usize::MAX)
+    }
+
+    /// The rows of this range of the path pane.
+    pub fn rows_in(&self, range: Range<usize>) -> Vec<Row> {
+        self.tree().rows(&self.steps, self.cursor, range)
     }
 
     /// The bars of the flame; with `only`, those of stacks that contain this frame.
@@ -186,17 +232,16 @@ impl Timeline {
     }
 
     /// The critical path of the operation; None before its end.
-    pub fn critical(&self) -> Option<Rc<CriticalPath>> {
+    pub fn critical(&self) -> Option<Rc<Critical>> {
         self.ending.as_ref()?;
         let mut cached = self.critical.borrow_mut();
-        match &*cached {
-            Some((steps, path)) if *steps == self.steps.len() => Some(path.clone()),
-            _ => {
-                let path = Rc::new(CriticalPath::find(&self.steps));
-                *cached = Some((self.steps.len(), path.clone()));
-                Some(path)
-            }
-        }
+        Some(cached.get_or_insert_with(|| Rc::new(Critical::find(&self.steps))).clone())
+    }
+
+    /// Forgets what was found in the steps so far.
+    fn forget(&mut self) {
+        self.tree.take();
+        self.critical.take();
     }
 
     /// Moves the cursor to a step, or to the newest one if there is none of this number.
@@ -243,17 +288,20 @@ impl Timeline {
     }
 
     pub(crate) fn add_request(&mut self, request: RequestInfo) {
+        self.forget();
         self.requests.push(request);
     }
 
     /// Adds a step, or replaces the known one with its number.
     pub(crate) fn add_step(&mut self, mut step: Step) -> Arrival {
+        self.forget();
         if let Some(known) = self.steps.get_mut(step.step) {
             *known = step;
             return Arrival::default();
         }
         let first = self.steps.is_empty();
         step.step = self.steps.len();
+        self.first.entry(step.request).or_insert(step.step);
         self.steps.push(step);
         if self.follow {
             return Arrival { awaited: first, target: Some(self.steps.len() - 1) };
@@ -293,6 +341,7 @@ impl Timeline {
 
     /// Ends the operation. Returns the step to which the cursor moves.
     pub(crate) fn finish(&mut self, ending: OperationEnd) -> Option<usize> {
+        self.forget();
         self.holds.clear();
         self.ending = Some(ending);
         self.follow.then(|| self.end_step())

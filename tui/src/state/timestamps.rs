@@ -1,5 +1,5 @@
 //! Names a run's timestamps: 18-digit numbers become `ts1`, `ts2`, with their clock time and their purposes.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use tracepoints::{
     gates::{is_from_pd, is_timestamp, of_facts, of_rows},
@@ -22,6 +22,8 @@ struct Named {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timestamps {
     all: Vec<Named>,
+    /// The place of each timestamp in `all`.
+    places: HashMap<u64, usize>,
 }
 
 impl Timestamps {
@@ -43,10 +45,11 @@ impl Timestamps {
         if !is_from_pd(ts) {
             return;
         }
-        match self.all.iter_mut().find(|n| n.ts == ts) {
-            Some(known) => _ = known.purposes.insert(purpose),
-            None => self.all.push(Named { ts, purposes: BTreeSet::from([purpose]) }),
-        }
+        let place = *self.places.entry(ts).or_insert_with(|| {
+            self.all.push(Named { ts, purposes: BTreeSet::new() });
+            self.all.len() - 1
+        });
+        self.all[place].purposes.insert(purpose);
     }
 
     /// The timestamps of a run's steps.
@@ -64,7 +67,7 @@ impl Timestamps {
 
     /// The name of a timestamp; None for any other number.
     pub fn name(&self, ts: u64) -> Option<String> {
-        let at = self.all.iter().position(|n| n.ts == ts)?;
+        let at = self.places.get(&ts)?;
         Some(format!("ts{}", at + 1))
     }
 
@@ -89,7 +92,8 @@ impl Timestamps {
         let mut used = BTreeSet::new();
         for cell in sections.iter_mut().flat_map(|s| &mut s.rows).flat_map(|r| &mut r.cells) {
             for number in cell.text.split(|c: char| !c.is_ascii_digit()) {
-                used.extend(self.all.iter().position(|n| number.len() > 15 && number == n.ts.to_string()));
+                let ts = number.parse().ok().filter(|_| number.len() > 15);
+                used.extend(ts.and_then(|ts: u64| self.places.get(&ts)));
             }
             cell.text = self.apply(&cell.text);
         }

@@ -224,7 +224,7 @@ impl Flame<'_> {
     /// Formats the critical path; nothing before the operation's end or if it does not fit.
     fn critical(&self, room: usize) -> Vec<Line<'static>> {
         let Some(path) = self.screen.timeline().critical() else { return Vec::new() };
-        let said = critical::lines(&path, &units::duration);
+        let said = critical::lines(&path.path, &units::duration);
         let wrapped = said.iter().flat_map(|l| {
             let indent = l.chars().take_while(|c| *c == ' ').count() + 1;
             let lines = text::wrap(l, self.width.saturating_sub(indent + 1));

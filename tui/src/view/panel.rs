@@ -31,6 +31,8 @@ pub struct Content {
     pub lines: Vec<Line<'static>>,
     /// First line to show unless the user has scrolled.
     pub offset: usize,
+    /// `lines` are those from this one on, of as many; `None`: they are all.
+    pub part: Option<(usize, usize)>,
 }
 
 /// The offset that puts `line` in the middle of `height` lines out of `total`.
@@ -67,7 +69,7 @@ impl Panel<'_> {
         let at = inner(area, self.style);
         let fixed = content.fixed.len().min(at.height.into());
         let height = usize::from(at.height) - fixed;
-        let total = content.lines.len();
+        let (first, total) = content.part.unwrap_or((0, content.lines.len()));
         let max_offset = total.saturating_sub(height);
         let scrolled = self.screen.panes().scroll(self.pane);
         let offset = scrolled.unwrap_or(content.offset).min(max_offset);
@@ -81,7 +83,7 @@ impl Panel<'_> {
         frame.render_widget(self.border(title, place), area);
         let body = Rect { y: at.y + fixed as u16, height: height as u16, ..at };
         frame.render_widget(text::paragraph(content.fixed), Rect { height: fixed as u16, ..at });
-        let shown = content.lines.into_iter().skip(offset).take(height);
+        let shown = content.lines.into_iter().skip(offset.saturating_sub(first)).take(height);
         let lines: Vec<Line<'static>> = shown.map(|l| self.marked(l)).collect();
         let sideways = self.screen.panes().sideways(self.pane) as u16;
         frame.render_widget(Paragraph::new(lines).scroll((0, sideways)), body);

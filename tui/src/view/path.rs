@@ -1,35 +1,25 @@
 //! Draws the path pane: a tree of requests, stages and replica lanes, with their durations.
-use std::collections::BTreeSet;
-
-use ratatui::text::{Line, Span};
-use tracepoints::trace::Step;
-
 use super::{
     panel::{Content, centre},
     text,
     theme::Theme,
 };
-use crate::state::{Screen, path::Row, units};
+use crate::state::{Pane, Screen, path::Row, units};
+use ratatui::text::{Line, Span};
 
 /// Formats the rows of the pane.
 pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Content {
-    let rows = screen.timeline().rows();
-    let at = rows.iter().position(|r| r.step == Some(screen.timeline().cursor())).unwrap_or(0);
-    let offset = centre(at, height, rows.len());
-    let critical = critical(screen);
-    let lines: Vec<_> = rows
-        .iter()
-        .map(|r| line(screen, theme, r, width, r.step.is_some_and(|s| critical.contains(&s))))
-        .collect();
-    Content { title: String::new(), offset, lines, ..Content::default() }
-}
-
-/// The steps on the critical path; empty if all steps are on it (no replicas and no parallel requests).
-fn critical(screen: &Screen) -> BTreeSet<usize> {
-    let Some(path) = screen.timeline().critical() else { return BTreeSet::new() };
-    let on: BTreeSet<usize> = path.segments.iter().map(|s| s.step).collect();
-    let off_path = |s: &Step| s.dur_ns > 0 && !on.contains(&s.step);
-    if screen.timeline().steps().iter().any(off_path) { on } else { BTreeSet::new() }
+    let timeline = screen.timeline();
+    let (tree, cursor) = (timeline.tree(), timeline.cursor());
+    let total = tree.len(cursor);
+    let at = tree.position(cursor, cursor).unwrap_or(0);
+    let offset = screen.panes().scroll(Pane::Path).unwrap_or_else(|| centre(at, height, total));
+    let offset = offset.min(total.saturating_sub(height));
+    let critical = timeline.critical().filter(|c| c.is_part);
+    let on_path = |r: &Row| r.step.zip(critical.as_ref()).is_some_and(|(step, path)| path.has(step));
+    let rows = timeline.rows_in(offset..offset + height);
+    let lines = rows.iter().map(|r| line(screen, theme, r, width, on_path(r))).collect();
+    Content { offset, lines, part: Some((offset, total)), ..Content::default() }
 }
 
 fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) -> Line<'static> {

@@ -50,7 +50,7 @@ fn lines(
         .collect();
     let middle = moved.map(|c| c.line).or(document.current);
     let offset = middle.map_or(0, |c| centre(c, height, lines.len()));
-    Content { title: document.title.clone(), fixed, lines, offset }
+    Content { title: document.title.clone(), fixed, lines, offset, part: None }
 }
 
 /// The marks of a line.

@@ -21,7 +21,7 @@ pub fn content(screen: &Screen, theme: Theme, width: usize, height: usize) -> Co
         rows.iter().enumerate().map(|(i, r)| line(r, picked == Some(i), width, theme)).collect();
     let offset = picked.map_or(0, |at| centre(at, height.saturating_sub(fixed.len()), lines.len()));
     let title = if frames == 0 { String::new() } else { format!("{frames} frames") };
-    Content { title, fixed, lines, offset }
+    Content { title, fixed, lines, offset, part: None }
 }
 
 /// Formats a row: its name is never cut if it fits, its place gets the remaining room.

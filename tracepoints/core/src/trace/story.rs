@@ -1,4 +1,6 @@
 //! The story of an operation: the outcome of each of its requests, and the reason why the client sent it.
+use std::collections::HashMap;
+
 use super::Step;
 use crate::{
     catalogue::find,
@@ -24,9 +26,41 @@ pub fn is_inside(step: &Step) -> bool {
     find(&step.stage).is_some_and(|stage| stage.inside)
 }
 
+/// The outcome of a request, and the reason why the client sent it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Story<'a> {
+    /// The outcome in a few words: `locked`. `None` if its answer was not seen.
+    pub outcome: Option<&'a str>,
+    /// The reason, as the earlier requests of the operation show it. `None` for the first one.
+    pub reason: Option<Reason>,
+}
+
+/// Returns the story of each request by its id, in one pass over the steps.
+pub fn stories(steps: &[Step]) -> HashMap<u64, Story<'_>> {
+    let (mut stories, mut earlier) = (HashMap::<u64, Story<'_>>::new(), Earlier::default());
+    for step in steps {
+        let story = stories.entry(step.request).or_insert_with(|| Story {
+            outcome: None,
+            reason: earlier.reason(step).map(|text| Reason { text, backoff_ns: earlier.backoff_ns }),
+        });
+        for facts in &step.state.facts {
+            if facts.title == ANSWER {
+                story.outcome = Some(facts.outcome.as_str()).filter(|outcome| !outcome.is_empty());
+            } else if facts.title.starts_with(REQUEST) && is_resolving(&step.kind) {
+                name_lock(story, facts);
+            }
+        }
+        earlier.pass(step);
+    }
+    for story in stories.values_mut() {
+        story.reason.take_if(|reason| reason.text.is_empty());
+    }
+    stories
+}
+
 /// Returns the outcome of a request in a few words: `locked`. `None` if its answer was not seen.
 pub fn outcome(steps: &[Step], request: u64) -> Option<&str> {
-    answer(steps, request).map(|facts| facts.outcome.as_str()).filter(|outcome| !outcome.is_empty())
+    stories(steps).remove(&request)?.outcome
 }
 
 /// Returns the outcome if this is the step of an answer.
@@ -35,55 +69,68 @@ pub fn answer_of(step: &Step) -> Option<&str> {
     Some(answer.outcome.as_str()).filter(|outcome| !outcome.is_empty())
 }
 
-fn answer(steps: &[Step], request: u64) -> Option<&Facts> {
-    let of_request = steps.iter().rev().filter(|s| s.request == request);
-    of_request.flat_map(|s| &s.state.facts).find(|f| f.title == ANSWER)
-}
-
-/// Returns the reason of a request, as the earlier requests of the operation show it. `None` for the first one.
+/// Returns the reason of a request. `None` for the first one.
 pub fn reason(steps: &[Step], request: u64) -> Option<Reason> {
-    let first = steps.iter().position(|s| s.request == request)?;
-    let earlier = &steps[..first];
-    let kind = steps[first].kind.as_str();
-    let same = earlier.iter().rev().find(|s| s.kind == kind).map(|s| s.request);
-    let before = same.and_then(|id| answer(earlier, id)).filter(|a| a.failed).map(|a| a.outcome.as_str());
-    let text = match (kind, before) {
-        ("client" | "tso", _) => return None,
-        ("get_region", _) => "region cache miss".into(),
-        ("kv_cleanup" | "kv_check_txn_status" | "kv_check_secondary_locks" | "kv_resolve_lock", _) => {
-            resolving(&steps[first..], earlier, request)?
-        }
-        ("kv_txn_heart_beat", _) => "keep the lock alive".into(),
-        (_, Some(outcome)) => format!("retry after: {outcome}"),
-        ("kv_commit", None) => "all keys are prewritten".into(),
-        ("kv_batch_rollback" | "kv_pessimistic_rollback", None) => failure(earlier)?,
-        _ => return None,
-    };
-    Some(Reason { text, backoff_ns: backoff(earlier) })
+    stories(steps).remove(&request)?.reason
 }
 
-/// The lock that a request resolves: that of its start timestamp.
-fn resolving(from: &[Step], earlier: &[Step], request: u64) -> Option<String> {
-    let facts = from.iter().filter(|s| s.request == request).flat_map(|s| &s.state.facts);
-    let asked: Option<&Facts> = facts.clone().find(|f| f.title.starts_with(REQUEST));
-    let ts = asked.and_then(|f| f.rows.iter().find(|r| r.name == "start_version" || r.name == "lock_ts"));
-    match ts.map(|row| &row.value) {
-        Some(FactValue::Ts(ts)) => Some(format!("resolve the lock of {ts}")),
-        _ => failure(earlier),
+/// The steps before a request, as far as they explain it.
+#[derive(Default)]
+struct Earlier<'a> {
+    /// The request of the newest step of each kind.
+    of_kind: HashMap<&'a str, u64>,
+    /// The newest answer of each request.
+    answers: HashMap<u64, &'a Facts>,
+    /// The outcome of the newest answer that is an error.
+    failed: Option<&'a str>,
+    /// Time in ns of the client's backoffs since the last step on a store.
+    backoff_ns: u64,
+}
+
+impl<'a> Earlier<'a> {
+    fn pass(&mut self, step: &'a Step) {
+        self.of_kind.insert(&step.kind, step.request);
+        if let Some(answer) = step.state.facts.iter().find(|facts| facts.title == ANSWER) {
+            self.answers.insert(step.request, answer);
+            self.failed = if answer.failed { Some(&answer.outcome) } else { self.failed };
+        }
+        if step.store != 0 {
+            self.backoff_ns = 0;
+        } else if step.stage == "client_backoff" {
+            self.backoff_ns += step.dur_ns;
+        }
+    }
+
+    /// Returns the reason of the request that begins with this step.
+    fn reason(&self, first: &Step) -> Option<String> {
+        let same = self.of_kind.get(first.kind.as_str()).and_then(|id| self.answers.get(id));
+        let before = same.filter(|answer| answer.failed).map(|answer| answer.outcome.as_str());
+        let failure = || self.failed.map(|outcome| format!("after: {outcome}"));
+        match (first.kind.as_str(), before) {
+            ("client" | "tso", _) => None,
+            ("get_region", _) => Some("region cache miss".into()),
+            // The request itself may name its lock, see `name_lock`.
+            (kind, _) if is_resolving(kind) => Some(failure().unwrap_or_default()),
+            ("kv_txn_heart_beat", _) => Some("keep the lock alive".into()),
+            (_, Some(outcome)) => Some(format!("retry after: {outcome}")),
+            ("kv_commit", None) => Some("all keys are prewritten".into()),
+            ("kv_batch_rollback" | "kv_pessimistic_rollback", None) => failure(),
+            _ => None,
+        }
     }
 }
 
-/// The newest error among the answers so far.
-fn failure(earlier: &[Step]) -> Option<String> {
-    let answers = earlier.iter().rev().flat_map(|s| &s.state.facts).filter(|f| f.title == ANSWER);
-    let failed = answers.filter(|f| f.failed).map(|f| &f.outcome);
-    failed.map(|outcome| format!("after: {outcome}")).next()
+/// Whether the request asks about a lock of another transaction, or resolves it.
+fn is_resolving(kind: &str) -> bool {
+    matches!(kind, "kv_cleanup" | "kv_check_txn_status" | "kv_check_secondary_locks" | "kv_resolve_lock")
 }
 
-/// Time in ns of the client's backoff after the last request that a store handled.
-fn backoff(earlier: &[Step]) -> u64 {
-    let since = earlier.iter().rposition(|s| s.store != 0).map_or(0, |at| at + 1);
-    earlier[since..].iter().filter(|s| s.stage == "client_backoff").map(|s| s.dur_ns).sum()
+/// Names the lock that a request resolves by its start timestamp.
+fn name_lock(story: &mut Story<'_>, request: &Facts) {
+    let ts = request.rows.iter().find(|row| row.name == "start_version" || row.name == "lock_ts");
+    if let Some(FactValue::Ts(ts)) = ts.map(|row| &row.value) {
+        story.reason.get_or_insert_default().text = format!("resolve the lock of {ts}");
+    }
 }
 
 #[cfg(test)]

@@ -304,7 +304,7 @@ impl Screen {
 
     /// Moves over the rows of the tree, from stage to stage.
     fn move_rows(&mut self, by: isize) {
-        let steps: Vec<usize> = self.timeline.rows().iter().filter_map(|r| r.step).collect();
+        let steps = self.timeline.tree().stages(self.timeline.cursor());
         let Some(at) = steps.iter().position(|s| *s == self.timeline.cursor()) else { return };
         self.stay();
         self.go_to(steps[at.saturating_add_signed(by).min(steps.len() - 1)]);

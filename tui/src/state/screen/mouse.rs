@@ -34,7 +34,7 @@ impl Screen {
         let line = drawn.offset + usize::from(y - drawn.area.1);
         match pane {
             Pane::Path => {
-                if let Some(row) = self.timeline.rows().get(line) {
+                if let Some(row) = self.timeline.rows_in(line..line.saturating_add(1)).first() {
                     self.jump(row.step.unwrap_or(row.span.0));
                 }
             }

@@ -25,7 +25,8 @@ impl Screen {
         };
         match self.panes.focus() {
             Pane::Path => {
-                let step = self.timeline.rows().get(found).map(|r| r.step.unwrap_or(r.span.0));
+                let rows = self.timeline.rows_in(found..found.saturating_add(1));
+                let step = rows.first().map(|r| r.step.unwrap_or(r.span.0));
                 self.go_to(step.unwrap_or(self.timeline.cursor()));
             }
             Pane::Stack => {
@@ -46,9 +47,9 @@ impl Screen {
     }
 
     fn search_from(&self) -> usize {
-        let at = Some(self.timeline.cursor());
+        let cursor = self.timeline.cursor();
         match self.panes.focus() {
-            Pane::Path => self.timeline.rows().iter().position(|r| r.step == at).unwrap_or(0),
+            Pane::Path => self.timeline.tree().position(cursor, cursor).unwrap_or(0),
             Pane::Stack => self.picked_row(),
             Pane::Source => self.code_cursor().map_or(0, |c| c.line),
             pane => self.panes.scroll(pane).unwrap_or(self.panes.drawn(pane).offset),
