@@ -4,6 +4,7 @@ mod link;
 mod steps;
 
 use std::{
+    collections::HashMap,
     sync::mpsc::{Receiver, Sender, channel},
     time::Duration,
 };
@@ -216,12 +217,16 @@ struct Round {
     next_hold: u64,
     /// The link whose request is stepped; None: every process waits for one.
     active: Option<usize>,
+    /// Number of requests that have ended, by link.
+    ended: HashMap<usize, u32>,
 }
 
 /// Time in which a client sends the request again after a region error.
 const FOLLOWS: Duration = Duration::from_secs(3);
-/// Time in which servers send the last steps after the end of an operation, or after a later step.
+/// Maximum time in which servers send the last steps after the end of an operation, or after a later step.
 const LINGER: Duration = Duration::from_millis(800);
+/// Interval in which servers are asked whether all requests of an operation have ended.
+const ASK: Duration = Duration::from_millis(10);
 /// Time in which a server reads its symbols, before it sends its first step.
 const FIRST: Duration = Duration::from_secs(10);
 
@@ -316,6 +321,7 @@ impl Session {
         self.subscribe(links, &sender).await?;
         let mut answer = self.operation.as_mut().map(|operation| operation());
         let (mut deadline, mut outcome) = (None::<tokio::time::Instant>, String::new());
+        let mut before = None;
         loop {
             let until = deadline.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
             tokio::select! {
@@ -342,7 +348,7 @@ impl Session {
                             Some(ended) if self.operation.is_none() => {
                                 return Ok(self.end(ending(ended).to_owned()));
                             }
-                            Some(_) => {}
+                            Some(_) => *self.round.ended.entry(number).or_default() += 1,
                         }
                     }
                     Heard::Ended if self.round.active == Some(number) && self.operation.is_none() => {
@@ -369,8 +375,35 @@ impl Session {
                 () = tokio::time::sleep_until(until), if deadline.is_some() && self.round.holds.is_empty() => {
                     return Ok(self.end(outcome));
                 },
+                () = tokio::time::sleep(ASK), if self.may_be_over(&answer) => {
+                    // Twice: a request that the client sends in the background may follow its answer.
+                    let ended = self.all_ended(links).await;
+                    if ended.is_some() && ended == before {
+                        return Ok(self.end(outcome));
+                    }
+                    before = ended;
+                },
             }
         }
+    }
+
+    /// Whether the operation of this program has its answer, steps have arrived, and nothing is held.
+    fn may_be_over(&self, answer: &Option<tokio::sync::oneshot::Receiver<String>>) -> bool {
+        self.operation.is_some()
+            && answer.is_none()
+            && self.round.holds.is_empty()
+            && !self.round.ended.is_empty()
+    }
+
+    /// The number of requests if every one that a server stepped has ended, its replicas included.
+    async fn all_ended(&self, links: &mut [Link]) -> Option<u32> {
+        for number in self.subscribed(links, None) {
+            let ended = self.round.ended.get(&number).copied().unwrap_or(0);
+            if links[number].adopted().await != Some(ended) {
+                return None;
+            }
+        }
+        Some(self.round.ended.values().sum())
     }
 
     /// Whether the stepped request is that of this link. Chooses the first link that has a request, and unsubscribes

@@ -195,7 +195,8 @@ impl TraceControl for ControlService {
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
-        let held = LIVE.lock().as_ref().and_then(|s| s.held().into_iter().next());
+        let session = LIVE.lock().clone();
+        let held = session.as_ref().and_then(|s| s.held().into_iter().next());
         Ok(Response::new(StatusReply {
             frozen_ns: clock::now_ns().saturating_sub(EngineClock::now().0),
             held: held.is_some(),
@@ -205,6 +206,7 @@ impl TraceControl for ControlService {
             peers: self.freezer.addresses().await,
             // The time at which the process began, and its number: two processes differ in one of them.
             process: clock::unix_base_ns() ^ u64::from(std::process::id()),
+            adopted: session.map_or(0, |s| s.adopted()),
         }))
     }
 
@@ -249,7 +251,7 @@ impl TraceControl for ControlService {
     }
 }
 
-/// Time in which replicas may still stamp for a request that has left the server.
+/// Maximum time in which replicas may still stamp for a request that has left the server.
 const LINGER: Duration = Duration::from_millis(300);
 
 #[cfg(test)]

@@ -111,6 +111,11 @@ impl Link {
         self.reader.is_some()
     }
 
+    /// Number of requests that the subscription has adopted; `None` without an answer.
+    pub(super) async fn adopted(&mut self) -> Option<u32> {
+        Some(self.client.status(StatusRequest {}).await.ok()?.into_inner().adopted)
+    }
+
     pub(super) async fn continues(&mut self, request: ContinueRequest) -> Result<(), Status> {
         self.client.r#continue(request).await.map(drop)
     }
