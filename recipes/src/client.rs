@@ -1,7 +1,7 @@
 //! Runs operations with the real TiKV client. Stamps their begin, their end and the client's own steps.
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 pub use api_version::KvFormat;
@@ -31,14 +31,44 @@ pub struct Clients {
 /// The transactions that `begin` began, by their names. Each has its lock: a heartbeat may be held while others run.
 type Begun = BTreeMap<String, Arc<Mutex<Transaction>>>;
 
+/// Access to a cluster that runs elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The keyspace of a cluster with API V2; `None`: the cluster has API V1.
+    pub keyspace: Option<String>,
+    /// PEM files of the CA, of the client's certificate and of its private key; `None`: no TLS.
+    pub tls: Option<[PathBuf; 3]>,
+}
+
+impl Access {
+    fn config(&self) -> Config {
+        let mut config = Config::default().with_timeout(TIMEOUT);
+        if let Some(keyspace) = &self.keyspace {
+            config = config.with_keyspace(keyspace);
+        }
+        if let Some([ca, cert, key]) = &self.tls {
+            config = config.with_security(ca, cert, key);
+        }
+        config
+    }
+}
+
 impl Clients {
     /// Connects both clients to the PD at `pd`. On API V2 they use the keyspace DEFAULT.
     ///
     /// # Errors
     /// If PD or a store does not answer.
     pub async fn connect(pd: &str, api: KvFormat) -> Result<Self> {
-        let config = Config::default().with_timeout(TIMEOUT);
-        let config = if api == KvFormat::V2 { config.with_default_keyspace() } else { config };
+        let keyspace = (api == KvFormat::V2).then(|| "DEFAULT".to_owned());
+        Self::connect_with(pd, &Access { keyspace, tls: None }).await
+    }
+
+    /// Connects both clients to the PD at `pd`.
+    ///
+    /// # Errors
+    /// If PD or a store does not answer, or PD does not know the keyspace.
+    pub async fn connect_with(pd: &str, access: &Access) -> Result<Self> {
+        let config = access.config();
         let endpoints = vec![pd.to_owned()];
         let txn = TransactionClient::new_with_config(endpoints.clone(), config.clone()).await;
         let txn = txn.with_context(|| format!("the TiKV client cannot connect to PD at {pd}"))?;

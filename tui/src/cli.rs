@@ -164,8 +164,13 @@ pub struct RunArgs {
     /// Address of a PD of a running cluster [default: an own cluster of three stores]
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["data_dir", "no_stacks"])]
     pub pd: Option<String>,
+    /// Keyspace of a cluster with API V2, such as DEFAULT [default: the cluster has API V1]
+    #[arg(long, value_name = "NAME", requires = "pd")]
+    pub keyspace: Option<String>,
     #[command(flatten)]
     pub flags: StepFlags,
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 const OPERATIONS: &str = "Operations:

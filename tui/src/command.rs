@@ -132,8 +132,20 @@ fn compare(args: &CompareArgs) -> Result<()> {
 fn run_operation(args: RunArgs) -> Result<()> {
     let crate::cli::StepFlags { data_dir, no_stacks, common } = args.flags;
     let (text, start) = (args.operation.join(" "), start(&common, !no_stacks)?);
+    let security = args.tls.security()?;
+    if args.pd.is_none() && security.is_tls() {
+        bail!("expected --pd with --ca-path, found none: an own cluster has no TLS");
+    }
     let source: Box<dyn StepSource> = match args.pd {
-        Some(pd) => Box::new(crate::source::remote::start(&pd, &text, start)?),
+        Some(pd) => {
+            let files = [args.tls.ca_path, args.tls.cert_path, args.tls.key_path];
+            let tls = match files {
+                [Some(ca), Some(cert), Some(key)] => Some([ca, cert, key]),
+                _ => None,
+            };
+            let access = recipes::client::Access { keyspace: args.keyspace, tls };
+            Box::new(crate::source::remote::start(&pd, &text, start, access, &security)?)
+        }
         None => Box::new(crate::source::embedded::Embedded::start_operation(&text, data_dir, start)?),
     };
     show(source, &common)

@@ -23,8 +23,11 @@ pub(crate) async fn connect(
         .connect()
         .await
         .map_err(|e| anyhow!("no PD answers at {pd}: {}{}", security::causes(&e), security.hint()))?;
-    let refused =
-        |status: Status| anyhow!("the PD at {pd} refused to name its members: {}", status.message());
+    let refused = |status: Status| {
+        // A PD with TLS closes a plain connection.
+        let hint = if status.message() == "transport error" { security.hint() } else { "" };
+        anyhow!("the PD at {pd} refused to name its members: {}{hint}", status.message())
+    };
     let mut client = PdClient::new(channel);
     let members = client.get_members(GetMembersRequest::default()).await.map_err(refused)?.into_inner();
     let cluster_id = members.header.map_or(0, |header| header.cluster_id);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use kvproto::metapb::StoreState;
 use recipes::{
-    client::{Clients, KvFormat},
+    client::{Access, Clients},
     directive::{self, Op},
 };
 use security::SecurityManager;
@@ -25,14 +25,19 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// If the text is no operation, or PD does not answer.
-pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
+pub fn start(
+    pd: &str,
+    text: &str,
+    start: Start,
+    access: Access,
+    security: &SecurityManager,
+) -> Result<Attached> {
     let op = directive::parse_operation(text).map_err(anyhow::Error::msg)?;
     directive::check(&directive::scenario_of(text).map_err(anyhow::Error::msg)?)?;
     if op.is_the_runners() {
         bail!("expected an operation of a TiKV client, found `{op}`, which only a recipe can step");
     }
-    let security = SecurityManager::default();
-    let endpoint = endpoint(pd, &security).context("--pd")?;
+    let endpoint = endpoint(pd, security).context("--pd")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("client")
@@ -41,15 +46,16 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
         .context("cannot start the client's runtime")?;
     let (store, clients) = runtime.block_on(async {
         let bounded = tokio::time::timeout(TIMEOUT, async {
-            let store = any_store(pd, endpoint, &security).await?;
-            anyhow::Ok((store, Clients::connect(pd, KvFormat::V1).await?))
+            let store = any_store(pd, endpoint, security).await?;
+            anyhow::Ok((store, Clients::connect_with(pd, &access).await?))
         });
         match bounded.await {
             Ok(connected) => connected,
             Err(_) => bail!("no PD answers at {pd} within {TIMEOUT:?}: check that it is running"),
         }
     })?;
-    let wanted = filter(&op);
+    // In a keyspace the servers know the key with a prefix that only PD and the client know.
+    let wanted = if access.keyspace.is_some() { RequestFilter::default() } else { filter(&op) };
     let (title, background) = (op.to_string(), Background(Some(runtime)));
     let operation: Operation = Box::new(move || {
         let (done, answer) = oneshot::channel();
@@ -57,11 +63,21 @@ pub fn start(pd: &str, text: &str, start: Start) -> Result<Attached> {
         background.spawn(async move {
             let result = clients.run(&op, Req::NONE, &BTreeMap::new(), None).await;
             // The receiver is gone if the screen is closed.
-            let _ = done.send(result.unwrap_or_else(|e| format!("error: {e:#}")));
+            let _ = done.send(result.unwrap_or_else(|e| format!("error: {e:#}{}", advice(&e))));
         });
         answer
     });
-    Attached::start_with(title, &store, &security, wanted, start, Some(operation))
+    Attached::start_with(title, &store, security, wanted, start, Some(operation))
+}
+
+/// Advice for an error that another option prevents; may be empty.
+fn advice(error: &anyhow::Error) -> &'static str {
+    let text = format!("{error:#}");
+    let of_version = ["ApiVersionNotMatched", "InvalidKeyMode", "Api version in request does not match"];
+    match of_version.iter().any(|word| text.contains(word)) {
+        true => "; --keyspace NAME is for a cluster with API V2, such as --keyspace DEFAULT, and only for it",
+        false => "",
+    }
 }
 
 /// Selects the requests of an operation. A request is known by its first key, which is certain only if the
@@ -105,6 +121,13 @@ async fn any_store(pd: &str, endpoint: Endpoint, security: &SecurityManager) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_of_the_api_version_names_the_option() {
+        let text = |error: &str| advice(&anyhow::anyhow!("{error}"));
+        assert!(text("KvError { message: ApiVersionNotMatched { cmd: get } }").contains("--keyspace NAME"));
+        assert_eq!(text("connection refused"), "");
+    }
 
     #[test]
     fn the_clients_runtime_ends_within_another_one() {
