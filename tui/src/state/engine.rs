@@ -105,7 +105,7 @@ pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
 
 fn stamp(step: &Step) -> Section {
     let mut section = Section::new("Stamp");
-    let place = units::place(step.store);
+    let place = if step.layer == "pd" { "PD".into() } else { units::place(step.store) };
     section.text(format!("{place}, thread {}, at {}", step.thread, units::duration(step.at_ns)), false);
     let mut line = String::new();
     for (name, value) in &step.fields {
@@ -282,6 +282,7 @@ fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Secti
     }
     let time = match (now.since_ns, now.held_ns) {
         (0, _) => None,
+        (_, 0) if now.slots.is_empty() => Some(format!("command {} needs none", now.command)),
         (since, 0) => Some(format!("held by command {} since {}", now.command, units::duration(since))),
         (_, held) => Some(format!("released by command {} after {}", now.command, units::duration(held))),
     };

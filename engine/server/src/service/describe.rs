@@ -246,7 +246,7 @@ fn success(name: &str, fields: &[Named]) -> String {
         "CheckTxnStatusResponse" if number("action") == Action::LockNotExistDoNothing as u64 => {
             "no record".into()
         }
-        "CheckTxnStatusResponse" if number("commit_version") == 0 => "rolled back".into(),
+        "CheckTxnStatusResponse" | "CleanupResponse" if number("commit_version") == 0 => "rolled back".into(),
         "CheckSecondaryLocksResponse" if count("locks") != 0 => "still locked".into(),
         "CheckTxnStatusResponse" | "CommitResponse" | "CleanupResponse" if number("commit_version") != 0 => {
             "committed".into()

@@ -464,7 +464,7 @@ impl<E: Engine> Inner<E> {
             self.lock_wait_queues.get_lock_mgr().remove_lock_wait(token);
         }
         let failed = result.is_err();
-        let rows = if keys.is_empty() { Vec::new() } else { self.fresh_rows(&ctx, &keys, ts).await };
+        let rows = if keys.is_empty() { Vec::new() } else { self.fresh_rows(&ctx, &keys).await };
         tracepoints::stamp!(
             SCHED_FINISH,
             req,
@@ -541,7 +541,7 @@ impl<E: Engine> Inner<E> {
             }
             _ => None,
         };
-        let rows = || Probe::Mvcc(mvcc_rows(&snapshot, &keys[0], ts, None));
+        let rows = || Probe::Mvcc(mvcc_rows(&snapshot, &keys[0], TimeStamp::zero(), None));
         tracepoints::stamp!(
             SCHED_PROCESS,
             req,
@@ -653,11 +653,14 @@ impl<E: Engine> Inner<E> {
     }
 
     /// Reads the current rows of the keys for probes. Not part of the request, whose stages have ended.
-    async fn fresh_rows(&self, ctx: &Context, keys: &[Key], ts: TimeStamp) -> Vec<Probe> {
+    async fn fresh_rows(&self, ctx: &Context, keys: &[Key]) -> Vec<Probe> {
         let ctx = SnapContext { pb_ctx: ctx.clone(), ..Default::default() };
         match tokio::time::timeout(PROBE_TIMEOUT, self.engine.async_snapshot(ctx)).await {
             // The last published rows stay visible: publish the first key, usually the primary, last.
-            Ok(Ok(snap)) => keys.iter().rev().map(|k| Probe::Mvcc(mvcc_rows(&snap, k, ts, None))).collect(),
+            Ok(Ok(snap)) => {
+                let rows = |key| Probe::Mvcc(mvcc_rows(&snap, key, TimeStamp::zero(), None));
+                keys.iter().rev().map(rows).collect()
+            }
             _ => Vec::new(),
         }
     }
