@@ -257,6 +257,35 @@ fn at_the_end_all_latches_are_free() {
     assert_eq!(client, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
 }
 
+/// The Raft state of a step is that of its time, in a run without holds: not the one before, and not a later one.
+#[test]
+fn each_step_of_a_run_has_the_raft_state_of_its_time() {
+    let (steps, _) = json(&["step", "txn_2pc", "--json", "--no-stacks"]);
+    let own = |s: &Step| s.state.raft.iter().find(|r| r.store == s.store).cloned().unwrap_or_default();
+    let last = |s: &Step| s.fields.get("last").or(s.fields.get("index")).copied().unwrap_or_default();
+    let at = |stage: &'static str| steps.iter().filter(move |s| s.stage == stage);
+    for stage in ["raft_propose", "raft_ready", "raft_send", "raft_ack", "raft_commit", "follower_ack"] {
+        assert!(at(stage).count() >= 2, "{stage} of both proposals");
+    }
+    for step in ["raft_propose", "raft_ready", "raft_send"].into_iter().flat_map(at) {
+        assert!(own(step).last_index >= last(step) && own(step).commit < last(step), "{step:#?}");
+    }
+    for step in at("follower_append").chain(at("raft_persisted")).chain(at("follower_ack")) {
+        assert!(own(step).last_index >= last(step), "{step:#?}");
+    }
+    for step in at("follower_ack") {
+        assert!(own(step).persisted >= last(step), "{step:#?}");
+    }
+    for step in at("raft_ack") {
+        let quorum = step.state.facts.iter().find(|f| f.title == "Quorum").expect("the quorum");
+        let committed = own(step).commit >= last(step);
+        assert_eq!(quorum.outcome.ends_with("committed"), committed, "{step:#?}");
+    }
+    for step in at("raft_commit") {
+        assert!(own(step).commit >= last(step) && own(step).applied < last(step), "{step:#?}");
+    }
+}
+
 #[test]
 fn an_operation_is_stepped_on_an_own_cluster() {
     let (steps, summary) = json(&["run", "begin put a 1; put b 2; commit", "--json"]);
@@ -291,6 +320,30 @@ fn an_operation_is_stepped_on_a_running_cluster() {
     for kind in ["kv_prewrite", "kv_commit"] {
         assert!(steps.iter().any(|s| s.kind == kind), "{kind} is not stepped");
     }
+}
+
+#[test]
+fn an_operation_is_stepped_in_a_keyspace() {
+    let _alone = alone();
+    let config = recipes::ClusterConfig {
+        stores: 1,
+        api: recipes::client::KvFormat::V2,
+        ..recipes::ClusterConfig::default()
+    };
+    let cluster = recipes::Cluster::start(config).unwrap();
+    let pd = cluster.pd_endpoint();
+    let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--keyspace", "DEFAULT", "--json"]);
+    for kind in ["kv_prewrite", "kv_commit"] {
+        assert!(steps.iter().any(|s| s.kind == kind && s.stage == "apply_write"), "{kind} is not stepped");
+    }
+    let text = |args: &[&str]| {
+        let output = run(args);
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
+    };
+    let without = text(&["run", "get k1", "--pd", &pd, "--plain"]);
+    assert!(without.contains("such as --keyspace DEFAULT"), "{without}");
+    let unknown = text(&["run", "get k1", "--pd", &pd, "--keyspace", "nowhere", "--plain"]);
+    assert!(unknown.contains("nowhere"), "{unknown}");
 }
 
 #[test]
@@ -367,6 +420,93 @@ fn an_operation_of_the_user_follows_that_of_the_scenario() {
     until(&mut screen, "the scenario's begin", |s| {
         s.timeline().operation() == "put k1 v1" && s.phase() == Phase::Held
     });
+}
+
+/// The source ends its session in its thread, which may outlive a drop that no longer waits for it.
+fn nothing_is_stepped() {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(e) = tracepoints::Session::start(tracepoints::SessionConfig::default()) {
+        assert!(Instant::now() < deadline, "{e}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn quitting_at_any_moment_releases_the_operation() {
+    let _alone = alone();
+    let (_dir, path) = scenario("cluster stores=1\n----\n\nstep put k1 v1\n----\n\nstep get k2\n----\n");
+    let screen = || {
+        let source = Embedded::start(&path, None, Start::default()).unwrap();
+        Screen::new(Box::new(source), Options::default())
+    };
+    // Before the first operation begins: it runs to its end, and no other one follows.
+    drop(screen());
+    nothing_is_stepped();
+    // While it is held.
+    let mut held = screen();
+    until(&mut held, "the hold", |s| s.phase() == Phase::Held);
+    drop(held);
+    nothing_is_stepped();
+    // Between two operations.
+    let mut between = screen();
+    until(&mut between, "the hold", |s| s.phase() == Phase::Held);
+    between.act(Action::Run);
+    until(&mut between, "the end", |s| s.phase() == Phase::Finished);
+    drop(between);
+    nothing_is_stepped();
+    // While a scenario holds it.
+    let (_dir, path) = scenario(HELD);
+    let mut scripted =
+        Screen::new(Box::new(Embedded::start(&path, None, Start::default()).unwrap()), Options::default());
+    until(&mut scripted, "the hold of the scenario", |s| s.phase() == Phase::Held && s.is_scripted());
+    drop(scripted);
+    nothing_is_stepped();
+}
+
+#[test]
+fn a_refused_operation_is_not_the_one_that_runs_again() {
+    let _alone = alone();
+    let source = Embedded::start_operation("get k1", None, Start::default()).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    let of = |s: &Screen, title: &str, phase: Phase| s.timeline().operation() == title && s.phase() == phase;
+    let own = |screen: &mut Screen, text: &str| {
+        screen.act(Action::Operation);
+        screen.on_paste(text);
+        press(screen, KeyCode::Enter);
+    };
+    until(&mut screen, "the first operation", |s| of(s, "get k1", Phase::Held));
+    screen.act(Action::Run);
+    until(&mut screen, "its end", |s| of(s, "get k1", Phase::Finished));
+    own(&mut screen, "put k2 v2");
+    until(&mut screen, "the own operation", |s| of(s, "put k2 v2", Phase::Held));
+    screen.act(Action::Run);
+    until(&mut screen, "its end", |s| of(s, "put k2 v2", Phase::Finished));
+    own(&mut screen, "pessimistic-lock t1 k1");
+    until(&mut screen, "the refusal", |s| s.message().is_some_and(|m| m.contains("pessimistic-begin t1")));
+    assert_eq!(screen.timeline().operation(), "put k2 v2", "the steps of the one before stay");
+    screen.act(Action::Restart);
+    until(&mut screen, "the own operation again", |s| of(s, "put k2 v2", Phase::Held));
+}
+
+#[test]
+fn a_hold_of_the_scenario_does_not_take_the_users_gate() {
+    let _alone = alone();
+    let (_dir, path) = scenario(HELD);
+    let source = Embedded::start(&path, None, Start::default()).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    let stage = |s: &Screen| s.timeline().holds().first().map(|hold| hold.stage.clone());
+    until(&mut screen, "the hold", |s| stage(s).as_deref() == Some("raft_propose"));
+    let seek = screen.timeline().steps().iter().position(|s| s.stage == "latch_acquired").unwrap();
+    while screen.timeline().cursor() > seek {
+        screen.act(Action::Back);
+    }
+    screen.act(Action::RunToStep);
+    screen.act(Action::Restart);
+    until(&mut screen, "the scenario's own hold again", |s| {
+        s.log().iter().filter(|l| l.contains("held at raft_propose on the leader")).count() >= 2
+            && stage(s).as_deref() == Some("raft_propose")
+    });
+    assert!(screen.mistakes().is_empty(), "{:?}", screen.mistakes());
 }
 
 fn press(screen: &mut Screen, key: KeyCode) {
