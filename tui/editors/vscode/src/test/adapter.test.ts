@@ -57,7 +57,7 @@ test("stages and mistakes are known without a session", async () => {
     assert.deepEqual(good, { mistakes: [], steps: [{ line: 5, text: "step get k1" }] });
     const bad = await adapter.check("a.txt", "put k1 v1\n----\nok\n\nstpe get k1\n----\n");
     assert.equal(bad.mistakes[0].line, 5);
-    assert.match(bad.mistakes[0].message, /such as `step OP`/);
+    assert.match(bad.mistakes[0].message, /such as `step \[inside\] OP`/);
   } finally {
     adapter.dispose();
   }
