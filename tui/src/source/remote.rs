@@ -47,7 +47,12 @@ pub fn start(
     let (store, clients) = runtime.block_on(async {
         let bounded = tokio::time::timeout(TIMEOUT, async {
             let store = any_store(pd, endpoint, security).await?;
-            anyhow::Ok((store, Clients::connect_with(pd, &access).await?))
+            let connected = Clients::connect_with(pd, &access).await;
+            let clients = match &access.keyspace {
+                Some(name) => connected.with_context(|| format!("--keyspace {name}"))?,
+                None => connected?,
+            };
+            anyhow::Ok((store, clients))
         });
         match bounded.await {
             Ok(connected) => connected,
