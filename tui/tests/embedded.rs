@@ -323,30 +323,6 @@ fn an_operation_is_stepped_on_a_running_cluster() {
 }
 
 #[test]
-fn an_operation_is_stepped_in_a_keyspace() {
-    let _alone = alone();
-    let config = recipes::ClusterConfig {
-        stores: 1,
-        api: recipes::client::KvFormat::V2,
-        ..recipes::ClusterConfig::default()
-    };
-    let cluster = recipes::Cluster::start(config).unwrap();
-    let pd = cluster.pd_endpoint();
-    let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--keyspace", "DEFAULT", "--json"]);
-    for kind in ["kv_prewrite", "kv_commit"] {
-        assert!(steps.iter().any(|s| s.kind == kind && s.stage == "apply_write"), "{kind} is not stepped");
-    }
-    let text = |args: &[&str]| {
-        let output = run(args);
-        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat()
-    };
-    let without = text(&["run", "get k1", "--pd", &pd, "--plain"]);
-    assert!(without.contains("such as --keyspace DEFAULT"), "{without}");
-    let unknown = text(&["run", "get k1", "--pd", &pd, "--keyspace", "nowhere", "--plain"]);
-    assert!(unknown.contains("nowhere"), "{unknown}");
-}
-
-#[test]
 fn a_wrong_operation_or_gate_is_an_error_before_any_step() {
     for (args, part) in [
         (["run", "fetch k1", "--plain"], "get KEY"),
@@ -486,27 +462,6 @@ fn a_refused_operation_is_not_the_one_that_runs_again() {
     assert_eq!(screen.timeline().operation(), "put k2 v2", "the steps of the one before stay");
     screen.act(Action::Restart);
     until(&mut screen, "the own operation again", |s| of(s, "put k2 v2", Phase::Held));
-}
-
-#[test]
-fn a_hold_of_the_scenario_does_not_take_the_users_gate() {
-    let _alone = alone();
-    let (_dir, path) = scenario(HELD);
-    let source = Embedded::start(&path, None, Start::default()).unwrap();
-    let mut screen = Screen::new(Box::new(source), Options::default());
-    let stage = |s: &Screen| s.timeline().holds().first().map(|hold| hold.stage.clone());
-    until(&mut screen, "the hold", |s| stage(s).as_deref() == Some("raft_propose"));
-    let seek = screen.timeline().steps().iter().position(|s| s.stage == "latch_acquired").unwrap();
-    while screen.timeline().cursor() > seek {
-        screen.act(Action::Back);
-    }
-    screen.act(Action::RunToStep);
-    screen.act(Action::Restart);
-    until(&mut screen, "the scenario's own hold again", |s| {
-        s.log().iter().filter(|l| l.contains("held at raft_propose on the leader")).count() >= 2
-            && stage(s).as_deref() == Some("raft_propose")
-    });
-    assert!(screen.mistakes().is_empty(), "{:?}", screen.mistakes());
 }
 
 fn press(screen: &mut Screen, key: KeyCode) {
