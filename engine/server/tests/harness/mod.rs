@@ -5,12 +5,14 @@ use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use kvproto::{
     kvrpcpb::{self, Context, Mutation, Op, PrewriteRequest},
     metapb::{Peer, Region},
+    raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, Request},
     tikvpb::tikv_client::TikvClient,
 };
 use pd::{
     client::PdClient,
     server::{EngineWallClock, PdConfig, PdHandle, PdServer},
 };
+use raftstore::store::Callback;
 use server::{
     NetFaults, ServerHandle, StartOptions, TikvServer,
     config::{ReadableDuration, TikvConfig},
@@ -18,6 +20,7 @@ use server::{
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, time::Instant};
 use tonic::transport::Channel;
+use tracepoints::Req;
 
 /// Time limit of every wait: a test that takes longer fails.
 pub const BOUND: Duration = Duration::from_secs(60);
@@ -68,6 +71,8 @@ impl Harness {
         let raft = &mut config.raft_store;
         raft.raft_base_tick_interval = ReadableDuration::millis(100);
         raft.raft_store_max_leader_lease = ReadableDuration::millis(900);
+        // A busy machine must not cause elections: two to four seconds without a thread.
+        raft.raft_election_timeout_ticks = 20;
         raft.pd_heartbeat_tick_interval = ReadableDuration::millis(300);
         raft.pd_store_heartbeat_tick_interval = ReadableDuration::millis(300);
         (self.tune)(&mut config);
@@ -113,14 +118,37 @@ impl Harness {
         })
     }
 
-    /// Returns the region of all keys, once it has a leader on a running store and this many peers.
+    /// Returns the region of all keys, once it has this many peers and a leader that serves.
     pub fn region(&self, peers: usize) -> (Region, Peer) {
         self.until("the region has a leader and its peers", async || {
             let found = self.client.get_region(b"").await.ok()?;
             let leader = found.leader?;
-            let running = self.find_store(leader.store_id).is_some();
-            (running && found.region.peers.len() == peers).then_some((found.region, leader))
+            if found.region.peers.len() != peers {
+                return None;
+            }
+            self.serves(&found.region, leader).await?;
+            Some((found.region, leader))
         })
+    }
+
+    /// Waits until the leader has committed an entry of its term: it refuses reads with `StaleCommand` before.
+    async fn serves(&self, region: &Region, leader: Peer) -> Option<()> {
+        let header = RaftRequestHeader {
+            region_id: region.id,
+            region_epoch: region.region_epoch,
+            peer: Some(leader),
+            read_quorum: true,
+            ..Default::default()
+        };
+        let snap = Request { cmd_type: CmdType::Snap as i32, ..Default::default() };
+        let command = RaftCmdRequest { header: Some(header), requests: vec![snap], ..Default::default() };
+        let (reply, replied) = tokio::sync::oneshot::channel();
+        let callback = Callback::read(Box::new(move |read| {
+            let _ = reply.send(read.snapshot.is_some());
+        }));
+        self.find_store(leader.store_id)?.router().send_read(command, callback, Req::NONE).ok()?;
+        let served = tokio::time::timeout(Duration::from_secs(5), replied).await;
+        served.ok()?.ok()?.then_some(())
     }
 
     /// Returns the context that a client sends to the leader, and a connection to the leader.
