@@ -288,14 +288,7 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
     match inner {
         E::KeyIsLocked(info) => out.locked = Some((**info).clone()),
         E::WriteConflict(e) => {
-            out.conflict = Some(kvrpcpb::WriteConflict {
-                start_ts: e.start_ts.into_inner(),
-                conflict_ts: e.conflict_start_ts.into_inner(),
-                conflict_commit_ts: e.conflict_commit_ts.into_inner(),
-                key: e.key.clone(),
-                primary: e.primary.clone(),
-                reason: e.reason.into(),
-            });
+            out.conflict = Some(write_conflict(e));
             // Old clients read only this field.
             out.retryable = format!("{whole:?}");
         }
@@ -347,6 +340,17 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
         _ => return None,
     }
     Some(out)
+}
+
+fn write_conflict(e: &txn_types::WriteConflict) -> kvrpcpb::WriteConflict {
+    kvrpcpb::WriteConflict {
+        start_ts: e.start_ts.into_inner(),
+        conflict_ts: e.conflict_start_ts.into_inner(),
+        conflict_commit_ts: e.conflict_commit_ts.into_inner(),
+        key: e.key.clone(),
+        primary: e.primary.clone(),
+        reason: e.reason.into(),
+    }
 }
 
 /// Converts the errors among a command's results.

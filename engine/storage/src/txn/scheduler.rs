@@ -1,6 +1,7 @@
-//! The transaction scheduler: acquires latches and a snapshot, runs the command, writes its result.
+//! The transaction scheduler: acquires the latches of a command, then executes it.
 //!
 //! Mirrors `src/storage/txn/scheduler.rs`.
+mod execute;
 mod flow_control;
 mod lock_wait;
 mod memory_quota;
@@ -17,23 +18,22 @@ use std::{
 };
 
 use futures::FutureExt;
-use kvproto::kvrpcpb::{CommandPri, Context};
+use kvproto::kvrpcpb::CommandPri;
 use parking_lot::Mutex;
-use tikv_kv::{Engine, Modify, OnProposed, SnapContext, Snapshot, TableAt, WriteData};
+use tikv_kv::Engine;
 use tokio::sync::oneshot;
-use tracepoints::{EngineClock, Facts, Probe, Req, clock::EngineInstant, ending::Wait, facts::shown};
-use txn_types::{Key, TimeStamp};
+use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, ending::Wait};
+use txn_types::Key;
 
 use self::{
     memory_quota::{MemoryQuota, OwnedMemory},
-    pessimistic_lock_mode::{EarlyAnswer, LockMode},
+    pessimistic_lock_mode::LockMode,
     wait_slot::{Abandon, WaitSlot},
 };
 use super::{
-    commands::{AfterWrite, Command, CommandExt, TypedCommand, WriteContext, WriteResult},
+    commands::{Command, CommandExt, TypedCommand},
     flow_controller::FlowController,
     latch::{Latches, Lock},
-    raw_ext::{self, RawExt},
     txn_status_cache::TxnStatusCache,
 };
 use crate::{
@@ -41,22 +41,12 @@ use crate::{
     concurrency_manager::ConcurrencyManager,
     config::Config,
     deadline::Deadline,
-    errors::{Error, ErrorInner, Result},
-    lock_manager::{
-        LockWaitToken, SharedLockManager,
-        lock_waiting_queue::{LockWaitEntry, LockWaitQueues},
-    },
-    mvcc::{facts::key_text, probe::mvcc_rows},
-    perf::with_perf_context,
+    errors::{ErrorInner, Result},
+    lock_manager::{LockWaitToken, SharedLockManager, lock_waiting_queue::LockWaitQueues},
     read_pool::Pool,
     statistics::SchedulerDetails,
     types::{Answer, CommandOutput},
 };
-
-/// Maximum number of keys of a command whose rows are published.
-const MAX_PROBED_KEYS: usize = 4;
-/// Maximum real time to read the rows for a probe.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The request of a command, which may continue as another command.
 struct Caller {
@@ -431,239 +421,6 @@ impl<E: Engine> Inner<E> {
             }
         }
     }
-
-    /// Runs a command that has its latches. TiKV: `TxnScheduler::execute` to `on_write_finished`.
-    async fn execute(self: Arc<Self>, task: Task) {
-        let Task { cid, cmd, lock, received, caller, lock_wait_token, bytes, memory } = task;
-        let Caller { req, deadline, mut details, mut answer, slot } = caller;
-        // Releases the latches when dropped, also after a panic.
-        let latches = LatchGuard { inner: self.clone(), lock, cid, req };
-        details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
-        let queues = || Probe::Latches(self.latches.probe(&latches.lock, cid, false));
-        step_probe!(
-            LATCH_ACQUIRED,
-            req,
-            queues,
-            cid = cid,
-            latches = latches.lock.len(),
-            waited_ns = details.latch_wait_nanos,
-        );
-        let keys: Vec<Key> = match req.stepped() && cmd.has_versions() {
-            true => cmd.latch_keys().into_iter().take(MAX_PROBED_KEYS).cloned().collect(),
-            false => Vec::new(),
-        };
-        let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
-        let mut woken = Vec::new();
-        let result = self.process(cmd, &keys, (req, deadline), &mut details, &mut answer, &mut woken).await;
-        if let Ok(AfterWrite::WaitForLock(lock)) = result {
-            drop((bytes, memory));
-            self.on_wait_for_lock(*lock, Caller { req, deadline, details, answer, slot });
-            return drop(latches);
-        }
-        if let Some(token) = lock_wait_token {
-            self.lock_wait_queues.get_lock_mgr().remove_lock_wait(token);
-        }
-        let failed = result.is_err();
-        let rows = if keys.is_empty() { Vec::new() } else { self.fresh_rows(&ctx, &keys).await };
-        tracepoints::stamp!(
-            SCHED_FINISH,
-            req,
-            cid = cid,
-            ts = ts.into_inner(),
-            failed = failed,
-            write_ns = details.async_write_nanos,
-        );
-        if req.stepped() {
-            rows.into_iter().for_each(|rows| tracepoints::probe!(req, || rows));
-            tracepoints::probe!(req, queues);
-            tracepoints::gate::hold(tracepoints::stage::SCHED_FINISH, req).await;
-        }
-        drop((bytes, memory));
-        match failed {
-            false => self.schedule_awakened_pessimistic_locks(woken, Some(cid)),
-            true => self.put_back_lock_wait_entries(woken),
-        }
-        let response = match result {
-            Ok(AfterWrite::Run(cmd)) => {
-                let next = self.next_id.fetch_add(1, Ordering::Relaxed);
-                // The client's limit applies to all parts of its request.
-                let caller = Caller { req, deadline, details, answer, slot };
-                let memory = self.memory_quota.alloc_force(memory_of(&cmd));
-                self.clone().schedule_command(next, *cmd, caller, memory);
-                return drop(latches);
-            }
-            Ok(AfterWrite::Respond(response)) => Ok(*response),
-            Ok(AfterWrite::WaitForLock(_)) => Err(Error::other("expected a command that does not wait")),
-            Err(e) => Err(e),
-        };
-        // Release before the response, so that the client's next request finds the latches free.
-        drop(latches);
-        if let Some(answer) = answer {
-            // The client may be gone.
-            let _ = answer.send((response, details));
-        }
-    }
-
-    /// Takes a snapshot, runs the command, and writes its result. Puts the requests of fair locking that it
-    /// wakes into `woken`.
-    async fn process(
-        self: &Arc<Self>,
-        cmd: Command,
-        keys: &[Key],
-        (req, deadline): (Req, Deadline),
-        details: &mut SchedulerDetails,
-        answer: &mut Option<oneshot::Sender<Answer>>,
-        woken: &mut Vec<LockWaitEntry>,
-    ) -> Result<AfterWrite> {
-        deadline.check()?;
-        let (ctx, ts) = (cmd.ctx().clone(), cmd.ts());
-        let begin = EngineClock::now();
-        let mut snap_ctx = SnapContext {
-            // Only the leader's current data may decide a write: no follower snapshot, no stale read.
-            pb_ctx: Context { replica_read: false, stale_read: false, ..ctx },
-            req,
-            allowed_in_flashback: cmd.allowed_in_flashback(),
-            ..SnapContext::default()
-        };
-        let snapshot = crate::snapshot::take(&self.engine, snap_ctx.clone()).await?;
-        // Makes the write fail if another leader may have written since the snapshot.
-        if let Some(term) = snapshot.term() {
-            snap_ctx.pb_ctx.term = term;
-        }
-        let taken = EngineClock::now();
-        details.async_snapshot_nanos += taken.saturating_since(begin).as_nanos() as u64;
-        details.read_index += snapshot.read_index_times();
-        deadline.check()?;
-        let raw_ext = match &self.causal_ts_provider {
-            Some(provider) if cmd.needs_raw_ext() => {
-                let (manager, region) = (&self.concurrency_manager, snap_ctx.pb_ctx.region_id);
-                Some(raw_ext::get(&**provider, manager, snapshot.is_max_ts_synced(), region, req).await?)
-            }
-            _ => None,
-        };
-        let rows = || Probe::Mvcc(mvcc_rows(&snapshot, &keys[0], TimeStamp::zero(), None));
-        tracepoints::stamp!(
-            SCHED_PROCESS,
-            req,
-            ts = ts.into_inner(),
-            region = snap_ctx.pb_ctx.region_id,
-            keys = cmd.latch_keys().len()
-        );
-        if req.stepped() {
-            if !keys.is_empty() {
-                tracepoints::probe!(req, rows);
-            }
-            tracepoints::gate::hold(tracepoints::stage::SCHED_PROCESS, req).await;
-        }
-        let can_be_pipelined =
-            matches!(cmd, Command::AcquirePessimisticLock(_) | Command::AcquirePessimisticLockResumed(_));
-        let table = TableAt::of_snapshot(&snapshot);
-        let begin = EngineClock::now();
-        let written = self.process_write(cmd, req, raw_ext, snapshot, details);
-        details.cmd_process_nanos += begin.elapsed().as_nanos() as u64;
-        let WriteResult { modifies, mut after, lock_guards, released_locks, known_txn_status } = written?;
-        *woken = self.on_release_locks(released_locks);
-        if !modifies.is_empty() {
-            let acquired = self.new_acquired_locks(&modifies);
-            let in_memory = can_be_pipelined
-                && self
-                    .pessimistic_lock_mode
-                    .write_in_memory(table.as_ref(), &modifies, deadline, req)
-                    .await?;
-            if !in_memory {
-                let early = EarlyAnswer::prepare(
-                    can_be_pipelined && self.pessimistic_lock_mode.is_pipelined(),
-                    &mut after,
-                    answer,
-                    details,
-                );
-                let written = self
-                    .write(snap_ctx, modifies, table.as_ref(), early.on_proposed(), deadline, details)
-                    .await;
-                early.end(&mut after, answer);
-                written?;
-            }
-            self.lock_wait_queues.update_lock_wait(acquired);
-        }
-        drop(lock_guards);
-        for (start_ts, commit_ts) in known_txn_status {
-            self.txn_status_cache.insert_committed(start_ts, commit_ts, EngineClock::now());
-        }
-        Ok(after)
-    }
-
-    fn process_write(
-        &self,
-        cmd: Command,
-        req: Req,
-        raw_ext: Option<RawExt>,
-        snapshot: E::Snap,
-        details: &mut SchedulerDetails,
-    ) -> Result<WriteResult> {
-        let context = WriteContext {
-            concurrency_manager: self.concurrency_manager.clone(),
-            statistics: &mut details.stat,
-            req,
-            enable_async_commit: self.config.enable_async_commit,
-            enable_one_pc: self.config.enable_one_pc,
-            txn_status_cache: &self.txn_status_cache,
-            raw_ext,
-        };
-        let (result, perf) = with_perf_context(req, || cmd.process_write(snapshot, context));
-        details.perf += perf;
-        result
-    }
-
-    /// Writes to the engine. TiKV: `RaftKv::async_write`, called by `TxnScheduler::process_write`.
-    async fn write(
-        &self,
-        ctx: SnapContext,
-        modifies: Vec<Modify>,
-        table: Option<&TableAt>,
-        on_proposed: Option<OnProposed>,
-        deadline: Deadline,
-        details: &mut SchedulerDetails,
-    ) -> Result<()> {
-        deadline.check()?;
-        let data =
-            WriteData { deadline: Some(deadline.at()), on_proposed, ..WriteData::from_modifies(modifies) };
-        let size = data.size();
-        self.handle_flow_control(ctx.req, size, deadline, details).await?;
-        tracepoints::step_facts!(
-            SCHED_WRITE,
-            ctx.req,
-            written(&data.modifies),
-            region = ctx.pb_ctx.region_id,
-            modifies = data.modifies.len(),
-            bytes = size,
-        );
-        let begin = EngineClock::now();
-        let sent = match table {
-            Some(table) => table.send(data, |data| self.engine.async_write(ctx, data)),
-            None => self.engine.async_write(ctx, data),
-        };
-        let result = sent.await;
-        details.async_write_nanos += begin.elapsed().as_nanos() as u64;
-        if result.is_err() {
-            // A write that did not happen must not slow down others.
-            self.flow_controller.unconsume(size);
-        }
-        details.write += result?;
-        Ok(())
-    }
-
-    /// Reads the current rows of the keys for probes. Not part of the request, whose stages have ended.
-    async fn fresh_rows(&self, ctx: &Context, keys: &[Key]) -> Vec<Probe> {
-        let ctx = SnapContext { pb_ctx: ctx.clone(), ..Default::default() };
-        match tokio::time::timeout(PROBE_TIMEOUT, self.engine.async_snapshot(ctx)).await {
-            // The last published rows stay visible: publish the first key, usually the primary, last.
-            Ok(Ok(snap)) => {
-                let rows = |key| Probe::Mvcc(mvcc_rows(&snap, key, TimeStamp::zero(), None));
-                keys.iter().rev().map(rows).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// Returns the bytes of a command in memory. TiKV: `Command::approximate_heap_size`.
@@ -675,41 +432,4 @@ fn memory_of(cmd: &Command) -> usize {
 /// Returns the number of threads for commands of high priority. TiKV: `SchedPool::new`.
 fn high_threads(threads: usize) -> usize {
     (threads / 2).max(1)
-}
-
-/// Lists what a command writes.
-fn written(modifies: &[Modify]) -> Facts {
-    modifies.iter().fold(Facts::new("Writes"), |facts, modify| {
-        let name = |key: &Key| match Key::split_readable(key.as_encoded()) {
-            (user_key, Some(ts)) => format!("{} at {ts}", shown(&user_key)),
-            (user_key, None) => shown(&user_key),
-        };
-        match modify {
-            Modify::Put(cf, key, value) => {
-                facts.text(&format!("put {cf}"), name(key)).note(format!("{} bytes", value.len()))
-            }
-            Modify::Delete(cf, key) => facts.text(&format!("delete {cf}"), name(key)),
-            Modify::DeleteRange(cf, from, to, _) => {
-                facts.text(&format!("delete range {cf}"), format!("{} to {}", key_text(from), key_text(to)))
-            }
-        }
-    })
-}
-
-/// Guard of a command's latches. When dropped, releases and publishes them, and wakes the next commands.
-struct LatchGuard<E: Engine> {
-    inner: Arc<Inner<E>>,
-    lock: Lock,
-    cid: u64,
-    req: Req,
-}
-
-impl<E: Engine> Drop for LatchGuard<E> {
-    fn drop(&mut self) {
-        let wakeup = self.inner.latches.release(&self.lock, self.cid);
-        tracepoints::probe!(self.req, || Probe::Latches(
-            self.inner.latches.probe(&self.lock, self.cid, true)
-        ));
-        self.inner.clone().wake_up(wakeup);
-    }
 }

@@ -11,15 +11,15 @@ use engine_rocks::CF_LOCK;
 use futures::FutureExt;
 use kvproto::kvrpcpb::LockInfo;
 use tikv_kv::{Engine, Modify};
-use tracepoints::{EngineClock, Probe, ending::Wait, request};
+use tracepoints::{EngineClock, Probe, Req, ending::Wait, request};
 use txn_types::LockOrSharedLocks;
 
-use super::{Caller, Inner, RunningBytes, Task, memory_of};
+use super::{Caller, Inner, RunningBytes, Task, memory_of, wait_slot::WaitSlot};
 use crate::{
     deadline::Deadline,
     errors::{Error, ErrorInner},
     lock_manager::{
-        DiagnosticContext, KeyLockWaitInfo, WaitFor, WaitTimeout,
+        DiagnosticContext, KeyLockWaitInfo, LockWaitToken, WaitFor, WaitTimeout,
         lock_waiting_queue::{DelayedNotifyAll, LockWaitContext, LockWaitEntry, WaitingRequest, Woken},
     },
     mvcc::ReleasedLock,
@@ -35,14 +35,13 @@ const MAX_LOCK_WAITS: usize = 100_000;
 impl<E: Engine> Inner<E> {
     /// Puts a request into the queue of its key. The caller holds the latch of the key, so that no command
     /// releases the lock in between. TiKV: `on_wait_for_lock`, `on_wait_for_lock_after_resuming`.
-    pub(super) fn on_wait_for_lock(&self, lock: WriteResultLockInfo, caller: Caller) {
-        let WriteResultLockInfo { key, should_not_exist, lock_digest, lock_info_pb, parameters, resumed } =
-            lock;
+    pub(super) fn on_wait_for_lock(&self, mut lock: WriteResultLockInfo, caller: Caller) {
         let Caller { req, details, answer, slot, .. } = caller;
         // Answered before, at its deadline.
         let Some(answer) = answer else { return };
-        let (queues, start_ts) = (&self.lock_wait_queues, parameters.start_ts);
+        let (queues, start_ts) = (&self.lock_wait_queues, lock.parameters.start_ts);
         let lock_mgr = queues.get_lock_mgr();
+        let resumed = lock.resumed.take();
         if queues.entry_count() >= MAX_LOCK_WAITS {
             if let Some((token, _)) = resumed {
                 lock_mgr.remove_lock_wait(token);
@@ -54,39 +53,15 @@ impl<E: Engine> Inner<E> {
         let began = resumed.is_none();
         let (token, req_states) = resumed.unwrap_or_else(|| {
             let token = lock_mgr.allocate_token();
-            let context = LockWaitContext::new(key.clone(), start_ts, token, queues.clone());
+            let context = LockWaitContext::new(lock.key.clone(), start_ts, token, queues.clone());
             let states = context.get_shared_states().clone();
             // The first wait of the request, since it has no token.
             let _ = slot.set(context);
             (token, states)
         });
-        let wait = WaitFor {
-            token,
-            region_id: parameters.pb_ctx.region_id,
-            region_epoch: parameters.pb_ctx.region_epoch.unwrap_or_default(),
-            start_ts,
-            wait_info: KeyLockWaitInfo {
-                key: key.clone(),
-                lock_digest,
-                lock_info: lock_info_pb.clone(),
-                allow_lock_with_conflict: parameters.allow_lock_with_conflict,
-            },
-            is_first_lock: parameters.is_first_lock,
-            timeout: parameters.wait_timeout.unwrap_or(WaitTimeout::Default),
-            cancel_callback: Box::new({
-                let slot = slot.clone();
-                move |e| {
-                    if let Some(context) = slot.get() {
-                        context.cancel(e);
-                    }
-                }
-            }),
-            diag_ctx: DiagnosticContext {
-                key: lock_info_pb.key.clone(),
-                resource_group_tag: parameters.pb_ctx.resource_group_tag.clone(),
-                req,
-            },
-        };
+        let wait = wait_for(&lock, token, &slot, req);
+        let lock_ts = lock.lock_digest.ts.into_inner();
+        let WriteResultLockInfo { key, should_not_exist, lock_digest, lock_info_pb, parameters, .. } = lock;
         let entry = LockWaitEntry {
             key: key.clone(),
             lock_hash: lock_digest.hash,
@@ -97,7 +72,6 @@ impl<E: Engine> Inner<E> {
             legacy_wake_up_index: None,
             request: WaitingRequest { req, answer, details, slot, since: EngineClock::now() },
         };
-        let lock_ts = lock_digest.ts.into_inner();
         tracepoints::stamp!(
             LOCK_WAIT_ENQUEUE,
             req,
@@ -246,5 +220,37 @@ impl<E: Engine> Inner<E> {
             _ => None,
         };
         modifies.iter().filter_map(lock).collect()
+    }
+}
+
+/// Describes a wait for the lock manager, which ends it at its timeout or in a deadlock.
+fn wait_for(lock: &WriteResultLockInfo, token: LockWaitToken, slot: &WaitSlot, req: Req) -> WaitFor {
+    let parameters = &lock.parameters;
+    WaitFor {
+        token,
+        region_id: parameters.pb_ctx.region_id,
+        region_epoch: parameters.pb_ctx.region_epoch.unwrap_or_default(),
+        start_ts: parameters.start_ts,
+        wait_info: KeyLockWaitInfo {
+            key: lock.key.clone(),
+            lock_digest: lock.lock_digest,
+            lock_info: lock.lock_info_pb.clone(),
+            allow_lock_with_conflict: parameters.allow_lock_with_conflict,
+        },
+        is_first_lock: parameters.is_first_lock,
+        timeout: parameters.wait_timeout.unwrap_or(WaitTimeout::Default),
+        cancel_callback: Box::new({
+            let slot = slot.clone();
+            move |e| {
+                if let Some(context) = slot.get() {
+                    context.cancel(e);
+                }
+            }
+        }),
+        diag_ctx: DiagnosticContext {
+            key: lock.lock_info_pb.key.clone(),
+            resource_group_tag: parameters.pb_ctx.resource_group_tag.clone(),
+            req,
+        },
     }
 }
