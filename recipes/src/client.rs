@@ -121,19 +121,10 @@ impl Clients {
             Op::TwoClients(..) => bail!("expected one operation, found two clients"),
             Op::RawGet { key } => Ok(show(self.raw.get(key.clone()).await?)),
             Op::RawPut { key, value, ttl } => {
-                self.raw.put_with_ttl(key.clone(), value.clone(), *ttl).await?;
-                Ok("ok".into())
+                done(self.raw.put_with_ttl(key.clone(), value.clone(), *ttl).await)
             }
-            Op::RawBatchPut { pairs } => {
-                self.raw.batch_put(pairs.clone()).await?;
-                Ok("ok".into())
-            }
-            Op::RawTtl { key } => Ok(match self.raw.get_key_ttl_secs(key.clone()).await? {
-                None => "(none)".into(),
-                Some(0) => "no TTL".into(),
-                // The seconds left differ from run to run.
-                Some(_) => "has a TTL".into(),
-            }),
+            Op::RawBatchPut { pairs } => done(self.raw.batch_put(pairs.clone()).await),
+            Op::RawTtl { key } => Ok(show_ttl(self.raw.get_key_ttl_secs(key.clone()).await?)),
             Op::RawScan { from, to, limit, reverse } => {
                 let range = from.clone()..to.clone();
                 Ok(pairs_text(match reverse {
@@ -141,16 +132,8 @@ impl Clients {
                     false => self.raw.scan(range, *limit).await?.into_iter(),
                 }))
             }
-            Op::RawDelete { key } => {
-                self.raw.delete(key.clone()).await?;
-                Ok("ok".into())
-            }
-            Op::RawCas { key, previous, value } => {
-                let raw = self.raw.with_atomic_for_cas();
-                let (found, swapped) =
-                    raw.compare_and_swap(key.clone(), previous.clone(), value.clone()).await?;
-                Ok(if swapped { "ok".into() } else { format!("not swapped, found {}", show(found)) })
-            }
+            Op::RawDelete { key } => done(self.raw.delete(key.clone()).await),
+            Op::RawCas { key, previous, value } => self.raw_cas(key, previous.as_ref(), value).await,
             Op::RawBatchScan { ranges, limit } => {
                 let ranges = ranges.iter().map(|(from, to)| from.clone()..to.clone());
                 Ok(pairs_text(self.raw.batch_scan(ranges, *limit).await?.into_iter()))
@@ -162,23 +145,10 @@ impl Clients {
                 let follower = follower.context("expected a running follower, found none")?;
                 Ok(show(follower.read(key, self.timestamp().await?).await?))
             }
-            Op::Commit { txn } => {
-                self.take(txn).await?.lock().await.commit().await?;
-                Ok("ok".into())
-            }
-            Op::Rollback { txn } => {
-                self.take(txn).await?.lock().await.rollback().await?;
-                Ok("ok".into())
-            }
-            Op::HeartBeat { txn } => {
-                self.find(txn).await?.lock().await.send_heart_beat().await?;
-                Ok("ok".into())
-            }
-            Op::BatchGet { keys } => {
-                let mut snapshot = self.snapshot().await?;
-                let pairs = pairs_text(snapshot.batch_get(keys.clone()).await?);
-                Ok(pairs)
-            }
+            Op::Commit { txn } => done(self.take(txn).await?.lock().await.commit().await),
+            Op::Rollback { txn } => done(self.take(txn).await?.lock().await.rollback().await),
+            Op::HeartBeat { txn } => done(self.find(txn).await?.lock().await.send_heart_beat().await),
+            Op::BatchGet { keys } => Ok(pairs_text(self.snapshot().await?.batch_get(keys.clone()).await?)),
             Op::Scan { from, to, limit, reverse } => {
                 let (mut snapshot, range) = (self.snapshot().await?, from.clone()..to.clone());
                 Ok(match reverse {
@@ -231,6 +201,12 @@ impl Clients {
         };
         let options = TransactionOptions::new_optimistic().drop_check(CheckLevel::None);
         Ok(self.txn.snapshot(ts, options).get(key.to_vec()).await?)
+    }
+
+    async fn raw_cas(&self, key: &[u8], previous: Option<&Vec<u8>>, value: &[u8]) -> Result<String> {
+        let raw = self.raw.with_atomic_for_cas();
+        let (found, swapped) = raw.compare_and_swap(key.to_vec(), previous.cloned(), value.to_vec()).await?;
+        Ok(if swapped { "ok".into() } else { format!("not swapped, found {}", show(found)) })
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
@@ -334,6 +310,22 @@ async fn finish(mut txn: Transaction) -> Result<String> {
 
 fn ended(txn: &str) -> String {
     format!("the transaction {txn} has ended; write `begin {txn}` again before this directive")
+}
+
+/// The result of an operation that returns no value.
+fn done(result: tikv_client::Result<impl Sized>) -> Result<String> {
+    result?;
+    Ok("ok".into())
+}
+
+/// Formats the remaining time to live of a key.
+fn show_ttl(seconds: Option<u64>) -> String {
+    match seconds {
+        None => "(none)".into(),
+        Some(0) => "no TTL".into(),
+        // The seconds left differ from run to run.
+        Some(_) => "has a TTL".into(),
+    }
 }
 
 /// Formats `key=value` pairs in their order.

@@ -29,6 +29,9 @@ use crate::{
 /// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(60);
 
+const NOTHING_HELD: &str = "expected an earlier `hold GATE OP`, found nothing held";
+const NO_OPERATION: &str = "expected an earlier `step OP` or `hold GATE OP`, found no operation";
+
 /// The detail in which an operation is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detail {
@@ -201,21 +204,16 @@ impl Runner {
             }
             Directive::Hold { gate, op } => self.hold(&gate, op, front),
             Directive::Release => {
-                let running =
-                    self.held.as_ref().context("expected an earlier `hold GATE OP`, found nothing held")?;
-                running.session.run();
+                self.held.as_ref().context(NOTHING_HELD)?.session.run();
                 Ok("released".into())
             }
             Directive::Continue { brief } => {
-                let running =
-                    self.held.take().context("expected an earlier `hold GATE OP`, found nothing held")?;
+                let running = self.held.take().context(NOTHING_HELD)?;
                 running.session.run();
                 self.finish(running, if brief { Detail::Result } else { Detail::Stages }, front)
             }
             Directive::NewLeader => {
-                let old = self
-                    .led
-                    .context("expected an earlier `step OP` or `hold GATE OP`, found no operation")?;
+                let old = self.led.context(NO_OPERATION)?;
                 self.started()?.wait_for_leader_other_than(old)
             }
             Directive::Pause { ms } => self.pause(Duration::from_millis(ms)),
@@ -288,13 +286,7 @@ impl Runner {
                 let lines: Vec<_> = waits.iter().map(|wait| self.symbols.clean(&wait_text(wait))).collect();
                 Ok(if lines.is_empty() { "no request waits".into() } else { lines.join("\n") })
             }
-            Directive::PessimisticCommit { txn, value } => {
-                let txn = self.txns.end(&txn)?;
-                let leader = self.started()?.leader_replica(txn.primary()?)?;
-                let ts = (self.timestamp()?, self.timestamp()?);
-                self.runtime.block_on(bounded(txn.commit(&leader, &value, ts)))?;
-                Ok("ok".into())
-            }
+            Directive::PessimisticCommit { txn, value } => self.commit_pessimistic(&txn, &value),
             Directive::PessimisticRollback { txn } => {
                 let txn = self.txns.end(&txn)?;
                 let leader = self.started()?.leader_replica(txn.primary()?)?;
@@ -315,6 +307,14 @@ impl Runner {
             }
             other => self.execute_fault(other),
         }
+    }
+
+    fn commit_pessimistic(&mut self, name: &str, value: &[u8]) -> Result<String> {
+        let txn = self.txns.end(name)?;
+        let leader = self.started()?.leader_replica(txn.primary()?)?;
+        let ts = (self.timestamp()?, self.timestamp()?);
+        self.runtime.block_on(bounded(txn.commit(&leader, value, ts)))?;
+        Ok("ok".into())
     }
 
     /// Waits until `count` requests wait for locks. Held time does not count.

@@ -78,17 +78,10 @@ pub(super) fn is_operation(words: &[&str]) -> bool {
     words.iter().any(|word| word.contains(';'))
 }
 
+/// Parses the words of an operation. `known`: the usages that an error names.
 pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
     if let Some(at) = words.iter().position(|word| *word == "|") {
-        let (first, second) = (parse_op(&words[..at], OPS)?, parse_op(&words[at + 1..], OPS)?);
-        if matches!(second, Op::TwoClients(..)) {
-            return Err("expected one `|`, for two clients, found more".into());
-        }
-        // The runner makes their requests, and only one at a time.
-        if let Some(own) = [&first, &second].into_iter().find(|op| op.is_the_runners()) {
-            return Err(format!("expected operations of a client on both sides of `|`, found `{own}`"));
-        }
-        return Ok(Op::TwoClients(Box::new(first), Box::new(second)));
+        return parse_two_clients(&words[..at], &words[at + 1..]);
     }
     Ok(match words {
         ["begin", "pessimistic", rest @ ..] => parse_txn(rest, true)?,
@@ -110,12 +103,7 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
             value: parse_value(value)?,
             ttl: number(option(ttl, "ttl")?, "a TTL in seconds")?,
         },
-        ["raw-batch-put", pairs @ ..] if !pairs.is_empty() && pairs.len() % 2 == 0 => Op::RawBatchPut {
-            pairs: pairs
-                .chunks(2)
-                .map(|pair| Ok((pair[0].into(), parse_value(pair[1])?)))
-                .collect::<Result<_, String>>()?,
-        },
+        ["raw-batch-put", pairs @ ..] if in_pairs(pairs) => Op::RawBatchPut { pairs: parse_pairs(pairs)? },
         ["raw-ttl", key] => Op::RawTtl { key: (*key).into() },
         [name @ ("raw-scan" | "raw-scan-reverse"), from, to, limit] => Op::RawScan {
             from: (*from).into(),
@@ -129,18 +117,14 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
             previous: if *previous == ABSENT { None } else { Some(parse_value(previous)?) },
             value: parse_value(value)?,
         },
-        ["raw-batch-scan", ranges @ .., limit] if !ranges.is_empty() && ranges.len() % 2 == 0 => {
-            Op::RawBatchScan {
-                ranges: ranges.chunks(2).map(|range| (range[0].into(), range[1].into())).collect(),
-                limit: parse_limit(limit)?,
-            }
-        }
-        ["batch-get", keys @ ..] if !keys.is_empty() => {
-            Op::BatchGet { keys: keys.iter().map(|key| (*key).into()).collect() }
-        }
+        ["raw-batch-scan", ranges @ .., limit] if in_pairs(ranges) => Op::RawBatchScan {
+            ranges: ranges.chunks(2).map(|range| (range[0].into(), range[1].into())).collect(),
+            limit: parse_limit(limit)?,
+        },
+        ["batch-get", keys @ ..] if !keys.is_empty() => Op::BatchGet { keys: owned(keys) },
         ["flush", txn, changes @ ..] if changes.len() > 1 => parse_flush(txn, changes)?,
         ["buffer-get", txn, keys @ ..] if !keys.is_empty() => {
-            Op::BufferGet { txn: (*txn).into(), keys: keys.iter().map(|key| (*key).into()).collect() }
+            Op::BufferGet { txn: (*txn).into(), keys: owned(keys) }
         }
         ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
@@ -151,6 +135,32 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         },
         other => return Err(wrong(other, known)),
     })
+}
+
+fn in_pairs(words: &[&str]) -> bool {
+    !words.is_empty() && words.len().is_multiple_of(2)
+}
+
+/// Parses keys, each with its value.
+fn parse_pairs(words: &[&str]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+    words.chunks(2).map(|pair| Ok((pair[0].into(), parse_value(pair[1])?))).collect()
+}
+
+fn owned(keys: &[&str]) -> Vec<Vec<u8>> {
+    keys.iter().map(|key| (*key).into()).collect()
+}
+
+/// Parses the operations on both sides of `|`.
+fn parse_two_clients(first: &[&str], second: &[&str]) -> Result<Op, String> {
+    let (first, second) = (parse_op(first, OPS)?, parse_op(second, OPS)?);
+    if matches!(second, Op::TwoClients(..)) {
+        return Err("expected one `|`, for two clients, found more".into());
+    }
+    // The runner makes their requests, and only one at a time.
+    if let Some(own) = [&first, &second].into_iter().find(|op| op.is_the_runners()) {
+        return Err(format!("expected operations of a client on both sides of `|`, found `{own}`"));
+    }
+    Ok(Op::TwoClients(Box::new(first), Box::new(second)))
 }
 
 /// Parses the operations of a transaction after `begin`.
