@@ -2,6 +2,7 @@
 mod build;
 mod cli;
 mod controller;
+mod engines;
 mod flow_control;
 mod online;
 mod persist;
@@ -18,14 +19,14 @@ use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, DEFAULT_PD_ADDR};
 pub use controller::{ConfigController, OnlineTargets};
+pub use engines::{CfConfig, RaftEngineConfig, RocksDbConfig};
 pub use flow_control::FlowControlConfig;
 pub use persist::ConfigFile;
 pub use pessimistic_txn::PessimisticTxnConfig;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
-    BlockCacheConfig, CausalTsSection, CfConfig, CoprocessorConfig, GcConfig, GrpcCompressionType, LogConfig,
-    MaxTsConfig, PdConfig, RaftEngineConfig, ReadPoolConfig, RocksDbConfig, ServerConfig, StorageConfig,
-    UnifiedReadPoolConfig,
+    BlockCacheConfig, CausalTsSection, CoprocessorConfig, GcConfig, GrpcCompressionType, LogConfig,
+    MaxTsConfig, PdConfig, ReadPoolConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
 pub use trace::TraceConfig;

@@ -385,24 +385,7 @@ fn cpu_profiles_run_one_at_a_time() {
     );
     assert!(by_pprof.text().contains("<svg"));
 
-    // A client that goes away ends its profile.
-    let deadline = Instant::now() + harness::BOUND;
-    let (gone, busy) = loop {
-        let mut long = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
-        write!(long, "GET /debug/pprof/profile?seconds=600 HTTP/1.1\r\nHost: s\r\n\r\n").unwrap();
-        std::thread::sleep(Duration::from_millis(300));
-        let second = get(&h, path);
-        // Otherwise the second came first, and the long one was refused.
-        if second.code != 200 || Instant::now() > deadline {
-            break (long, second);
-        }
-    };
-    assert_eq!((busy.code, busy.text().as_str()), (500, "Already in CPU Profiling"));
-    drop(gone);
-    while get(&h, path).code != 200 {
-        assert!(Instant::now() < deadline, "the sampler is free again");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    check_one_at_a_time(&h, path);
     drop(burner);
     // One sample per second of a thread's CPU time; an idle server uses less than that in one second.
     let idle = "/debug/pprof/profile?seconds=1&frequency=1";
@@ -411,6 +394,31 @@ fn cpu_profiles_run_one_at_a_time() {
     assert!(svg.text().contains("<svg") && svg.text().trim_end().ends_with("</svg>"));
     let protobuf = http(&h, &format!("GET {idle}"), "Content-Type: application/protobuf\r\n", "");
     assert!(protobuf.code == 200 && !protobuf.body.is_empty(), "{}", protobuf.text());
+    check_wrong_parameters(&h);
+}
+
+/// A second profile is refused while one runs. A client that goes away ends its profile.
+fn check_one_at_a_time(h: &Harness, path: &str) {
+    let deadline = Instant::now() + harness::BOUND;
+    let (gone, busy) = loop {
+        let mut long = TcpStream::connect(h.store(0).status_addr().unwrap()).unwrap();
+        write!(long, "GET /debug/pprof/profile?seconds=600 HTTP/1.1\r\nHost: s\r\n\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let second = get(h, path);
+        // Otherwise the second came first, and the long one was refused.
+        if second.code != 200 || Instant::now() > deadline {
+            break (long, second);
+        }
+    };
+    assert_eq!((busy.code, busy.text().as_str()), (500, "Already in CPU Profiling"));
+    drop(gone);
+    while get(h, path).code != 200 {
+        assert!(Instant::now() < deadline, "the sampler is free again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn check_wrong_parameters(h: &Harness) {
     let wrong = [
         "seconds=x",
         "seconds=0",
@@ -424,7 +432,7 @@ fn cpu_profiles_run_one_at_a_time() {
         "seconds=1&sampler=perf",
     ];
     for wrong in wrong {
-        let reply = get(&h, &format!("/debug/pprof/profile?{wrong}"));
+        let reply = get(h, &format!("/debug/pprof/profile?{wrong}"));
         assert!(reply.code == 400 && !reply.body.is_empty(), "{wrong}: {}", reply.head);
     }
 }

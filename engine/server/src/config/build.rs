@@ -1,5 +1,5 @@
 //! Builds the configurations of the crates below from the sections.
-use super::{ConfigError, ReadableSize, TikvConfig, rocks_options, sections::RaftEngineConfig};
+use super::{ConfigError, ReadableSize, TikvConfig, engines::RaftEngineConfig, rocks_options};
 
 impl TikvConfig {
     /// Sets the RocksDB options that can only be set once the database is open.
