@@ -65,6 +65,15 @@ fn requests_are_kept_counted_reported_and_listed() {
     assert!(slow.try_recv().is_err());
     assert_eq!(collector.stats().slow_dropped, 1, "the channel has room for one");
 
+    check_in_flight(&collector);
+    check_metrics(&collector);
+    drop(running);
+    assert!(collector::current().is_none() && !collector.is_running());
+}
+
+/// Lists a request that waits for the latch of another one.
+fn check_in_flight(collector: &Collector) {
+    let ok = Ending::with_outcome(Outcome::Ok);
     let holder = begin(RequestKind::KvPrewrite, b"k", 4);
     tracepoints::stamp!(SCHED_RECEIVE, holder, cid = 70u64);
     let waiter = begin(RequestKind::KvCommit, b"k", 4);
@@ -82,7 +91,10 @@ fn requests_are_kept_counted_reported_and_listed() {
     assert_eq!((collector.in_flight(0, 1).0.len(), collector.in_flight(0, 1).1), (1, 2));
     [holder, waiter].into_iter().for_each(|req| end_with(req, ok));
     assert_eq!(collector.in_flight(0, 10).1, 0);
+}
 
+/// The metrics count every request by its kind and outcome.
+fn check_metrics(collector: &Collector) {
     let mut out = TextWriter::default();
     collector.write_metrics(1, &mut out);
     let text = out.finish();
@@ -94,6 +106,4 @@ fn requests_are_kept_counted_reported_and_listed() {
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
     }
-    drop(running);
-    assert!(collector::current().is_none() && !collector.is_running());
 }
