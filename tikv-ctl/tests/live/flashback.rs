@@ -3,11 +3,13 @@
 use kvproto::{
     debugpb::{FlashbackToVersionRequest, debug_client::DebugClient},
     kvrpcpb::{Context, GetRequest, Mutation, Op, PrewriteRequest, RawGetRequest},
+    metapb::Region,
     tikvpb::tikv_client::TikvClient,
 };
 use security::SecurityConfig;
 use tikv_ctl::Online;
 use tikv_ctl::source::Source;
+use tonic::transport::Channel;
 
 use crate::{cluster::Cluster, common::ctl};
 
@@ -273,6 +275,31 @@ fn regions_outside_of_the_selection_stay_unchanged() {
     assert!(code == 1 && err.contains("4711"), "{err}");
 }
 
+/// Checks that the region refuses everything but reads below the flashback's start.
+async fn check_closed(mut client: TikvClient<Channel>, region: &Region, start_ts: u64) {
+    let context = Some(context(region));
+    let get =
+        |version| GetRequest { context: context.clone(), key: b"a".to_vec(), version, ..Default::default() };
+    let refused = client.kv_get(get(start_ts + 100)).await.unwrap().into_inner().region_error.unwrap();
+    let progress = refused.flashback_in_progress.unwrap();
+    assert_eq!((progress.region_id, progress.flashback_start_ts), (region.id, start_ts));
+    let raw = RawGetRequest { context: context.clone(), key: b"a".to_vec(), ..Default::default() };
+    let refused = client.raw_get(raw).await.unwrap().into_inner().region_error.unwrap();
+    assert!(refused.flashback_in_progress.is_some());
+    let put = Mutation { op: Op::Put.into(), key: b"a".to_vec(), ..Default::default() };
+    let write = PrewriteRequest {
+        context: context.clone(),
+        mutations: vec![put],
+        primary_lock: b"a".to_vec(),
+        start_version: start_ts + 1,
+        ..Default::default()
+    };
+    let refused = client.kv_prewrite(write).await.unwrap().into_inner().region_error.unwrap();
+    assert!(refused.flashback_in_progress.is_some());
+    let past = client.kv_get(get(start_ts - 1)).await.unwrap().into_inner();
+    assert_eq!((past.region_error, past.value), (None, b"2".to_vec()));
+}
+
 #[test]
 fn a_closed_region_serves_only_old_reads_and_is_finished_later() {
     let (cluster, then) = filled();
@@ -296,32 +323,8 @@ fn a_closed_region_serves_only_old_reads_and_is_finished_later() {
         // A repeated request changes nothing.
         debug.flashback_to_version(request(0)).await.unwrap();
 
-        let mut client = TikvClient::connect(address).await.unwrap();
-        let context = Some(context(&region));
-        let get = |version| GetRequest {
-            context: context.clone(),
-            key: b"a".to_vec(),
-            version,
-            ..Default::default()
-        };
-        let refused = client.kv_get(get(start_ts + 100)).await.unwrap().into_inner().region_error.unwrap();
-        let progress = refused.flashback_in_progress.unwrap();
-        assert_eq!((progress.region_id, progress.flashback_start_ts), (region.id, start_ts));
-        let raw = RawGetRequest { context: context.clone(), key: b"a".to_vec(), ..Default::default() };
-        let refused = client.raw_get(raw).await.unwrap().into_inner().region_error.unwrap();
-        assert!(refused.flashback_in_progress.is_some());
-        let put = Mutation { op: Op::Put.into(), key: b"a".to_vec(), ..Default::default() };
-        let write = PrewriteRequest {
-            context: context.clone(),
-            mutations: vec![put],
-            primary_lock: b"a".to_vec(),
-            start_version: start_ts + 1,
-            ..Default::default()
-        };
-        let refused = client.kv_prewrite(write).await.unwrap().into_inner().region_error.unwrap();
-        assert!(refused.flashback_in_progress.is_some());
-        let past = client.kv_get(get(start_ts - 1)).await.unwrap().into_inner();
-        assert_eq!((past.region_error, past.value), (None, b"2".to_vec()));
+        let client = TikvClient::connect(address).await.unwrap();
+        check_closed(client, &region, start_ts).await;
     });
     let (code, out, _) =
         ctl(&["--pd", &cluster.pd(), "split-region", "-r", &region.id.to_string(), "-k", "b"]);

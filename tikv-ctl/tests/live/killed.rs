@@ -157,6 +157,22 @@ fn without_leaders(text: &str) -> String {
     value.to_string()
 }
 
+/// Copies the directory when writing has stopped: heartbeats and log truncations come in between. Returns the command
+/// lines, what the server answers to them before and after the copy, and the copy.
+fn settled(cluster: &Cluster, server: [&str; 2]) -> (Vec<String>, Vec<Said>, TempDir) {
+    for _ in 0..30 {
+        let lines = lines(&json(server, "raft region --all-regions"));
+        let answers = || lines.iter().map(|line| run(server, line)).collect::<Vec<Said>>();
+        let before = answers();
+        let dir = copied(&cluster.data_dir());
+        if before == answers() {
+            return (lines, before, dir);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    panic!("the server does not come to rest");
+}
+
 fn check_copy(stores: usize) {
     let cluster = Cluster::start(stores, SecurityConfig::default());
     let truth = written(&cluster);
@@ -173,21 +189,7 @@ fn check_copy(stores: usize) {
         let infos = regions["region_infos"].as_object().cloned().unwrap_or_default();
         infos.values().any(|info| info["raft_apply_state"]["truncated_state"]["index"].as_u64() > Some(5))
     });
-    // Waits until writing stops: heartbeats and log truncations come in between.
-    let (mut before, mut dir);
-    let mut turns = 0;
-    let lines = loop {
-        let lines = lines(&json(server, "raft region --all-regions"));
-        before = lines.iter().map(|line| run(server, line)).collect::<Vec<Said>>();
-        dir = copied(&cluster.data_dir());
-        let after: Vec<Said> = lines.iter().map(|line| run(server, line)).collect();
-        if before == after {
-            break lines;
-        }
-        turns += 1;
-        assert!(turns < 30, "the server comes to rest");
-        std::thread::sleep(std::time::Duration::from_millis(300));
-    };
+    let (lines, before, dir) = settled(&cluster, server);
     let path = dir.path().to_str().unwrap();
     let copy = ["--data-dir", path];
     let mut failed = Vec::new();

@@ -6,4 +6,5 @@ mod commands;
 mod common;
 mod flashback;
 mod killed;
+mod refusals;
 mod tls;
