@@ -51,10 +51,7 @@ impl Screen {
 
     /// Performs an action; returns what the program must do.
     pub fn act(&mut self, action: Action) -> Effect {
-        if let Overlay::Help { scroll } = self.overlay
-            && let Some(scroll) = scrolled(action, scroll)
-        {
-            self.overlay = Overlay::Help { scroll };
+        if self.scroll_help(action) {
             return Effect::None;
         }
         match action {
@@ -65,10 +62,7 @@ impl Screen {
             Action::Run => self.run(),
             Action::Gate => self.gate_here(),
             Action::First => self.jump(0),
-            Action::Last if self.phase() == Phase::Finished && self.is_before_the_end() => {
-                self.jump(self.timeline.end_step());
-            }
-            Action::Last => self.jump(self.timeline.steps().len()),
+            Action::Last => self.jump_to_last(),
             Action::Held => self.go_to_held(),
             Action::Gates => self.open_gates(),
             Action::RunToStep => self.run_to_step(),
@@ -103,16 +97,25 @@ impl Screen {
             Action::Palette => self.overlay = Overlay::Palette { query: String::new(), selected: 0 },
             Action::Help => self.toggle_help(),
             Action::Suspend => return Effect::Suspend,
-            Action::Cancel => {
-                self.cancel();
-            }
-            Action::Quit => {
-                if !self.cancel() {
-                    return self.leave();
-                }
-            }
+            Action::Cancel => _ = self.cancel(),
+            Action::Quit if self.cancel() => {}
+            Action::Quit => return self.leave(),
         }
         Effect::None
+    }
+
+    /// Scrolls the open help; returns false if no help is open or the action does not scroll.
+    fn scroll_help(&mut self, action: Action) -> bool {
+        let Overlay::Help { scroll } = self.overlay else { return false };
+        let Some(scroll) = scrolled(action, scroll) else { return false };
+        self.overlay = Overlay::Help { scroll };
+        true
+    }
+
+    /// Moves to the end of the operation, and from there to the last of the steps that follow it.
+    fn jump_to_last(&mut self) {
+        let ends_later = self.phase() == Phase::Finished && self.is_before_the_end();
+        self.jump(if ends_later { self.timeline.end_step() } else { self.timeline.steps().len() });
     }
 
     /// Ends the program; first offers to save the steps of a live session.
