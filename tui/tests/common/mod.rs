@@ -256,6 +256,47 @@ pub fn point_get_in_sources() -> Vec<Step> {
     steps
 }
 
+/// The lanes of the three stores that write, acknowledge and apply an entry.
+fn replicate(m: &mut Maker, kind: &str, entry: &[(&str, u64)]) {
+    let (poller, sent) = ("raftstore-1-0", m.now);
+    for (at, stage, store, thread, ns) in [
+        (1_060_000, "raft_write_begin", 1, "store-writer-1-0", 410_000),
+        (980_000, "follower_receive", 2, "raftstore-2-0", 21_000),
+        (975_000, "follower_receive", 3, "raftstore-3-0", 30_000),
+        (950_000, "raft_write_begin", 2, "store-writer-2-0", 400_000),
+        (640_000, "raft_write_end", 1, "store-writer-1-0", 12_000),
+        (600_000, "raft_persisted", 1, poller, 120_000),
+        (540_000, "raft_write_end", 2, "store-writer-2-0", 9_000),
+        (520_000, "follower_ack", 2, "raftstore-2-0", 30_000),
+        (490_000, "raft_ack", 1, poller, 10_000),
+        (480_000, "raft_commit", 1, poller, 40_000),
+        (430_000, "apply_begin", 1, "apply-0", 60_000),
+        (370_000, "apply_write", 1, "apply-0", 300_000),
+    ] {
+        m.now = sent - at;
+        let ack = [entry, &[("from", 2)]].concat();
+        m.step(stage, kind, "replica", store, thread, ns, if stage == "raft_ack" { &ack } else { entry });
+        match stage {
+            "raft_commit" => m.publish(|s| (s.raft[0].commit, s.raft[1].last_index) = (13, 13)),
+            "apply_write" => m.publish(|s| {
+                s.raft[0].applied = 13;
+                let start_ts = TS - 16;
+                let short_value = Some("v2".into());
+                let lock = LockRow {
+                    kind: "Put".into(),
+                    start_ts,
+                    primary: "k1".into(),
+                    ttl_ms: 3_000,
+                    short_value,
+                    ..LockRow::default()
+                };
+                s.mvcc = Some(MvccProbe { lock: Some(lock), read_ts: 0, ..mvcc() });
+            }),
+            _ => {}
+        }
+    }
+}
+
 /// A prewrite with its Raft round on three stores, with latches, a lock and replicas' lanes.
 pub fn prewrite() -> Vec<Step> {
     let mut m = maker();
@@ -277,42 +318,7 @@ pub fn prewrite() -> Vec<Step> {
     m.main("raft_ready", kind, 1, poller, 6_000, &entry);
     m.main("raft_send", kind, 1, poller, 1_080_000, &entry);
     let sent = m.now;
-    for (at, stage, store, thread, ns) in [
-        (1_060_000, "raft_write_begin", 1, "store-writer-1-0", 410_000),
-        (980_000, "follower_receive", 2, "raftstore-2-0", 21_000),
-        (975_000, "follower_receive", 3, "raftstore-3-0", 30_000),
-        (950_000, "raft_write_begin", 2, "store-writer-2-0", 400_000),
-        (640_000, "raft_write_end", 1, "store-writer-1-0", 12_000),
-        (600_000, "raft_persisted", 1, poller, 120_000),
-        (540_000, "raft_write_end", 2, "store-writer-2-0", 9_000),
-        (520_000, "follower_ack", 2, "raftstore-2-0", 30_000),
-        (490_000, "raft_ack", 1, poller, 10_000),
-        (480_000, "raft_commit", 1, poller, 40_000),
-        (430_000, "apply_begin", 1, "apply-0", 60_000),
-        (370_000, "apply_write", 1, "apply-0", 300_000),
-    ] {
-        m.now = sent - at;
-        let ack = [&entry[..], &[("from", 2)]].concat();
-        m.step(stage, kind, "replica", store, thread, ns, if stage == "raft_ack" { &ack } else { &entry });
-        match stage {
-            "raft_commit" => m.publish(|s| (s.raft[0].commit, s.raft[1].last_index) = (13, 13)),
-            "apply_write" => m.publish(|s| {
-                s.raft[0].applied = 13;
-                let start_ts = TS - 16;
-                let short_value = Some("v2".into());
-                let lock = LockRow {
-                    kind: "Put".into(),
-                    start_ts,
-                    primary: "k1".into(),
-                    ttl_ms: 3_000,
-                    short_value,
-                    ..LockRow::default()
-                };
-                s.mvcc = Some(MvccProbe { lock: Some(lock), read_ts: 0, ..mvcc() });
-            }),
-            _ => {}
-        }
-    }
+    replicate(&mut m, kind, &entry);
     m.now = sent;
     m.main("sched_finish", kind, 1, sched, 14_000, &[("cid", 7)]);
     m.publish(|s| {
