@@ -17,7 +17,7 @@ pub enum Lane {
 
 impl Lane {
     /// The lane of a step.
-    pub fn of(step: &Step) -> Self {
+    pub fn from_step(step: &Step) -> Self {
         match (step.layer.as_str(), step.lane.as_str()) {
             ("client", _) => Self::Client,
             ("pd", _) => Self::Pd,
@@ -47,7 +47,7 @@ impl Lane {
 
 /// Lists the lanes of the steps: the client, PD, then each store's.
 pub fn lanes(steps: &[Step]) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = steps.iter().map(Lane::of).collect();
+    let mut lanes: Vec<Lane> = steps.iter().map(Lane::from_step).collect();
     lanes.sort_by_key(|lane| (lane.store(), *lane));
     lanes.dedup();
     lanes
@@ -74,9 +74,9 @@ pub fn messages(steps: &[Step]) -> Vec<Message> {
     for (i, step) in steps.iter().enumerate() {
         if let Some(sent) = sender(steps, i) {
             out.push(Message {
-                from: Lane::of(&steps[sent]),
+                from: Lane::from_step(&steps[sent]),
                 sent_ns: sent_at(&steps[sent], step),
-                to: Lane::of(step),
+                to: Lane::from_step(step),
                 arrived_ns: step.at_ns,
                 step: i,
             });

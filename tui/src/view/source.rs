@@ -45,7 +45,7 @@ fn lines(
         .enumerate()
         .map(|(i, l)| {
             let at = shown.filter(|c| c.line == i);
-            code(l, &Look::of(document, i, at), &format!("{:>digits$} ", i + 1), theme)
+            code(l, &Look::at(document, i, at), &format!("{:>digits$} ", i + 1), theme)
         })
         .collect();
     let middle = moved.map(|c| c.line).or(document.current);
@@ -66,7 +66,7 @@ struct Look {
 }
 
 impl Look {
-    fn of(document: &Document, line: usize, cursor: Option<Cursor>) -> Self {
+    fn at(document: &Document, line: usize, cursor: Option<Cursor>) -> Self {
         let from = document.current.unwrap_or(usize::MAX);
         Self {
             current: line == from,

@@ -82,7 +82,7 @@ impl Picture<'_> {
 
     /// Draws a stage in its lane: its sign at its begin, its name if there is room.
     fn stage(&mut self, step: &Step) {
-        let Some(row) = self.row(Lane::of(step)) else { return };
+        let Some(row) = self.row(Lane::from_step(step)) else { return };
         let end = step.at_ns.saturating_add(step.dur_ns).min(self.to);
         if end < self.from || step.at_ns > self.to {
             return;
@@ -176,7 +176,7 @@ fn detail(
             "  {} from {} on  {}  step {}",
             units::duration(step.dur_ns),
             units::duration(step.at_ns),
-            Lane::of(step).name(),
+            Lane::from_step(step).name(),
             step.step + 1
         )),
     ])];

@@ -85,14 +85,14 @@ impl Screen {
     fn look_at_timeline(&mut self, view: &mut FlameView, code: KeyCode) -> bool {
         let steps = self.timeline.steps();
         let Some(step) = steps.get(view.step) else { return false };
-        let lane = Lane::of(step);
+        let lane = Lane::from_step(step);
         match code {
             KeyCode::Char('l') | KeyCode::Right => {
-                let later = steps[view.step + 1..].iter().find(|s| Lane::of(s) == lane);
+                let later = steps[view.step + 1..].iter().find(|s| Lane::from_step(s) == lane);
                 view.step = later.map_or(view.step, |s| s.step);
             }
             KeyCode::Char('h') | KeyCode::Left => {
-                let earlier = steps[..view.step].iter().rfind(|s| Lane::of(s) == lane);
+                let earlier = steps[..view.step].iter().rfind(|s| Lane::from_step(s) == lane);
                 view.step = earlier.map_or(view.step, |s| s.step);
             }
             KeyCode::Char('n') => view.step = (view.step + 1).min(steps.len() - 1),
@@ -173,11 +173,11 @@ fn switch(view: &mut FlameView, bars: &[Bar]) {
 /// The step of the next lane, or of the previous one, that is nearest in time.
 fn in_next_lane(steps: &[Step], step: usize, down: bool) -> usize {
     let lanes = lanes(steps);
-    let at = lanes.iter().position(|l| *l == Lane::of(&steps[step])).unwrap_or(0);
+    let at = lanes.iter().position(|l| *l == Lane::from_step(&steps[step])).unwrap_or(0);
     let to = if down { at.checked_add(1) } else { at.checked_sub(1) };
     let Some(lane) = to.and_then(|to| lanes.get(to)) else { return step };
     let distance = |s: &&Step| s.at_ns.abs_diff(steps[step].at_ns);
-    steps.iter().filter(|s| Lane::of(s) == *lane).min_by_key(distance).map_or(step, |s| s.step)
+    steps.iter().filter(|s| Lane::from_step(s) == *lane).min_by_key(distance).map_or(step, |s| s.step)
 }
 
 /// Zooms to the selected step with as much time before and after it.
