@@ -122,7 +122,7 @@ fn is_removed(store_id: u64, here: &Region, region: &Region) -> std::result::Res
         Some(there) if there.id == peer.id => {
             Err("The peer is still in target peers: remove it by PD first".to_owned())
         }
-        _ => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 

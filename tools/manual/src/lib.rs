@@ -38,10 +38,9 @@ impl Manual {
                 let mut out = io::stdout().lock();
                 let written = out.write_all(&completions(*shell, program)).and_then(|()| out.flush());
                 match written {
-                    Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-                        Err(io::Error::new(e.kind(), format!("cannot write to standard output: {e}")))
-                    }
-                    _ => Ok(()),
+                    Ok(()) => Ok(()),
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    Err(e) => Err(io::Error::new(e.kind(), format!("cannot write to standard output: {e}"))),
                 }
             }
             Manual::Man { dir } => {

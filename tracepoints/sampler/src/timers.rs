@@ -57,7 +57,7 @@ impl Timers {
         }
         match last {
             Some(e) if self.threads.values().all(|t| t.timer.is_none()) => Err(e),
-            _ => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -60,12 +60,12 @@ fn finished(path: &Path) -> Result<()> {
     let file = super::open(path)?;
     print(&format!("{}\n", contents(path, &file))).context("cannot write to standard output")?;
     match file.ending() {
-        Some(early) if early != Ended::Stopped => bail!(
+        Some(Ended::Stopped) | None => Ok(()),
+        Some(early) => bail!(
             "the recording {early}; {} contains the part before. The server records to its temporary directory (TMPDIR): \
              free space there, or record for a shorter time",
             path.display()
         ),
-        _ => Ok(()),
     }
 }
 

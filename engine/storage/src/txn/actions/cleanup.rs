@@ -52,7 +52,12 @@ pub fn cleanup<S: Snapshot>(
                     let (start_ts, key) = (reader.start_ts, key.into_raw()?);
                     Err(ErrorInner::Committed { start_ts, commit_ts, key }.into())
                 }
-                _ => Ok(()),
+                TxnStatus::RolledBack
+                | TxnStatus::TtlExpire
+                | TxnStatus::LockNotExist
+                | TxnStatus::Uncommitted { .. }
+                | TxnStatus::PessimisticRollBack
+                | TxnStatus::LockNotExistDoNothing => Ok(()),
             }
         }
     }
