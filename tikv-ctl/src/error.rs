@@ -75,10 +75,13 @@ impl From<BadMessage> for Error {
 /// The failure of a store's debug function (TiKV `src/server/debug.rs` `Error`, or its gRPC status).
 #[derive(Debug, thiserror::Error)]
 pub enum DebugError {
+    /// The request is invalid.
     #[error("Invalid Argument {0:?}")]
     InvalidArgument(String),
+    /// The store does not have the region, key or log entry.
     #[error("Not Found {0:?}")]
     NotFound(String),
+    /// Any other failure.
     #[error("{0:?}")]
     Other(String),
     /// A gRPC status as grpcio prints it: number, name and message.

@@ -41,14 +41,15 @@ impl Target {
 
 /// Position of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "a variant's comment names its fields")]
 pub enum Place {
-    /// A Raft log entry, in the log of this region.
+    /// A Raft log entry in the log of its region, by term and index.
     RaftLog { region: u64, term: u64, index: u64 },
-    /// A record of RocksDB's WAL.
+    /// A record of RocksDB's WAL: its file, the offset in bytes, and its sequence number.
     Wal { path: PathBuf, offset: u64, sequence: u64 },
-    /// An SST.
+    /// A record of an SST: its file, the file's level, and the record's sequence number.
     Sst { path: PathBuf, level: u32, sequence: u64 },
-    /// A Titan blob file, named by an SST or the WAL.
+    /// A value in a Titan blob file that an SST or the WAL names: offset and size in bytes.
     Blob { path: PathBuf, offset: u64, size: u64 },
 }
 
@@ -64,17 +65,24 @@ impl Place {
 /// Kind of change that a record makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Sets the value of the key.
     Put,
+    /// Deletes the key.
     Delete,
+    /// Deletes a range with the key.
     DeleteRange,
+    /// Adds an SST that contains the key.
     Ingest,
 }
 
 /// A record in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
+    /// The place in a file.
     pub place: Place,
+    /// The column family.
     pub cf: String,
+    /// The change that it makes.
     pub kind: Kind,
     /// The timestamp in the key: of commit in CF write, of start in CF default.
     pub key_ts: Option<u64>,
@@ -98,7 +106,9 @@ impl Hit {
 /// A record and all the places that contain it.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// The record in the first of its places.
     pub hit: Hit,
+    /// All places of the record.
     pub places: Vec<Place>,
 }
 

@@ -4,6 +4,7 @@
 //!
 //! [`run`] runs the whole tool; [`lsm`] reads RocksDB files, [`raft_engine`] raft-engine files;
 //! [`source::Source`] is a store, opened from its directory or reached through its server.
+#![warn(missing_docs)]
 
 mod cli;
 mod commands;

@@ -15,8 +15,11 @@ pub type Answer<T> = std::result::Result<T, DebugError>;
 /// The states of a region (TiKV `src/server/debug.rs` `RegionInfo`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RegionInfo {
+    /// The hard state and the last index of the log, from the Raft engine.
     pub raft_local_state: Option<RaftLocalState>,
+    /// The applied and the truncated index.
     pub raft_apply_state: Option<RaftApplyState>,
+    /// The peer's state, with the region's range, epoch and peers.
     pub region_local_state: Option<RegionLocalState>,
 }
 

@@ -100,7 +100,7 @@ pub fn apply_plan(
     global: &Global,
     out: &mut Output<'_>,
 ) -> Result<PathBuf> {
-    let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("give --data-dir DIR"))?;
+    let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("expected --data-dir DIR, found none"))?;
     let config = store_config(global)?;
     let path = how.undo_file.clone().unwrap_or_else(|| UndoFile::default_path(name));
     let what = format!("{} changes of {} (--dry-run shows them).", changes.len(), dir.display());

@@ -113,7 +113,7 @@ fn compact_dir(args: &CompactRangeArgs, global: &Global, out: &mut Output<'_>) -
     let (from, to) = range(args, &store)?;
     drop(store);
     let config = store_config(global)?;
-    let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("give --data-dir DIR"))?;
+    let dir = global.data_dir.as_ref().ok_or_else(|| Error::other("expected --data-dir DIR, found none"))?;
     let bottommost = args.range.bottommost.to_engine();
     write::compact::compact(dir, &config, cf, (&from, &to), args.range.threads, bottommost)?;
     let verb = args.verb();

@@ -6,8 +6,11 @@ use kvproto::kvrpcpb::{MvccInfo, Op};
 /// The decision of a read about one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionVerdict {
+    /// Timestamp of the commit.
     pub commit_ts: u64,
+    /// Timestamp of the transaction's start.
     pub start_ts: u64,
+    /// Kind of the write.
     pub op: Op,
     /// Reason why it is returned or not.
     pub why: String,
@@ -16,6 +19,7 @@ pub struct VersionVerdict {
 /// The result of a read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadResult {
+    /// Timestamp of the read.
     pub ts: u64,
     /// Commit timestamp and value of the returned version; the value is missing if CF default lost it.
     pub returned: Option<(u64, Option<Vec<u8>>)>,
