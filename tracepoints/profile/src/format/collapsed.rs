@@ -203,11 +203,17 @@ fn whole_stacks(text: &str) -> (Cow<'_, str>, Vec<String>) {
     let cut = lines[to..].iter().filter(|line| is_frame(line)).count();
     let mut notes = Vec::new();
     if cut > 0 {
-        notes.push(format!("the last stack has no count: its {cut} frames are left out"));
+        notes.push(match cut {
+            1 => "the last stack has no count: its only frame is left out".into(),
+            _ => format!("the last stack has no count: its {cut} frames are left out"),
+        });
     }
     let (kept, lost) = with_frames(&lines[from..to]);
     if lost > 0 {
-        notes.push(format!("{lost} counts without a stack are left out"));
+        notes.push(match lost {
+            1 => "1 count without a stack is left out".into(),
+            _ => format!("{lost} counts without a stack are left out"),
+        });
     }
     // inferno skips all lines up to the first empty one.
     (format!("\n{}\n", kept.join("\n")).into(), notes)

@@ -155,7 +155,7 @@ fn counts_of_dtrace_without_a_stack_are_left_out() {
     let twice = DTRACE.replace("                5\n", "                5\n                7\n");
     let (text, comments) = folded(&twice, Format::Dtrace);
     assert!(text.contains("tikv-server`tikv::get;libc.so.1`__read 5\n"), "{text}");
-    assert_eq!(comments, ["1 counts without a stack are left out"]);
+    assert_eq!(comments, ["1 count without a stack is left out"]);
 }
 
 proptest! {
