@@ -1,4 +1,4 @@
-//! Checks a whole history.
+//! Searches a history of transactions for anomalies of every kind.
 use crate::{Anomaly, History, Isolation, Order, cycle::Cycles, graph::Graph, lists, order, registers};
 
 /// Options of a check.
