@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use tracepoints::similar;
 
 use crate::scenario::Scenario;
 
@@ -27,19 +28,13 @@ pub fn find(name: &str) -> Result<Scenario> {
     if path.exists() || name.contains(['/', '.']) {
         return Scenario::read(path);
     }
-    let near = near(name);
+    let near = similar::names(name, RECIPES.iter().map(|(n, _)| *n));
     let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     let known: Vec<&str> = RECIPES.iter().map(|(n, _)| *n).collect();
     bail!(
         "expected the name of a recipe or the path of a scenario file, found `{name}`.{hint} The recipes are: {}",
         known.join(", ")
     )
-}
-
-/// Up to four recipes whose name shares a word with `name`.
-fn near(name: &str) -> Vec<&'static str> {
-    let words: Vec<&str> = name.split(['_', '-']).filter(|w| w.len() > 2).collect();
-    RECIPES.iter().map(|(n, _)| *n).filter(|n| words.iter().any(|w| n.contains(w))).take(4).collect()
 }
 
 #[cfg(test)]
@@ -64,7 +59,7 @@ mod tests {
     #[test]
     fn an_unknown_recipe_is_an_error_with_similar_names() {
         let e = find("point_gte").unwrap_err().to_string();
-        assert!(e.contains("point_get or") && e.contains("The recipes are"), "{e}");
+        assert!(e.contains("Did you mean point_get? The recipes are"), "{e}");
         assert!(find("nowhere/x.txt").unwrap_err().to_string().contains("cannot read the scenario file"));
     }
 }

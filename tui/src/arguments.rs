@@ -1,24 +1,16 @@
 //! Parses the values of arguments: stages, gates, kinds of requests, keys.
 use anyhow::{Context as _, Result, bail};
-use tracepoints::{Gate, Stage, catalogue::STAGES, request::RequestKind};
+use tracepoints::{Gate, Stage, catalogue::STAGES, request::RequestKind, similar};
 
-use crate::state::{gates, search};
+use crate::state::gates;
 
 /// Finds a stage by its name in any case; the error suggests similar names.
 pub fn stage(flag: &str, name: &str) -> Result<&'static Stage> {
     if let Some(stage) = tracepoints::find_stage(name) {
         return Ok(stage);
     }
-    let hint = suggest("stages", name, STAGES.iter().map(|s| s.name));
+    let hint = similar::hint("stages", name, STAGES.iter().map(|s| s.name));
     bail!("{flag}: expected a stage, found `{name}`; {hint}");
-}
-
-/// Suggests the names similar to a mistyped one, or lists all of them.
-fn suggest<'a>(what: &str, name: &str, all: impl Iterator<Item = &'a str> + Clone) -> String {
-    match search::near(name, all.clone()).as_slice() {
-        [] => format!("the {what} are {}", all.collect::<Vec<_>>().join(", ")),
-        near => format!("did you mean {}?", near.join(", ")),
-    }
 }
 
 /// Parses a gate.
@@ -33,7 +25,7 @@ pub fn kind(flag: &str, name: &str) -> Result<RequestKind> {
     }
     let kinds = RequestKind::ALL.iter().filter(|kind| **kind != RequestKind::Other);
     let names: Vec<String> = kinds.map(|kind| kind.name()).collect();
-    let hint = suggest("kinds", name, names.iter().map(String::as_str));
+    let hint = similar::hint("kinds", name, names.iter().map(String::as_str));
     bail!("{flag}: expected a request kind, named as TiKV's RPCs, found `{name}`; {hint}");
 }
 

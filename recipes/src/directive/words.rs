@@ -1,4 +1,6 @@
 //! Parses operations and the values of directives. An error gives the expected form and the text that was found.
+use tracepoints::similar;
+
 use super::op::{ABSENT, Change, Commit, Op};
 
 /// Operations that can be stepped, as error messages list them.
@@ -200,9 +202,9 @@ pub(super) fn wrong(words: &[&str], known: &[&str]) -> String {
     if let Some(usage) = known.iter().find(|usage| name(usage) == *word) {
         return format!("expected `{usage}`, found `{found}`");
     }
-    let likeness = |usage: &&str| strsim::jaro_winkler(word, &name(usage));
-    let near = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match near.filter(|usage| likeness(usage) > 0.8) {
+    let names: Vec<String> = known.iter().map(|usage| name(usage)).collect();
+    let near = similar::names(word, names.iter().map(String::as_str)).first().copied();
+    match near.and_then(|near| known.iter().find(|usage| name(usage) == near)) {
         Some(usage) => format!("expected a directive such as `{usage}`, found `{found}`"),
         None => format!("expected one of: {}; found `{found}`", known.join(", ")),
     }

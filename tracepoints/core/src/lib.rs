@@ -30,6 +30,7 @@ mod req;
 pub mod request;
 pub mod ring;
 pub mod session;
+pub mod similar;
 pub mod site;
 pub mod sites;
 pub mod stack;

@@ -1,4 +1,4 @@
-//! Searches lines, filters by fuzzy queries, and finds names similar to a mistyped one.
+//! Searches lines, and filters by fuzzy queries.
 
 /// Finds the next line after `from` (or before it) that contains `query`, and wraps at the end. Case counts
 /// only if the query has capitals.
@@ -51,18 +51,6 @@ pub fn fuzzy(text: &str, query: &str) -> Option<usize> {
     Some(10_000 + last - first.unwrap_or(0))
 }
 
-/// Finds up to five names similar to a mistyped one, the most similar first.
-pub fn near<'a>(name: &str, all: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let name = name.to_lowercase();
-    let score = |s: &str| match strsim::damerau_levenshtein(&name, s) {
-        d if d <= 1 + name.len() / 3 => Some(d),
-        _ => fuzzy(s, &name).filter(|f| *f < 10_000 && name.len() > 2).map(|f| 100 + f),
-    };
-    let mut found: Vec<_> = all.into_iter().filter_map(|s| score(s).map(|d| (d, s))).collect();
-    found.sort();
-    found.into_iter().map(|(_, s)| s).take(5).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,11 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn similar_names_are_found() {
-        let all = ["point_get", "point_get_locked", "raw_put", "txn_2pc"];
-        assert_eq!(near("piont_get", all)[0], "point_get");
-        assert_eq!(near("locked", all), ["point_get_locked"]);
-        assert!(near("zzzzzz", all).is_empty());
+    fn a_fuzzy_query_prefers_a_whole_word() {
         assert!(fuzzy("set or remove a gate", "gate") < fuzzy("set or remove a gate", "srg"));
         assert_eq!(fuzzy("gate", "x"), None);
     }
