@@ -1,7 +1,7 @@
 //! All stamps of this program: the stage, the line and the fields of each.
 //!
 //! The linker collects the addresses of the sites, so the list costs nothing while the program runs.
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use crate::{
     catalogue::{STAGES, Stage, StageId},
@@ -52,16 +52,25 @@ pub fn in_file(file: &str) -> Vec<&'static StampSite> {
 /// `source` is the text of the file. Without it, only the stamps show where functions are.
 pub fn at_line(file: &str, line: u32, source: Option<&str>) -> Option<&'static StampSite> {
     let sites = in_file(file);
-    if let Some(exact) = sites.iter().find(|site| site.line == line) {
-        return Some(exact);
-    }
-    let (from, to) = match source {
-        Some(text) => function_around(text, line)?,
-        None => lines_of_function(&sites, line)?,
+    let function = match source {
+        Some(text) => function_around(text, line),
+        None => lines_of_function(&sites, line),
     };
-    let inside = sites.into_iter().filter(|site| (from..=to).contains(&site.line));
+    let function = function.map(|(from, to)| from..=to);
+    nearest(sites.into_iter().map(|site| (site.line, site)), line, function.as_ref())
+}
+
+/// Chooses the stamp of a line of code: the one there, or the nearest one in the lines of its function. `sites`: each
+/// stamp with its line.
+pub fn nearest<T>(
+    sites: impl IntoIterator<Item = (u32, T)>,
+    line: u32,
+    function: Option<&RangeInclusive<u32>>,
+) -> Option<T> {
+    let inside = |(at, _): &(u32, T)| *at == line || function.is_some_and(|lines| lines.contains(at));
     // A stamp after the line comes first: a request that passes the line then reaches that stamp.
-    inside.min_by_key(|site| (site.line < line, site.line.abs_diff(line)))
+    let nearest = sites.into_iter().filter(inside).min_by_key(|(at, _)| (*at < line, at.abs_diff(line)));
+    nearest.map(|(_, site)| site)
 }
 
 /// Returns the first and the last line of the function around a line, in a file that rustfmt has formatted: a
@@ -97,16 +106,28 @@ fn lines_of_function(sites: &[&'static StampSite], line: u32) -> Option<(u32, u3
 /// Returns the stages of a function, given by the end of its path: ours or TiKV's, such as
 /// `PointGetter::load_data`.
 pub fn of_function(path: &str) -> Vec<StageId> {
-    let is_end = |full: &str| {
-        full.strip_suffix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with("::") || rest.ends_with(' '))
+    let own = all().iter().filter(|site| is_end(&site.function(), path)).map(|site| site.stage);
+    outer(of_tikv_function(path).chain(own))
+}
+
+/// Returns the stages that stand for a function of TiKV, given by the end of its path.
+pub fn of_tikv_function(path: &str) -> impl Iterator<Item = StageId> {
+    let named = move |s: &&Stage| {
+        is_end(s.tikv, path) || s.tikv_of.iter().any(|(_, function)| is_end(function, path))
     };
-    let of_tikv = |s: &&Stage| is_end(s.tikv) || s.tikv_of.iter().any(|(_, function)| is_end(function));
-    let mut found: Vec<StageId> = STAGES.iter().filter(of_tikv).map(|s| s.id).collect();
-    found.extend(all().iter().filter(|site| is_end(&site.function())).map(|site| site.stage));
+    STAGES.iter().filter(named).map(|s| s.id)
+}
+
+/// Whether the path of a function ends with `end`, at the boundary of a name.
+pub fn is_end(path: &str, end: &str) -> bool {
+    path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with("::") || rest.ends_with(' '))
+}
+
+/// Sorts the stages of a function. Leaves out those inside of other ones, unless it has only these.
+pub fn outer(stages: impl Iterator<Item = StageId>) -> Vec<StageId> {
+    let mut found: Vec<StageId> = stages.collect();
     found.sort_unstable();
     found.dedup();
-    // The stages inside of other ones are left out, unless the function has only these.
     let outer: Vec<StageId> = found.iter().copied().filter(|id| !id.stage().inside).collect();
     if outer.is_empty() { found } else { outer }
 }

@@ -1,17 +1,14 @@
 //! The place of a breakpoint: the stages of a line, a stage or a function.
-use std::collections::BTreeSet;
-
 use tracepoints::{
-    Gate, Hold,
+    Gate, Hold, StageId,
     catalogue::{STAGES, find},
     gates::{self, Arrival, Names},
+    similar,
+    sites::{is_end, nearest, of_tikv_function, outer},
     trace::Step,
 };
 
-use crate::{
-    sites::{self, Site},
-    state::{search, tikv},
-};
+use crate::sites::{self, Site};
 
 /// The place of a breakpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,9 +28,8 @@ impl From<Gate> for Place {
 }
 
 impl Place {
-    fn of_stages(stages: impl IntoIterator<Item = &'static str>) -> Self {
-        let gates = stages.into_iter().filter_map(find).map(|stage| Gate::at(stage.id)).collect();
-        Self { gates, ..Self::default() }
+    fn from_stages(stages: impl IntoIterator<Item = StageId>) -> Self {
+        Self { gates: stages.into_iter().map(Gate::at).collect(), ..Self::default() }
     }
 
     /// The gates at which the engine must hold: those of stages that are only observed are left out.
@@ -110,7 +106,7 @@ impl Place {
     fn is_in_function(&self, step: &Step) -> bool {
         let in_line = |site: &Site| step.line == site.line && site.is_in(&step.file);
         self.site.as_ref().is_none_or(in_line)
-            && self.tikv.as_ref().is_none_or(|name| is_end(&tikv::Place::parse(&step.tikv).name(), name))
+            && self.tikv.as_ref().is_none_or(|name| is_end(&step.tikv, name))
     }
 }
 
@@ -125,10 +121,9 @@ pub fn of_line(path: &str, line: u32) -> Result<Place, String> {
         ));
     };
     let function = file.function_at(line);
-    let near = |site: &&Site| (site.line < line, site.line.abs_diff(line));
-    let inside = |site: &&Site| site.line == line || function.is_some_and(|f| f.lines.contains(&site.line));
-    match file.sites.iter().filter(inside).min_by_key(near) {
-        Some(site) => Ok(Place { site: Some(site.clone()), ..Place::of_stages([site.stage]) }),
+    let sites = file.sites.iter().map(|site| (site.line, site));
+    match nearest(sites, line, function.map(|f| &f.lines)) {
+        Some(site) => Ok(Place { site: Some(site.clone()), ..Place::from_stages(id_of(site)) }),
         None => {
             let here = function.map_or("this line".into(), |f| format!("the function {}", f.name));
             let other = file.sites.iter().min_by_key(|site| site.line.abs_diff(line));
@@ -141,16 +136,8 @@ pub fn of_line(path: &str, line: u32) -> Result<Place, String> {
     }
 }
 
-/// Whether a path of names ends with `end`, at a boundary of a name.
-fn is_end(full: &str, end: &str) -> bool {
-    full.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with("::"))
-}
-
-/// Leaves out the stages inside of other ones, unless the function has only these.
-fn outer(stages: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
-    let is_outer = |name: &&str| find(name).is_some_and(|stage| !stage.inside);
-    let outer: BTreeSet<&'static str> = stages.iter().copied().filter(is_outer).collect();
-    if outer.is_empty() { stages } else { outer }
+fn id_of(site: &Site) -> Option<StageId> {
+    find(site.stage).map(|stage| stage.id)
 }
 
 /// Finds the stages by the name of a stage, or of a function of TiKV or of this engine.
@@ -160,29 +147,18 @@ fn outer(stages: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
 pub fn of_function(name: &str) -> Result<Place, String> {
     let name = name.trim();
     if let Some(stage) = find(name) {
-        return Ok(Place::of_stages([stage.name]));
+        return Ok(Place::from_stages([stage.id]));
     }
-    let place = |text: &str| tikv::Place::parse(text).name();
-    let stages: BTreeSet<&'static str> = STAGES
-        .iter()
-        .filter(|s| {
-            std::iter::once(s.tikv).chain(s.tikv_of.iter().map(|(_, t)| *t)).any(|t| is_end(&place(t), name))
-        })
-        .map(|s| s.name)
-        .collect();
-    let stages = outer(stages);
+    let stages = outer(of_tikv_function(name));
     if !name.is_empty() && !stages.is_empty() {
-        return Ok(Place { tikv: Some(name.to_owned()), ..Place::of_stages(stages) });
+        return Ok(Place { tikv: Some(name.to_owned()), ..Place::from_stages(stages) });
     }
-    let stages: BTreeSet<&'static str> = sites::sites()
-        .filter(|site| !name.is_empty() && is_end(&site.function, name))
-        .map(|site| site.stage)
-        .collect();
-    let stages = outer(stages);
+    let is_own = |site: &&Site| !name.is_empty() && is_end(&site.function, name);
+    let stages = outer(sites::sites().filter(is_own).filter_map(id_of));
     if !stages.is_empty() {
-        return Ok(Place::of_stages(stages));
+        return Ok(Place::from_stages(stages));
     }
-    let hint = match search::near(name, STAGES.iter().map(|s| s.name)).as_slice() {
+    let hint = match similar::names(name, STAGES.iter().map(|s| s.name)).as_slice() {
         [] => "choose a name of the view of the path".to_owned(),
         near => format!("did you mean {}?", near.join(", ")),
     };
