@@ -73,22 +73,31 @@ impl Session {
     /// Releases the request that was held first; it is held again at its next stage. Returns false if none is
     /// held.
     pub fn step(&self) -> bool {
-        self.inner.resume(Mode::Step, 1)
+        self.resume(Mode::Step)
     }
 
     /// Like [`Session::step`], but it is held again also at a stage inside of another one.
     pub fn step_into(&self) -> bool {
-        self.inner.resume(Mode::Into, 1)
+        self.resume(Mode::Into)
     }
 
     /// Releases all requests up to their next gate.
     pub fn to_gate(&self) -> bool {
-        self.inner.resume(Mode::ToGate, usize::MAX)
+        self.resume(Mode::ToGate)
     }
 
     /// Releases all requests up to their end.
     pub fn run(&self) -> bool {
-        self.inner.resume(Mode::Run, usize::MAX)
+        self.resume(Mode::Run)
+    }
+
+    /// Continues in this mode: releases the request that was held first for a step, otherwise all. Returns false if
+    /// none is held.
+    pub fn resume(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Step | Mode::Into => self.inner.resume(mode, 1),
+            Mode::ToGate | Mode::Run => self.inner.resume(mode, usize::MAX),
+        }
     }
 
     /// Changes when requests are held from now on; held requests stay held.

@@ -184,12 +184,10 @@ impl TraceControl for ControlService {
         if let Some(gate) = run_to(&request)? {
             session.set_gate_once(gate);
         }
-        let released = match (request.hold_id, request.mode()) {
-            (0, ContinueMode::Step) => session.step(),
-            (0, ContinueMode::Into) => session.step_into(),
-            (0, ContinueMode::Continue) => session.to_gate(),
-            (0, ContinueMode::Run) => session.run(),
-            (id, mode) => session.release(id, session_mode(mode)),
+        let mode = session_mode(request.mode());
+        let released = match request.hold_id {
+            0 => session.resume(mode),
+            id => session.release(id, mode),
         };
         Ok(Response::new(ContinueReply { released }))
     }
