@@ -139,8 +139,8 @@ fn check_not_gone(store: &StoreInfo) -> Done {
     let id = store.meta.id;
     match (store.is_tombstone(), store.meta.physically_destroyed) {
         (true, _) => Err(StoreStateError::Removed(id)),
-        (_, true) => Err(StoreStateError::Destroyed(id)),
-        _ => Ok(()),
+        (false, true) => Err(StoreStateError::Destroyed(id)),
+        (false, false) => Ok(()),
     }
 }
 

@@ -117,12 +117,11 @@ impl Stores {
     fn check_version(&self, store: &Store) -> Result<(), Refusal> {
         let version = parse_version(&store.version)
             .map_err(|e| Refusal::unknown(format!("invalid put store {store:?}, error: {e}")))?;
-        match self.lowest_version() {
-            Some(cluster) if !is_compatible(&cluster, &version) => Err(Refusal::unknown(format!(
-                "version should compatible with version  {cluster}, got {version}"
-            ))),
-            _ => Ok(()),
+        let Some(cluster) = self.lowest_version() else { return Ok(()) };
+        if is_compatible(&cluster, &version) {
+            return Ok(());
         }
+        Err(Refusal::unknown(format!("version should compatible with version  {cluster}, got {version}")))
     }
 
     /// Checks that no other store, except a removed one, uses the address.

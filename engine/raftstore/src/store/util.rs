@@ -86,10 +86,9 @@ pub fn check_flashback_state(cmd: &RaftCmdRequest, region: &Region) -> Result<()
         matches!(admin.cmd_type(), AdminCmdType::PrepareFlashback | AdminCmdType::FinishFlashback)
     };
     match &cmd.header {
-        Some(header) if !cmd.admin_request.as_ref().is_some_and(switches) => {
-            check_flashback_header(header, region)
-        }
-        _ => Ok(()),
+        None => Ok(()),
+        Some(_) if cmd.admin_request.as_ref().is_some_and(switches) => Ok(()),
+        Some(header) => check_flashback_header(header, region),
     }
 }
 
@@ -105,7 +104,7 @@ pub fn check_flashback_header(header: &RaftRequestHeader, region: &Region) -> Re
             Err(Error::FlashbackInProgress(region.id, began))
         }
         (false, true) => Err(Error::FlashbackNotPrepared(region.id)),
-        _ => Ok(()),
+        (true, true) | (false, false) => Ok(()),
     }
 }
 

@@ -14,7 +14,7 @@ pub fn own_as(file: &File, like: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     match fchown(file, Some(owner.uid()), Some(owner.gid())) {
-        Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => Err(e),
-        _ => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        done => done,
     }
 }
