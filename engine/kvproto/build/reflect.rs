@@ -21,7 +21,8 @@ pub fn write_table(set: &FileDescriptorSet) -> Fallible {
     messages.sort();
     enums.sort();
     let text = format!(
-        "pub static MESSAGES: &[Message] = &[\n{}];\npub static ENUMS: &[Enum] = &[\n{}];\n",
+        "/// All messages, in the order of their names.\npub static MESSAGES: &[Message] = &[\n{}];\n\
+         /// All enums, in the order of their names.\npub static ENUMS: &[Enum] = &[\n{}];\n",
         messages.concat(),
         enums.concat()
     );

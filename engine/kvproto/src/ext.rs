@@ -45,6 +45,7 @@ impl Peer {
         Peer { id: peer_id, store_id, role: PeerRole::Learner as i32, is_witness: false }
     }
 
+    /// Whether the peer is a learner, which has no vote.
     pub fn is_learner(&self) -> bool {
         self.role == PeerRole::Learner as i32
     }

@@ -4,6 +4,7 @@
 //!
 //! `bytes` fields are `Vec<u8>`. prost drops unknown fields: forward a message as bytes to keep them.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod ext;
 pub mod reflect;
@@ -12,6 +13,7 @@ macro_rules! packages {
     ($($name:ident),+ $(,)?) => {
         $(
             #[allow(clippy::all, rustdoc::all)]
+            #[allow(missing_docs, reason = "generated; the comments are those of the .proto file")]
             pub mod $name {
                 include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
             }
@@ -48,6 +50,7 @@ packages!(
 
 /// gRPC's health checks, of the package `grpc.health.v1`.
 #[allow(clippy::all, rustdoc::all)]
+#[allow(missing_docs, reason = "generated; the comments are those of the .proto file")]
 pub mod grpc_health {
     include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
 }

@@ -3,6 +3,7 @@
 /// Types of protobuf fields, by their names in descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // kvproto does not use all of them
+#[allow(missing_docs, reason = "a variant has the name of its type")]
 pub enum Kind {
     Double,
     Float,
@@ -27,25 +28,33 @@ pub enum Kind {
 /// A field of a message.
 #[derive(Debug)]
 pub struct Field {
+    /// Number on the wire.
     pub number: i32,
+    /// Name in the `.proto` file.
     pub name: &'static str,
+    /// Type of the value.
     pub kind: Kind,
     /// Full name of the message or enum; empty for scalars.
     pub type_name: &'static str,
+    /// Whether the field is a list.
     pub repeated: bool,
 }
 
 /// A message and its fields in the order of the `.proto` file.
 #[derive(Debug)]
 pub struct Message {
+    /// Full name: `metapb.Region`.
     pub name: &'static str,
+    /// Fields in the order of the `.proto` file.
     pub fields: &'static [Field],
 }
 
 /// An enum and its values.
 #[derive(Debug)]
 pub struct Enum {
+    /// Full name: `kvrpcpb.Op`.
     pub name: &'static str,
+    /// Numbers and names of the values.
     pub values: &'static [(i32, &'static str)],
 }
 
