@@ -1,4 +1,4 @@
-//! Converts text in any Unicode encoding to UTF-8; bytes that are no text stay.
+//! Converts text in any Unicode encoding, or in Latin-1, to UTF-8; bytes that are no text stay.
 use std::borrow::Cow;
 
 use crate::Plain;
@@ -21,6 +21,10 @@ const MARKS: [(&[u8], Encoding); 5] = [
 
 /// Number of bytes examined to detect UTF-16 without a mark.
 const HEAD: usize = 8;
+/// Number of bytes examined to detect UTF-32 without a mark.
+const HEAD_32: usize = 16;
+/// Number of bytes examined to distinguish text from binary data.
+const TEXT_HEAD: usize = 4096;
 
 pub(crate) fn to_utf8(plain: &mut Plain<'_>) {
     let (mark, encoding) = encoding(&plain.bytes);
@@ -38,7 +42,45 @@ pub(crate) fn to_utf8(plain: &mut Plain<'_>) {
     } else if mark > 0 {
         drop_front(&mut plain.bytes, mark);
     }
-    line_ends(&mut plain.bytes);
+    if is_text(&plain.bytes) {
+        drop_zeros(&mut plain.bytes);
+        line_ends(&mut plain.bytes);
+        plain.notes.extend(latin1(&mut plain.bytes));
+    }
+}
+
+/// Whether data is text: its head has no control characters but those of terminals. Zeros at its end, with
+/// which some writers fill a file, do not count.
+fn is_text(bytes: &[u8]) -> bool {
+    let head = &bytes[..without_zeros(bytes).min(TEXT_HEAD)];
+    !head.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b))
+}
+
+fn without_zeros(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1)
+}
+
+fn drop_zeros(bytes: &mut Cow<'_, [u8]>) {
+    let len = without_zeros(bytes);
+    match bytes {
+        Cow::Borrowed(all) => *bytes = Cow::Borrowed(&all[..len]),
+        Cow::Owned(all) => all.truncate(len),
+    }
+}
+
+/// Reads bytes that are not UTF-8 as Latin-1, so that different names stay different. Returns a note on them.
+fn latin1(bytes: &mut Cow<'_, [u8]>) -> Option<String> {
+    if std::str::from_utf8(bytes).is_ok() {
+        return None;
+    }
+    let (mut out, mut lost) = (String::with_capacity(bytes.len() + 16), 0);
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|b| char::from(*b)));
+        lost += chunk.invalid().len();
+    }
+    *bytes = Cow::Owned(out.into_bytes());
+    Some(format!("{lost} bytes are not UTF-8 and were read as Latin-1; none is left out"))
 }
 
 /// Returns the length of the byte order mark, and the encoding.
@@ -51,8 +93,14 @@ fn encoding(bytes: &[u8]) -> (usize, Encoding) {
     let is_text = |b: u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
     let big = pairs().all(|pair| pair[0] == 0 && is_text(pair[1]));
     let little = pairs().all(|pair| pair[1] == 0 && is_text(pair[0]));
-    // Latin letters have a zero byte in each UTF-16 unit.
-    if head.len() == HEAD && (big || little) { (0, Encoding::Utf16 { big }) } else { (0, Encoding::Utf8) }
+    // Latin letters have a zero byte in each UTF-16 unit, and three in each of UTF-32.
+    if head.len() == HEAD && (big || little) {
+        return (0, Encoding::Utf16 { big });
+    }
+    let units = || bytes[..HEAD_32.min(bytes.len())].chunks_exact(4);
+    let big = units().all(|unit| unit[..3] == [0; 3] && is_text(unit[3]));
+    let little = units().all(|unit| unit[1..] == [0; 3] && is_text(unit[0]));
+    if bytes.len() >= HEAD_32 && (big || little) { (0, Encoding::Utf32 { big }) } else { (0, Encoding::Utf8) }
 }
 
 fn drop_front(bytes: &mut Cow<'_, [u8]>, len: usize) {
@@ -95,9 +143,7 @@ fn utf32(bytes: &[u8], big: bool) -> (String, usize) {
 
 /// Converts line ends: old Macs, and some terminals' logs, end lines with a lone CR.
 fn line_ends(bytes: &mut Cow<'_, [u8]>) {
-    let head = &bytes[..bytes.len().min(4096)];
-    let binary = head.iter().any(|b| *b < b' ' && !matches!(b, b'\t' | b'\r' | 0x0c | 0x1b));
-    if binary || memchr::memchr(b'\r', bytes).is_none() || memchr::memchr(b'\n', bytes).is_some() {
+    if memchr::memchr(b'\r', bytes).is_none() || memchr::memchr(b'\n', bytes).is_some() {
         return;
     }
     bytes.to_mut().iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b'\n');

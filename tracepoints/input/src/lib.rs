@@ -33,7 +33,7 @@ pub enum InputError {
     #[error("the file is compressed {0} times: unpack it first")]
     Nested(usize),
     /// The compression is not supported.
-    #[error("the file is compressed by {kind}: unpack it first with `{command}`")]
+    #[error("the file is packed by {kind}: unpack it first with `{command}`")]
     Foreign {
         /// The compression.
         kind: &'static str,
@@ -54,8 +54,8 @@ pub struct Plain<'a> {
 /// Maximum number of compression layers.
 const MAX_LAYERS: usize = 4;
 
-/// Unpacks gzip, zlib and zstd, removes a byte order mark, decodes UTF-16 and UTF-32, and turns a lone CR at
-/// the end of lines into LF. Other bytes stay unchanged.
+/// Unpacks gzip, zlib and zstd, removes a byte order mark and zeros after the end of a text, decodes UTF-16,
+/// UTF-32 and Latin-1, and turns a lone CR at the end of lines into LF. Other bytes stay unchanged.
 ///
 /// # Errors
 /// If nothing can be unpacked, or the compression is not supported. The readable part of a damaged file is

@@ -1,7 +1,7 @@
 //! Opens a file, a pipe or standard input.
 use std::{
-    fs::File,
-    io::{self, Read, Seek},
+    fs::{File, Metadata},
+    io::{self, IsTerminal, Read, Seek, Write},
     ops::Deref,
     path::{Path, PathBuf},
 };
@@ -36,10 +36,23 @@ impl Input {
         let about = file.metadata()?;
         // A pipe, a device and a file of /proc report a length of 0; /dev/stdin may be positioned within a
         // file.
+        if is_endless(&file, &about) {
+            return Self::read_device(&mut file);
+        }
         if !about.is_file() || about.len() == 0 || file.stream_position().unwrap_or(0) != 0 {
             return Self::read(&mut file);
         }
         map(&file).map(Self::Mapped)
+    }
+
+    fn read_device(device: &mut File) -> io::Result<Self> {
+        let input = Self::read(device.take(MAX_DEVICE + 1))?;
+        if input.len() as u64 > MAX_DEVICE {
+            let what =
+                format!("expected a file or a pipe, found a device with more than {} MiB", MAX_DEVICE >> 20);
+            return Err(io::Error::other(what));
+        }
+        Ok(input)
     }
 
     fn read(mut from: impl Read) -> io::Result<Self> {
@@ -47,6 +60,18 @@ impl Input {
         from.read_to_end(&mut bytes)?;
         Ok(Self::Read(bytes))
     }
+}
+
+/// Maximum number of bytes read from a device: `/dev/zero` has no end.
+const MAX_DEVICE: u64 = 64 << 20;
+
+/// Whether a file may be a device without an end; a terminal is read up to the end that its user gives.
+fn is_endless(file: &File, about: &Metadata) -> bool {
+    #[cfg(unix)]
+    let device = std::os::unix::fs::FileTypeExt::is_char_device(&about.file_type());
+    #[cfg(not(unix))]
+    let device = false;
+    device && !file.is_terminal()
 }
 
 impl Deref for Input {
@@ -87,16 +112,23 @@ pub enum OnDisk {
 
 impl OnDisk {
     /// # Errors
-    /// The system's error, of the input or of the temporary file.
+    /// The system's error, of the input or of the temporary file; a device without an end.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if !is_stdin(path) && File::open(path)?.metadata()?.is_file() {
+        if is_stdin(path) {
+            let mut copy = NamedTempFile::new()?;
+            io::copy(&mut io::stdin().lock(), &mut copy)?;
+            return Ok(Self::Copy(copy));
+        }
+        let mut file = File::open(path)?;
+        let about = file.metadata()?;
+        if about.is_file() {
             return Ok(Self::Own(path.to_owned()));
         }
         let mut copy = NamedTempFile::new()?;
-        if is_stdin(path) {
-            io::copy(&mut io::stdin().lock(), &mut copy)?;
+        if is_endless(&file, &about) {
+            copy.write_all(&Input::read_device(&mut file)?)?;
         } else {
-            io::copy(&mut File::open(path)?, &mut copy)?;
+            io::copy(&mut file, &mut copy)?;
         }
         Ok(Self::Copy(copy))
     }

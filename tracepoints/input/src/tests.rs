@@ -72,10 +72,29 @@ fn every_encoding_is_decoded_with_and_without_its_mark() {
 #[test]
 fn a_lone_cr_ends_a_line_of_text_only() {
     assert_plain(b"a;b 1\ra;c 2\r", "a;b 1\na;c 2\n");
-    for same in [&b"a 1\r\nb 2\r\n"[..], b"\x08\x01\r\x12", b"\xff\xd8\xff", b"BZhong;main 3", b"x;y 1", b""]
-    {
+    for same in [&b"a 1\r\nb 2\r\n"[..], b"\x08\x01\r\x12", b"\x01\xff\xd8\0", b""] {
         assert_eq!(plain(same).unwrap().bytes, same);
     }
+}
+
+/// Names that begin like the magic numbers of archives.
+#[test]
+fn text_is_never_taken_for_an_archive() {
+    for text in
+        ["BZhong;main 3", "BZh91AY_x;main 3", "x;y 1", "x^2;main 3\nb 2\n", "PK_verify;main 1", "7z_open 1"]
+    {
+        assert_plain(text.as_bytes(), text);
+    }
+}
+
+#[test]
+fn latin_1_is_decoded_and_zeros_after_a_text_are_removed() {
+    let read = plain(b"caf\xe9;x 3\ncaf\xe8;x 4\n").unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.bytes), "café;x 3\ncafè;x 4\n");
+    assert_eq!(read.notes, ["2 bytes are not UTF-8 and were read as Latin-1; none is left out"]);
+    assert_plain(&[b"a;b 1\n".as_slice(), &[0; 5000]].concat(), "a;b 1\n");
+    assert_plain(&utf32("main;parse 3\n", true), "main;parse 3\n");
+    assert_plain(&utf32("main;parse 3\n", false), "main;parse 3\n");
 }
 
 #[test]
@@ -100,6 +119,8 @@ fn unsupported_compression_is_refused_with_a_reason() {
         (b"\xfd7zXZ\0", "xz -d"),
         (b"BZh91AY&SY", "bzip2 -d"),
         (b"PK\x03\x04", "unzip"),
+        (b"\x5d\0\0\x80\0", "lzma"),
+        (&[[b'p'; 5].as_slice(), &[0; 252], b"ustar\x0000"].concat(), "tar -xf"),
     ] {
         let error = plain(bytes).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
@@ -125,6 +146,15 @@ fn a_pipe_is_read_and_copied_for_readers_that_seek() {
     let copy = OnDisk::open(&path).unwrap();
     assert_eq!(std::fs::read(copy.path()).unwrap(), TEXT.as_bytes());
     assert!(copy.path() != path && Input::open(&dir.path().join("none")).is_err());
+}
+
+#[test]
+fn a_device_without_an_end_is_refused() {
+    let zero = std::path::Path::new("/dev/zero");
+    for error in [Input::open(zero).unwrap_err(), OnDisk::open(zero).unwrap_err()] {
+        assert!(error.to_string().contains("found a device"), "{error}");
+    }
+    assert_eq!(&*Input::open(std::path::Path::new("/dev/null")).unwrap(), b"");
 }
 
 #[test]

@@ -38,24 +38,38 @@ const FOREIGN: &[(&[u8], &str, &str)] = &[
     (&[0x04, 0x22, 0x4d, 0x18], "lz4", "lz4 -d"),
     (&[b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c], "7z", "7z x"),
     (&[0x1f, 0x9d], "compress", "uncompress"),
+    (&[0x5d, 0, 0], "lzma", "xz -d --format=lzma"),
+    (&[0xff, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y'], "snappy", "snzip -d"),
+    (&[0x89, b'L', b'Z', b'O', 0], "lzop", "lzop -d"),
 ];
+/// Name of the format at its offset in the first header of a tar archive.
+const TAR: (&[u8], usize) = (b"ustar", 257);
 
 /// Detects the compression; `None` if there is none.
 pub(crate) fn packing(bytes: &[u8]) -> Result<Option<Packing>, InputError> {
     // Text may begin with the three letters `BZh`; in an archive a digit and the magic number of a block
     // follow.
     let is = |magic: &[u8]| {
-        bytes.starts_with(magic) && (magic != b"BZh" || bytes[4.min(bytes.len())..].starts_with(b"1AY"))
+        bytes.starts_with(magic) && (magic != b"BZh" || bytes[4.min(bytes.len())..].starts_with(b"1AY&SY"))
     };
     if let Some((_, kind, command)) = FOREIGN.iter().find(|(magic, ..)| is(magic)) {
         return Err(InputError::Foreign { kind, command });
     }
+    if bytes.get(TAR.1..).is_some_and(|rest| rest.starts_with(TAR.0)) && bytes[..TAR.1].contains(&0) {
+        return Err(InputError::Foreign { kind: "tar", command: "tar -xf" });
+    }
     Ok(match bytes {
         [0x1f, 0x8b, ..] => Some(Packing::Gzip),
-        [b'x', 0x01 | 0x5e | 0x9c | 0xda, _, ..] => Some(Packing::Zlib),
+        // A name may begin with `x^`.
+        [b'x', 0x01 | 0x5e | 0x9c | 0xda, _, ..] if !is_printable(bytes) => Some(Packing::Zlib),
         _ if bytes.starts_with(ZSTD) || is_skippable(bytes) => Some(Packing::Zstd),
         _ => None,
     })
+}
+
+/// Whether the first bytes are ASCII text.
+fn is_printable(bytes: &[u8]) -> bool {
+    bytes.iter().take(64).all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
 }
 
 /// Whether the bytes begin with a zstd frame without data, which may come first.
