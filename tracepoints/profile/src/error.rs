@@ -41,7 +41,7 @@ pub enum ProfileError {
         text: String,
     },
     /// The file cannot be read in its format.
-    #[error("{at} of this {format}: {what}; the file is damaged or has another format")]
+    #[error("{at} of the {format}: {what}; the file is damaged or has another format")]
     Format {
         /// The format.
         format: crate::format::Format,
@@ -49,6 +49,14 @@ pub enum ProfileError {
         at: String,
         /// The violation.
         what: String,
+    },
+    /// No sample has the wanted event.
+    #[error("no sample has the event {wanted:?}; the file has {known}")]
+    Event {
+        /// The wanted event.
+        wanted: String,
+        /// The events of the file.
+        known: String,
     },
     /// The file has no known format.
     #[error(

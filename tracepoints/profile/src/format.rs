@@ -2,6 +2,7 @@
 mod collapsed;
 mod detect;
 pub mod firefox;
+mod fraction;
 mod losses;
 pub mod perf_data;
 mod perf_header;

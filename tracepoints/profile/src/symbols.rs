@@ -52,7 +52,9 @@ pub fn resolve(profile: &Profile, options: &SymbolOptions) -> (Profile, Vec<Stri
                 let found: Names = addresses.into_iter().zip(found).filter(|(_, f)| !f.is_empty()).collect();
                 names.insert(id, found);
             }
-            Err(what) => notes.push(format!("no symbols of {path}: {what}")),
+            // A module without a name is in no file.
+            Err(what) if !path.is_empty() => notes.push(format!("no symbols of {path}: {what}")),
+            Err(_) => {}
         }
     }
     let named = profile.map_frames(|profile, id| {

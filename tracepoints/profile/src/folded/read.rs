@@ -3,7 +3,7 @@
 //! A line is a stack, white space, and one or more numbers. `stackcollapse-*` write one, `difffolded.pl` two
 //! (before and after), Austin's full mode three separated by commas; counts may have fractions or an
 //! exponent.
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::name;
 use crate::format::skipped::{Skipped, excerpt};
@@ -25,6 +25,8 @@ pub(crate) struct Lines<'a> {
     pub names: HashMap<&'a str, String>,
     /// Austin's `mode` comment: `# mode: wall`.
     pub mode: Option<&'a str>,
+    /// Whether commas group the thousands of a number, instead of separating values.
+    thousands: bool,
 }
 
 /// A line with a stack and numbers.
@@ -37,7 +39,8 @@ struct Row<'a> {
 
 pub(crate) fn lines(text: &str) -> Lines<'_> {
     let (mut out, mut rows) = (Lines::default(), Vec::new());
-    for (i, line) in text.split('\n').enumerate() {
+    let lines = text.split('\n').enumerate().flat_map(|(i, line)| parts(line).map(move |part| (i, part)));
+    for (i, line) in lines {
         // Concatenated files have byte order marks inside.
         let line = line.trim_start_matches('\u{feff}').trim_matches(is_space);
         if line.is_empty() || comment(line, &mut out) {
@@ -55,12 +58,38 @@ pub(crate) fn lines(text: &str) -> Lines<'_> {
     // Names may end with a number, so only numbers that all lines have are values.
     let whites = rows.iter().map(|row| row.numbers.len()).min().unwrap_or(1);
     let commas = |row: &Row<'_>| row.numbers[0].split(',').count();
-    out.columns = if whites > 1 { whites } else { rows.iter().map(commas).min().unwrap_or(1) };
+    let values = || rows.iter().flat_map(|row| &row.numbers[..whites]);
+    out.thousands =
+        out.mode.is_none() && values().any(|n| n.contains(',')) && values().all(|n| is_grouped(n));
+    let listed = whites == 1 && !out.thousands;
+    out.columns = if listed { rows.iter().map(commas).min().unwrap_or(1) } else { whites };
     out.decimals = decimals(&rows);
     for row in &rows {
         add(&mut out, row, whites);
     }
     out
+}
+
+/// Splits a line at each lone CR, if there are stacks on both sides: logs of terminals have both line ends.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    let stacks = |text: &str| text.split('\r').map(|part| part.trim_matches(is_space)).all(is_stack);
+    let text = line.trim_end_matches('\r');
+    // The line itself has no LF.
+    line.split(if text.contains('\r') && stacks(text) { '\r' } else { '\n' })
+}
+
+fn is_stack(text: &str) -> bool {
+    text.is_empty() || !numbers(text).is_empty()
+}
+
+/// Whether a number has no sign, with commas between its thousands or without commas: `1,234` or `12`.
+fn is_grouped(number: &str) -> bool {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |group: &str| group.bytes().all(|b| b.is_ascii_digit());
+    let mut groups = whole.split(',');
+    digits(fraction)
+        && groups.next().is_some_and(|first| digits(first) && (first.len() <= 3 || !whole.contains(',')))
+        && groups.all(|group| group.len() == 3 && digits(group))
 }
 
 /// Whether a character is ASCII white space, or a zero, which some tools pad a buffer with.
@@ -131,19 +160,32 @@ fn of_number(n: &str) -> u32 {
 }
 
 fn add<'a>(out: &mut Lines<'a>, row: &Row<'a>, whites: usize) {
-    let numbers: Vec<&str> = match whites {
-        1 => row.numbers[0].split(',').take(out.columns).collect(),
-        n => row.numbers[..n].iter().rev().copied().collect(),
+    let numbers: Vec<Cow<'_, str>> = match whites {
+        _ if out.thousands => row.numbers[..whites].iter().rev().map(|n| n.replace(',', "").into()).collect(),
+        1 => row.numbers[0].split(',').map(Cow::from).collect(),
+        n => row.numbers[..n].iter().rev().map(|n| Cow::from(*n)).collect(),
     };
+    if numbers.len() != out.columns {
+        let what = || format!("expected {} counts, found {}", out.columns, excerpt(row.line.as_bytes()));
+        return out.skipped.add(row.number, what);
+    }
     let first = row.numbers[whites - 1];
     let stack = &row.line[..first.as_ptr() as usize - row.line.as_ptr() as usize];
     let values: Option<Vec<i64>> = numbers.iter().map(|n| scaled(n, out.decimals)).collect();
     match values {
+        Some(values) if values.iter().all(|n| *n == 0) && !is_zero(&numbers) => {
+            let what = || format!("the count is too small: {}", excerpt(row.line.as_bytes()));
+            out.skipped.add(row.number, what);
+        }
         Some(values) => out.stacks.push((stack.trim_matches(is_space), values)),
         None => out
             .skipped
             .add(row.number, || format!("the count does not fit 63 bits: {}", excerpt(row.line.as_bytes()))),
     }
+}
+
+fn is_zero(numbers: &[Cow<'_, str>]) -> bool {
+    numbers.iter().all(|n| n.parse::<f64>() == Ok(0.0))
 }
 
 /// Returns the value times ten to the power of `decimals`.
@@ -158,7 +200,7 @@ fn scaled(number: &str, decimals: u32) -> Option<i64> {
 
 impl Lines<'_> {
     /// The frames of a stack, hidden for use in memory.
-    pub fn frames<'s>(&'s self, stack: &'s str) -> impl Iterator<Item = std::borrow::Cow<'s, str>> {
+    pub fn frames<'s>(&'s self, stack: &'s str) -> impl Iterator<Item = Cow<'s, str>> {
         stack.split(';').map(|frame| name::hide(self.names.get(frame).map_or(frame, String::as_str)))
     }
 

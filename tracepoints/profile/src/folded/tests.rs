@@ -58,6 +58,11 @@ fn every_dialect_is_read() {
         ("a;;b 1\n;c 2\n", "(unknown);c 2\na;(unknown);b 1\n"),
         ("a;b 1\0\0\n", "a;b 1\n"),
         ("a;b +3\n", "a;b 3\n"),
+        // Thousands with commas.
+        ("a;b 1,234\na;c 2,000,001\n", "a;b 1234\na;c 2000001\n"),
+        ("a;b 1,234.5\na;c 12\n", "a;b 1234.5\na;c 12\n"),
+        // Both line ends in one file.
+        ("a;b 1\rc;d 2\ne 3\r\n\rf 4", "a;b 1\nc;d 2\ne 3\nf 4\n"),
         ("", ""),
     ] {
         assert_eq!(read(text), expected, "{text:?}");
@@ -67,12 +72,12 @@ fn every_dialect_is_read() {
 
 #[test]
 fn a_bad_line_loses_only_itself_and_is_counted() {
-    let text = "a;b 12\nthis line was torn by a full disk\na;c (app.py)\na;d 8\n17\nx NaN\nx inf\nx 99999999999999999999\n";
+    let text = "a;b 12\nthis line was torn by a full disk\na;c (app.py)\na;d 8\n17\nx NaN\nx inf\nx 99999999999999999999\nx 1,2\nx 1e-30\n";
     let read = lines(text);
-    assert_eq!((read.stacks.len(), read.skipped.count), (2, 6));
+    assert_eq!((read.stacks.len(), read.skipped.count), (2, 8));
     assert_eq!(
         read.skipped.report("line").unwrap(),
-        "6 lines are skipped and left out, the first is line 2: expected `frame;frame COUNT`, found \"this line was torn by \
+        "8 lines are skipped and left out, the first is line 2: expected `frame;frame COUNT`, found \"this line was torn by \
          a full disk\""
     );
     for (text, line) in [("a\nb", 1), ("# c\n\nx y", 3), ("17", 1)] {

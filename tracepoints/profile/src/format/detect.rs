@@ -7,28 +7,39 @@ use crate::ProfileError;
 /// Number of bytes examined.
 const HEAD: usize = 64 << 10;
 
-/// First bytes of other formats, and descriptions of them.
-const OTHERS: &[(&[u8], &str)] = &[
-    (b"<?xml", PICTURE),
-    (b"<svg", PICTURE),
-    (b"<!DOCTYPE", PICTURE),
-    (b"<!doctype", PICTURE),
-    (b"<html", PICTURE),
+/// First bytes of other binary formats, which control characters follow, and descriptions of them.
+const BINARY: &[(&[u8], &str)] = &[
     (b"\x7fELF", "a program; give it as --binary, together with the profile"),
     (b"MZ\x90", "a program of Windows"),
     (b"TPTRACE", "a trace file of this toolkit; give it as --trace"),
     (b"MOJ", "Austin's binary form; convert it with mojo2austin"),
     (b"FLR\0", "a recording of Java Flight Recorder; convert it with `jfrconv --collapsed`"),
     (b"Nettrace", "a trace of .NET; convert it with `dotnet-trace convert --format Speedscope`"),
+    (b"PERFFILE", "a perf.data file of a perf before 3.2; print it with its own `perf script`"),
+    (b"\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00", LEGACY),
+];
+/// First bytes of other text formats. A name may begin with them, too.
+const TEXT: &[(&[u8], &str)] = &[
+    (b"<?xml", PICTURE),
+    (b"<svg", PICTURE),
+    (b"<!DOCTYPE", PICTURE),
+    (b"<!doctype", PICTURE),
+    (b"<html", PICTURE),
     (b"heap_v2/", "a heap profile of jemalloc; convert it with `jeprof --collapsed PROGRAM FILE`"),
     (b"heap profile:", LEGACY),
     (b"goroutine profile:", LEGACY),
     (b"--- contention", LEGACY),
     (b"--- mutex:", LEGACY),
     (b"--- heapz", LEGACY),
-    (b"\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00", LEGACY),
+    (b"# callgrind format", CALLGRIND),
+    (b"version: 1\ncreator: callgrind", CALLGRIND),
+    (b"Attaching ", BPFTRACE),
+    (b"@[\n", BPFTRACE),
+    (b"# tracer:", "the output of ftrace; record with perf, and give perf.data"),
 ];
 const PICTURE: &str = "a picture or a page; expected the profile that it was drawn from";
+const CALLGRIND: &str = "a profile of callgrind; convert it with gprof2dot or open it in kcachegrind";
+const BPFTRACE: &str = "the output of bpftrace; convert it with stackcollapse-bpftrace.pl";
 const LEGACY: &str = "pprof's legacy form; convert it with `go tool pprof -proto PROGRAM FILE`";
 
 /// Detects the format of the content, which is unpacked and, if it is text, UTF-8 (see
@@ -42,16 +53,17 @@ pub fn detect(bytes: &[u8]) -> Result<Format, ProfileError> {
     if begins.is_empty() {
         return Err(ProfileError::Empty("the file is empty: check that the profiler has finished"));
     }
-    if begins.starts_with(b"PERFILE2") || begins.starts_with(b"2ELIFREP") {
+    if is_perf_data(begins) {
         return Ok(Format::PerfData);
     }
-    if let Some((_, what)) =
-        OTHERS.iter().find(|(magic, _)| head.starts_with(magic) || begins.starts_with(magic))
-    {
+    if let Some(what) = other(head).or_else(|| other(begins)) {
         return Err(ProfileError::Unknown(what));
     }
     if is_json(begins) {
-        return json(bytes, head);
+        match json(bytes, head) {
+            Err(_) if is_stack(begins) => {}
+            known => return known,
+        }
     }
     if has_controls(head) && is_pprof(bytes) {
         return Ok(Format::Pprof);
@@ -63,6 +75,31 @@ pub fn detect(bytes: &[u8]) -> Result<Format, ProfileError> {
         return Ok(format);
     }
     Ok(if perf_script::is_one(head) { Format::PerfScript } else { Format::Folded })
+}
+
+/// Whether the bytes begin as perf.data: the magic number, then a header's length, which has zeros.
+fn is_perf_data(bytes: &[u8]) -> bool {
+    let magic = bytes.starts_with(b"PERFILE2") || bytes.starts_with(b"2ELIFREP");
+    magic && bytes.get(8..16).is_none_or(|len| len.contains(&0))
+}
+
+/// Returns the description of a known other format.
+fn other(head: &[u8]) -> Option<&'static str> {
+    let is_binary = |rest: &[u8]| rest.is_empty() || has_controls(&rest[..rest.len().min(8)]);
+    let binary = BINARY.iter().find(|(magic, _)| head.strip_prefix(*magic).is_some_and(is_binary));
+    let text = || TEXT.iter().find(|(magic, _)| head.starts_with(magic) && !is_stack(head));
+    binary.or_else(text).map(|(_, what)| *what)
+}
+
+/// Whether the first line is a folded stack of several frames, without an open bracket as JSON has.
+fn is_stack(head: &[u8]) -> bool {
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii();
+    let Some(space) = memchr::memrchr2(b' ', b'\t', line) else { return false };
+    let (stack, count) = (&line[..space], &line[space + 1..]);
+    let brackets = |wanted: &[u8]| stack.iter().filter(|b| wanted.contains(b)).count();
+    let is_count = count.iter().any(u8::is_ascii_digit)
+        && count.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b',' | b'-'));
+    is_count && stack.contains(&b';') && brackets(b"[{") == brackets(b"]}")
 }
 
 /// Whether text is an object, or a list of objects: a stack may begin with `[unknown]` or `{closure}`.
@@ -84,6 +121,8 @@ fn json(bytes: &[u8], head: &[u8]) -> Result<Format, ProfileError> {
         Ok(Format::Firefox)
     } else if v8::is_one(bytes) {
         Ok(Format::V8)
+    } else if within(head, "\"linux-perf-json-version\"") {
+        Err(ProfileError::Unknown("perf.data as JSON; give perf.data itself, or the output of `perf script`"))
     } else {
         Err(ProfileError::Unknown(
             "JSON that is neither a Firefox nor a speedscope profile; if it is a trace, open it with `tikv-tui trace import FILE`",

@@ -37,7 +37,10 @@ pub fn parse(line: &[u8]) -> Option<Header<'_>> {
 
 fn around_time<'a>(before: &'a [u8], time: u64, after: &'a [u8]) -> Option<Header<'a>> {
     let mut header = Header { time: Some(time), ..Header::default() };
-    task(before, &mut header)?;
+    // A sample may have neither a thread nor a CPU (`-F time,event,ip,sym`).
+    if !before.trim_ascii().is_empty() {
+        task(before, &mut header)?;
+    }
     event(after, &mut header)?;
     Some(header)
 }
@@ -55,8 +58,8 @@ pub fn parse_untimed(line: &[u8]) -> Option<Header<'_>> {
         let word = memchr::memrchr2(b' ', b'\t', before).map_or(0, |i| i + 1);
         for task_end in [word, before.len()] {
             let mut header = Header::default();
-            if task(&before[..task_end], &mut header) == Some(true) {
-                event(&line[task_end..], &mut header)?;
+            let is_task = task(&before[..task_end], &mut header) == Some(true);
+            if is_task && event(&line[task_end..], &mut header).is_some() {
                 return Some(header);
             }
         }
@@ -234,6 +237,8 @@ mod tests {
             ("ls 900/900 10.1: ", header("ls", 900, 900, 10100000000, None, "")),
             ("ls 900/900 10.1:   250000 ", header("ls", 900, 900, 10100000000, Some(250000), "")),
             ("ls 10.1: cycles:", header("ls", 0, 0, 10100000000, None, "cycles")),
+            ("10.1: cycles:", header("", 0, 0, 10100000000, None, "cycles")),
+            ("10.1: ", header("", 0, 0, 10100000000, None, "")),
             ("ls 900 [000] U 10.1: 1 cycles:", header("ls", 900, 900, 10100000000, Some(1), "cycles")),
             (
                 "ls 900 [000] 2020-07-13 18:26:55.620971 10.1: 1 cycles:",
@@ -251,14 +256,9 @@ mod tests {
         {
             assert_eq!(parse(line.as_bytes()).unwrap().rest, b"ffff main+0x1 (/bin/ls)", "{line}");
         }
-        for line in [
-            "",
-            "a;b 3",
-            "main 7/7 x: 10 cycles:",
-            "1.5: cycles:",
-            "a 1 99999999999999999999.1: c:",
-            "a 1 1.5: c",
-        ] {
+        for line in
+            ["", "a;b 3", "main 7/7 x: 10 cycles:", "1.5: x", "a 1 99999999999999999999.1: c:", "a 1 1.5: c"]
+        {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }
     }

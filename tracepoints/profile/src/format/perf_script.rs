@@ -5,7 +5,7 @@ use ahash::RandomState;
 use memchr::memrchr;
 
 use super::{
-    Format, ReadOptions, fail,
+    Format, ReadOptions,
     perf_header::{self, Header},
     skipped::{Skipped, excerpt},
 };
@@ -17,7 +17,7 @@ use crate::{
 /// Whether the first lines are perf's output: most of them are samples or frames, and not stacks with a
 /// count.
 pub fn is_one(head: &[u8]) -> bool {
-    let (mut perf, mut folded, mut after_text) = (0, 0, false);
+    let (mut perf, mut folded, mut after_text, mut after_count) = (0, 0, false, false);
     for line in head.split(|b| *b == b'\n').take(HEAD_LINES) {
         let text = line.trim_ascii();
         if text.is_empty() || text.starts_with(b"#") {
@@ -30,29 +30,104 @@ pub fn is_one(head: &[u8]) -> bool {
             .is_some_and(|w| w.iter().all(u8::is_ascii_digit));
         // A frame of a folded stack may look like a sample's first line: `main;GET 1 2.5: foo: 3`.
         let header = perf_header::parse(text).filter(|h| !(ends_with_number && h.comm.contains(&b';')));
-        if header.is_some() || (indented && after_text && is_frame(line)) || is_flat(text) {
+        if header.is_some()
+            || (indented && (after_text || line[0] == b'\t') && is_frame(line))
+            || is_flat(text)
+        {
             perf += 1;
+            // The line before a frame ends with the number of a thread, not with a count.
+            folded -= u32::from(after_count && indented);
+            after_count = false;
         } else if ends_with_number {
             folded += 1;
+            after_count = true;
         }
         after_text = true;
     }
-    perf > folded
+    perf > folded || (perf > 0 && Headless::of_text(head).is_some())
 }
 
-/// Number of lines examined to detect the format.
-const HEAD_LINES: usize = 1000;
+/// Samples without a first line (`-F ip,sym`): nothing but frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Headless {
+    /// Each line is a sample.
+    Lines,
+    /// Each block of lines is a sample.
+    Stacks,
+}
 
-/// Whether a line is `address symbol+0x1f (module)`; after a tab, the symbol is sufficient.
+impl Headless {
+    fn of_text(head: &[u8]) -> Option<Self> {
+        let lines = || head.split(|b| *b == b'\n').take(HEAD_LINES).filter(|line| !line.starts_with(b"#"));
+        let texts = || lines().filter(|line| !line.trim_ascii().is_empty());
+        let indented = |line: &[u8]| line.starts_with(b"\t") || line.starts_with(b"  ");
+        // The last line may be cut, and the source line of a frame begins with two spaces.
+        let frames = texts().filter(|line| indented(line) && is_frame(line)).count();
+        let others = texts().filter(|line| !indented(line) || is_flat(line.trim_ascii())).count();
+        let stacks = lines()
+            .any(|line| line.starts_with(b"\t") || line.trim_ascii().is_empty() && !line.is_empty())
+            || head.windows(2).any(|two| two == b"\n\n");
+        (frames > 0 && others == 0).then_some(if stacks { Self::Stacks } else { Self::Lines })
+    }
+}
+
+/// Number of lines and bytes examined to detect the format.
+const HEAD_LINES: usize = 1000;
+const HEAD: usize = 64 << 10;
+
+/// Whether a line is `address symbol+0x1f (module)`; after a tab, the symbol or the address is sufficient.
 fn is_frame(line: &[u8]) -> bool {
     let after_tab = line.starts_with(b"\t");
     let module = |rest: &[u8]| rest.ends_with(b")") && memchr::memchr(b'(', rest).is_some();
-    address(line.trim_ascii()).is_some_and(|(_, rest)| module(rest) || (after_tab && !rest.is_empty()))
+    let bare = |at: &[u8], rest: &[u8]| !rest.is_empty() || at.len() >= MIN_ADDRESS;
+    address(line.trim_ascii()).is_some_and(|(at, rest)| module(rest) || (after_tab && bare(at, rest)))
 }
+
+/// Minimum number of digits of an address without a symbol: shorter words may be text.
+const MIN_ADDRESS: usize = 4;
 
 /// Whether a line is a sample without a time, with its one frame on the same line.
 fn is_flat(line: &[u8]) -> bool {
-    perf_header::parse_untimed(line).is_some_and(|header| is_frame(header.rest))
+    perf_header::parse_untimed(line).is_some_and(|header| flat_frame(header.rest).is_some())
+}
+
+/// Returns the one frame of a sample without a call chain, which follows the event: `55d0 f+0x1 (/bin/a)`.
+/// Flags of a branch may precede it, the target of the branch and instructions may follow. Other fields, and those
+/// of a tracepoint, are no frame.
+fn flat_frame(rest: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    while at < rest.len() {
+        let word = &rest[at..];
+        let len = memchr::memchr(b' ', word).unwrap_or(word.len());
+        if is_address(&word[..len]) {
+            let end = AFTER_FRAME.iter().filter_map(|text| memchr::memmem::find(word, text)).min();
+            let frame = word[..end.unwrap_or(word.len())].trim_ascii();
+            let text = frame[len.min(frame.len())..].trim_ascii();
+            let with_module = text.ends_with(b")") && memchr::memmem::find(text, b"(").is_some();
+            let is_symbol = at == 0 && !text.is_empty() && text[0] != b'|' && !is_address(first_word(text));
+            return (with_module || is_symbol).then_some(frame);
+        }
+        // Fields of a tracepoint have names.
+        if word[..len].iter().any(|b| matches!(b, b'=' | b':')) {
+            return None;
+        }
+        at += len + word[len..].iter().take_while(|b| **b == b' ').count();
+    }
+    None
+}
+
+/// Texts that follow a frame on its line.
+const AFTER_FRAME: [&[u8]; 3] = [b" => ", b" insn: ", b" ilen: "];
+
+fn first_word(text: &[u8]) -> &[u8] {
+    text.split(|b| *b == b' ').next().unwrap_or_default()
+}
+
+/// Whether a word is the address of an instruction: `add` and `dead` are words.
+fn is_address(word: &[u8]) -> bool {
+    (word.len() >= MIN_ADDRESS && word.len() <= 16)
+        && is_hex(word)
+        && (word.len() >= 8 || word.iter().any(u8::is_ascii_digit))
 }
 
 /// Reads the samples of one event: their number, and the sum of their periods. Stacks are below the thread's
@@ -62,6 +137,7 @@ fn is_flat(line: &[u8]) -> bool {
 /// [`ProfileError::Format`] with the first line that is not perf's, if there is no sample.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError> {
     let mut reader = Reader::new(options);
+    reader.headless = Headless::of_text(&bytes[..bytes.len().min(HEAD)]);
     reader.profile.reserve(bytes.len() / BYTES_A_STACK);
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -71,6 +147,7 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError
         reader.number += 1;
         reader.line(line);
     }
+    reader.cut = reader.current.is_some() && !bytes.ends_with(b"\n");
     reader.end_of_sample();
     reader.give_up_pending();
     reader.finish()
@@ -99,6 +176,12 @@ struct Reader<'a> {
     number: u64,
     /// A line that may be a sample without a time or an event: it is one if a frame follows.
     pending: Option<(u64, &'a [u8])>,
+    /// The one frame of the sample, if no lines with frames follow.
+    one_frame: Option<&'a [u8]>,
+    /// Set if samples have no first line.
+    headless: Option<Headless>,
+    /// Whether the file ends within a line of a sample.
+    cut: bool,
     /// Symbol and module of the last frame, which is not on the stack yet because its source line may follow.
     last_frame: Option<(&'a [u8], &'a [u8])>,
     /// Whether a line with a time was found: then all samples have one.
@@ -128,6 +211,9 @@ impl<'a> Reader<'a> {
             skipping: false,
             number: 0,
             pending: None,
+            one_frame: None,
+            headless: None,
+            cut: false,
             last_frame: None,
             timed: false,
             skipped: Skipped::default(),
@@ -146,6 +232,9 @@ impl<'a> Reader<'a> {
         if text.is_empty() {
             self.end_of_sample();
             return self.give_up_pending();
+        }
+        if self.headless == Some(Headless::Lines) && is_frame(line) {
+            self.end_of_sample();
         }
         let inside = self.current.is_some() || self.skipping;
         // A short thread name is padded on the left, so the first line of a sample may begin with spaces.
@@ -226,7 +315,12 @@ impl<'a> Reader<'a> {
 
     /// Begins the sample whose first line is pending; returns false if there is none.
     fn begin_pending(&mut self) -> bool {
-        let Some((_, text)) = self.pending.take() else { return false };
+        let Some((_, text)) = self.pending.take() else {
+            if self.headless.is_some() {
+                self.header(&Header::default());
+            }
+            return self.headless.is_some();
+        };
         let named = || Header { comm: text, ..Header::default() };
         self.header(&perf_header::parse_untimed(text).unwrap_or_else(named));
         true
@@ -266,13 +360,13 @@ impl<'a> Reader<'a> {
             (self.start, self.last) = (self.start.min(time), self.last.max(time));
         }
         self.current = Some((labels, header.time, header.period.unwrap_or(1)));
-        // The one frame of a sample without a call chain; a tracepoint has its fields there.
-        if address(header.rest).is_some_and(|(_, text)| !text.is_empty()) {
-            let _ = self.frame(header.rest);
-        }
+        self.one_frame = flat_frame(header.rest);
     }
 
     fn new_thread(&mut self, header: &Header<'_>) -> LabelsId {
+        if header.comm.is_empty() && (header.pid, header.tid) == (0, 0) {
+            return LabelsId::default();
+        }
         let name = String::from_utf8_lossy(header.comm).into_owned();
         let name = if name.is_empty() { format!(":{}", header.tid) } else { name };
         let mut labels = vec![self.profile.text_label(keys::THREAD, &name)];
@@ -288,8 +382,9 @@ impl<'a> Reader<'a> {
         let (at, text) = address(line)?;
         if text.is_empty() {
             // Only the address (-F ip).
-            let address =
-                u64::from_str_radix(std::str::from_utf8(at).ok()?, 16).ok().filter(|_| at.len() >= 4)?;
+            let address = u64::from_str_radix(std::str::from_utf8(at).ok()?, 16)
+                .ok()
+                .filter(|_| at.len() >= MIN_ADDRESS)?;
             self.push_last_frame();
             let frame = self.profile.add_frame(Frame { address, ..Frame::default() });
             self.stack.push(frame);
@@ -350,6 +445,12 @@ impl<'a> Reader<'a> {
 
     fn end_of_sample(&mut self) {
         self.skipping = false;
+        if let Some(frame) =
+            self.one_frame.take().filter(|_| self.stack.is_empty() && self.last_frame.is_none())
+        {
+            // It begins with an address.
+            let _ = self.frame(frame);
+        }
         self.push_last_frame();
         let Some((labels, time, period)) = self.current.take() else { return };
         let stack = self.take_stack();
@@ -378,8 +479,7 @@ impl<'a> Reader<'a> {
         others.sort();
         if self.profile.is_empty() && !others.is_empty() {
             let names: Vec<_> = others.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
-            let what = format!("no sample has the event {event:?}; the file has {}", names.join(", "));
-            return Err(fail(Format::PerfScript, "the whole", what));
+            return Err(ProfileError::Event { wanted: event, known: names.join(", ") });
         }
         if self.profile.is_empty() {
             let error = self.skipped.error(Format::PerfScript, "line");
@@ -398,6 +498,10 @@ impl<'a> Reader<'a> {
                 .comments
                 .push(format!("perf lost {} events or samples: they are left out", self.lost));
         }
+        if self.cut {
+            let what = "the file ends within a line: the last sample may lack callers, which are left out";
+            self.profile.comments.push(what.to_owned());
+        }
         self.profile.comments.extend(self.skipped.report("line"));
         Ok(self.profile)
     }
@@ -415,12 +519,19 @@ fn address(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Whether a line is from -F brstackinsn or srccode: an instruction after an address and a tab, a label,
-/// quoted source.
+/// quoted source; or from -F brstack, iregs, uregs or bpf-output.
 fn is_of_branches(line: &[u8], text: &[u8]) -> bool {
     let word = text.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(text.len());
     let instruction = word >= 4 && text.get(word) == Some(&b'\t');
     let label = line.starts_with(b"\t") && text.ends_with(b":");
-    instruction || label || text.starts_with(b"|") || text == b"..."
+    let known =
+        [&b"|"[..], b"ABI:", b"BPF output:", b"BPF string:"].iter().any(|known| text.starts_with(known));
+    instruction || label || known || text == b"..." || is_branch(first_word(text))
+}
+
+/// Whether a word is a branch: `0x55d0/0x66d0/P/-/-/1`.
+fn is_branch(word: &[u8]) -> bool {
+    word.starts_with(b"0x") && word.iter().filter(|b| **b == b'/').count() >= 5
 }
 
 /// Parses `PERF_RECORD_LOST lost 12`.
@@ -449,27 +560,44 @@ fn file_and_line(source: &[u8]) -> (String, u32) {
 /// Returns symbol and module of `symbol+0x1f (module)`, without the offset, which differs from sample to
 /// sample.
 fn parts(text: &[u8]) -> (&[u8], &[u8]) {
-    // A deleted or replaced file: `name+0x1 (/path (deleted))`.
-    let inner = text.strip_suffix(b")").unwrap_or_default();
-    let inner = inner.strip_suffix(b" (deleted)").unwrap_or(inner);
-    let mut open = memrchr(b'(', inner);
-    while let Some(at) = open.filter(|at| *at > 0 && inner[at - 1] != b' ') {
-        open = memrchr(b'(', &inner[..at]);
+    let (symbol, module) = with_module(text);
+    // A deleted or replaced file: `name+0x1 (/path (deleted))`; the offset in the module (-F dsoff):
+    // `(/bin/ls+0x1234)`.
+    let module = module.strip_suffix(b" (deleted)").unwrap_or(module);
+    let module = without_offset(module);
+    let module = module.strip_suffix(b" (deleted)").unwrap_or(module);
+    (without_offset(symbol.trim_ascii()), module)
+}
+
+fn without_offset(text: &[u8]) -> &[u8] {
+    match memrchr(b'+', text) {
+        Some(at) if text[at + 1..].strip_prefix(b"0x").is_some_and(is_hex) => &text[..at],
+        _ => text,
     }
-    let (symbol, module) = match open {
-        Some(at) => (&inner[..at], &inner[at + 1..]),
-        None => (text, &b""[..]),
-    };
-    // The offset in the module (-F dsoff): `(/bin/ls+0x1234)`.
-    let module = match memrchr(b'+', module) {
-        Some(at) if module[at + 1..].strip_prefix(b"0x").is_some_and(is_hex) => &module[..at],
-        _ => module,
-    };
-    let symbol = symbol.trim_ascii();
-    match memrchr(b'+', symbol) {
-        Some(at) if symbol[at + 1..].strip_prefix(b"0x").is_some_and(is_hex) => (&symbol[..at], module),
-        _ => (symbol, module),
+}
+
+/// Splits a frame's text into the symbol with its offset, and the text in the last brackets after a space. Both may
+/// have brackets: `f(int (*)(int))+0x1 (/opt/a (x86)/lib.so)`.
+fn with_module(text: &[u8]) -> (&[u8], &[u8]) {
+    let Some(inner) = text.strip_suffix(b")") else { return (before_offset(text).unwrap_or(text), b"") };
+    let mut depth = 0;
+    for (at, byte) in inner.iter().enumerate().rev() {
+        match byte {
+            b')' => depth += 1,
+            b'(' if depth > 0 => depth -= 1,
+            b'(' if at == 0 || inner[at - 1] == b' ' => return (&inner[..at], &inner[at + 1..]),
+            _ => {}
+        }
     }
+    // Brackets that do not match: the last one after a space.
+    let open = memchr::memrchr_iter(b'(', inner).find(|at| *at == 0 || inner[at - 1] == b' ');
+    open.map_or((text, b""), |at| (&inner[..at], &inner[at + 1..]))
+}
+
+/// Returns the symbol of a line that is cut within its module: `f+0x10 (/bi`.
+fn before_offset(text: &[u8]) -> Option<&[u8]> {
+    let plus = memchr::memmem::find(text, b"+0x")?;
+    memchr::memmem::find(&text[plus..], b" (").map(|_| &text[..plus])
 }
 
 fn is_hex(text: &[u8]) -> bool {

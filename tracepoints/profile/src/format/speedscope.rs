@@ -61,6 +61,7 @@ pub fn write(profile: &Profile, value: usize, name: &str) -> String {
         "bytes" | "nanoseconds" | "microseconds" | "milliseconds" | "seconds" => unit,
         _ => "none",
     };
+    let one = 10f64.powi(profile.decimals(value) as i32);
     let mut threads: BTreeMap<String, (Vec<Vec<usize>>, Vec<f64>)> = BTreeMap::new();
     for sample in profile.samples() {
         let weight = sample.values.get(value).copied().unwrap_or(0);
@@ -68,7 +69,7 @@ pub fn write(profile: &Profile, value: usize, name: &str) -> String {
             let thread = profile.label(sample.labels, keys::THREAD).unwrap_or_default();
             let (samples, weights) = threads.entry(thread).or_default();
             samples.push(profile.frames_of(sample.stack).into_iter().map(FrameId::index).collect());
-            weights.push(weight as f64);
+            weights.push(weight as f64 / one);
         }
     }
     let profiles = threads.into_iter().map(|(thread, (samples, weights))| Part::Sampled {

@@ -73,6 +73,13 @@ fn other_kinds_of_files_are_named() {
         (b"TPTRACE\0", "--trace"),
         (b"heap profile: 1: 2 [3: 4] @ heap/1", "go tool pprof"),
         (b"\xfd7zXZ\0", "xz -d"),
+        (b"<svg width=\"1\">", "picture"),
+        (b"MOJ\x03\x01", "mojo2austin"),
+        (b"PERFFILE\x68\0\0\0\0\0\0\0\x50", "perf script"),
+        (b"goroutine profile: total 7\n", "go tool pprof"),
+        (b"Attaching 1 probe...\n\n@[\n    f+1\n]: 12\n", "bpftrace"),
+        (b"# callgrind format\nevents: Ir\nfn=f\n1 2\n", "callgrind"),
+        (b"{\n\t\"linux-perf-json-version\": 1,\n\t\"samples\": []}", "perf.data itself"),
     ] {
         let error = read(bytes, &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
@@ -81,7 +88,7 @@ fn other_kinds_of_files_are_named() {
 
 #[test]
 fn text_is_never_taken_for_another_format() {
-    let folded: [&[u8]; 9] = [
+    let folded: [&[u8]; 22] = [
         b"<module>;main 3\n",
         b"[unknown];main 3\n",
         b"{closure};main 3\n",
@@ -91,6 +98,19 @@ fn text_is_never_taken_for_another_format() {
         b"latin\xe9;b 3\n",
         b"xz;b 3\n",
         b"main;GET 1 2.5: foo: 3\n",
+        b"<svg::Node as Show>::show;b 3\n",
+        b"<html5ever::Parser>::run;b 3\n",
+        b"<!DOCTYPE>;b 3\n",
+        b"MOJO_init;b 3\n",
+        b"TPTRACE_begin;b 3\n",
+        b"NettraceReader;b 3\n",
+        b"PERFILE2_open;b 3\n",
+        b"PERFFILE_open;b 3\n",
+        b"heap profile: x;b 3\n",
+        b"Attaching x;b 3\n",
+        b"x^2;b 3\n",
+        b"[\"a\"];b 3\n",
+        b"{\"a\"};b 3\n",
     ];
     for text in folded {
         assert_eq!(detect(text).unwrap(), Format::Folded, "{:?}", String::from_utf8_lossy(text));

@@ -1,6 +1,7 @@
 //! Reads V8's profiles, as written by Chrome's DevTools and Node: CPU (`.cpuprofile`, current and before
 //! 2017, and chunks in a trace), and heap (`.heapprofile`).
 mod chunks;
+mod nested;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -32,19 +33,28 @@ pub fn is_one(json: &[u8]) -> bool {
 /// # Errors
 /// [`ProfileError::Format`] with the line of invalid JSON, or the first bad sample if none can be read.
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
-    let (mut file, notes): (File, _) = json::document(bytes)
-        .map_err(|e| fail(Format::V8, format!("line {} column {}", e.line(), e.column()), e))?;
+    let (mut file, notes, deep): (File, _, _) = match json::document(bytes) {
+        Ok((file, notes)) => (file, notes, Vec::new()),
+        Err(e) => {
+            let fail = || fail(Format::V8, format!("line {} column {}", e.line(), e.column()), &e);
+            let (file, deep) = nested::read(bytes).ok_or_else(fail)?;
+            (file, Vec::new(), deep)
+        }
+    };
     let mut losses = Losses::default();
-    let heap = file.head.0.as_ref().is_some_and(|head| head.has_size());
+    let heap = file.head.0.as_ref().is_some_and(|head| head.has_size())
+        || deep.iter().any(|(_, node)| node.self_size.0.is_some());
     let mut profile = if heap {
         let mut profile = Profile::new(&[("space", "bytes")]);
         let head = file.head.0.take().unwrap_or_default();
         sizes(&mut profile, head);
+        of_deep(&mut profile, &deep, size);
         profile
     } else {
         let mut profile = Profile::new(&[("cpu", "nanoseconds")]);
         if file.trace_events.0.is_empty() {
-            let tree = Tree::from_nodes(&mut profile, file.nodes.0, file.head, &mut losses);
+            let mut tree = Tree::from_nodes(&mut profile, file.nodes.0, file.head, &mut losses);
+            of_deep(&mut profile, &deep, |profile, caller, node| tree.put(profile, caller, node));
             let times = Times {
                 start: file.start_time.0,
                 end: file.end_time.0,
@@ -79,18 +89,37 @@ fn is_root(call: &CallFrame) -> bool {
 fn sizes(profile: &mut Profile, head: Node) {
     let mut todo = vec![(StackId::ROOT, head)];
     while let Some((caller, node)) = todo.pop() {
-        let call = node.call();
-        let stack = if is_root(&call) {
-            caller
-        } else {
-            let frame = frame(profile, &call);
-            profile.push(caller, frame)
-        };
-        let size = node.self_size.0.unwrap_or(0.0);
-        if size > 0.0 {
-            profile.add(stack, LabelsId::default(), &[size as i64]);
-        }
+        let stack = size(profile, caller, &node);
         todo.extend(node.children.nodes().map(|child| (stack, child)));
+    }
+}
+
+/// Reads the bytes that a node itself allocated; returns its stack.
+fn size(profile: &mut Profile, caller: StackId, node: &Node) -> StackId {
+    let call = node.call();
+    let stack = if is_root(&call) {
+        caller
+    } else {
+        let frame = frame(profile, &call);
+        profile.push(caller, frame)
+    };
+    let size = node.self_size.0.unwrap_or(0.0);
+    if size > 0.0 {
+        profile.add(stack, LabelsId::default(), &[size as i64]);
+    }
+    stack
+}
+
+/// Passes the nodes of a deep tree to `put`, which returns the stack of a node from that of its caller.
+fn of_deep(
+    profile: &mut Profile,
+    nodes: &[nested::Deep],
+    mut put: impl FnMut(&mut Profile, StackId, &Node) -> StackId,
+) {
+    let mut stacks = Vec::with_capacity(nodes.len());
+    for (caller, node) in nodes {
+        let caller = caller.map_or(StackId::ROOT, |caller| stacks[caller]);
+        stacks.push(put(profile, caller, node));
     }
 }
 

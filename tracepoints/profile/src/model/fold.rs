@@ -53,7 +53,7 @@ impl Profile {
     }
 
     /// Returns the number of decimal digits of a value: a unit `count/100` means that one is a hundredth.
-    fn decimals(&self, value: usize) -> u32 {
+    pub(crate) fn decimals(&self, value: usize) -> u32 {
         let unit = self.value_types.get(value).map_or("", |v| self.text(v.unit));
         let parts = unit.rsplit_once('/').and_then(|(_, parts)| parts.parse::<u64>().ok());
         let digits = parts.and_then(u64::checked_ilog10).unwrap_or(0);
@@ -138,7 +138,11 @@ impl<'a> Names<'a> {
         stacks.sort_by(|(a, _), (b, _)| ranks[a.clone()].cmp(&ranks[b.clone()]));
     }
 
+    /// Joins the names of a stack; a sample without any frame is one of an unknown function.
     fn text(&self, stack: Range<usize>) -> String {
+        if stack.is_empty() {
+            return folded::UNKNOWN.to_owned();
+        }
         let names = || self.parts[stack.clone()].iter().map(|name| self.names[*name as usize].as_str());
         let mut out = String::with_capacity(names().map(|name| name.len() + 1).sum());
         for (i, name) in names().enumerate() {

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     ProfileError,
-    format::{Format, fail, losses::Losses},
+    format::{Format, fail, fraction, losses::Losses},
     json::{self, Index, List, Object, Text},
     model::{Frame, FrameId, LabelsId, Module, ModuleId, Profile, StackId, keys},
 };
@@ -19,7 +19,11 @@ use crate::{
 pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let (mut file, notes): (File, _) = json::document(bytes)
         .map_err(|e| fail(Format::Firefox, format!("line {} column {}", e.line(), e.column()), e))?;
-    let mut units = Vec::new();
+    if file.threads.0.is_empty() && file.processes.0.is_empty() {
+        let none = "expected `threads` in the outermost object, found none";
+        return Err(fail(Format::Firefox, "the text", notes.first().map_or(none, |note| note)));
+    }
+    let (mut units, mut counts) = (Vec::new(), Vec::new());
     each_thread(&file, &mut |thread| {
         let unit = unit(thread);
         if !units.contains(&unit)
@@ -27,8 +31,15 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         {
             units.push(unit);
         }
+        let weights =
+            thread.samples.0.iter().filter(|_| unit == SAMPLES).flat_map(|samples| &samples.weight.0);
+        counts.extend(weights.filter_map(|weight| weight.0));
     });
-    let types: Vec<_> = units.iter().map(|unit| (unit.0, unit.1)).collect();
+    let decimals = fraction::decimals(&counts);
+    let unit_text =
+        |unit: &Unit| if *unit == SAMPLES { fraction::unit(unit.1, decimals) } else { unit.1.to_owned() };
+    let types: Vec<_> = units.iter().map(|unit| (unit.0, unit_text(unit))).collect();
+    let types: Vec<_> = types.iter().map(|(kind, unit)| (*kind, unit.as_str())).collect();
     let mut profile = Profile::new(&types);
     let meta = file.meta.0.take().unwrap_or_default();
     let start = meta.start_time.0.unwrap_or(0.0);
@@ -38,7 +49,9 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         profile.period = (interval * 1e6) as i64;
     }
     file.meta.0 = Some(meta);
-    let mut reader = Reader { profile: &mut profile, units, start, losses: Losses::default(), threads: 0 };
+    let one = 10f64.powi(decimals as i32);
+    let mut reader =
+        Reader { profile: &mut profile, units, one, start, losses: Losses::default(), threads: 0 };
     reader.process(file);
     let losses = reader.losses;
     losses.judge(Format::Firefox, &mut profile, notes)?;
@@ -59,13 +72,17 @@ fn unit(thread: &Thread) -> Unit {
     match thread.samples.0.as_ref().map_or("", |samples| samples.weight_type.0.as_str()) {
         "tracing-ms" => ("time", "nanoseconds", 1e6),
         "bytes" => ("space", "bytes", 1.0),
-        _ => ("samples", "count", 1.0),
+        _ => SAMPLES,
     }
 }
+
+const SAMPLES: Unit = ("samples", "count", 1.0);
 
 struct Reader<'a> {
     profile: &'a mut Profile,
     units: Vec<Unit>,
+    /// The value of one sample: 10 if weights have one decimal digit.
+    one: f64,
     /// Begin of the first process in ms: the origin of sample times.
     start: f64,
     losses: Losses,
@@ -120,11 +137,16 @@ impl Reader<'_> {
         let stacks = thread.stacks(self.profile, &frames);
         let labels = thread.labels(self.profile);
         let at = self.units.iter().position(|known| known.0 == unit.0).unwrap_or(0);
+        let scale = if unit == SAMPLES { self.one } else { unit.2 };
         let mut values = vec![0; self.units.len().max(1)];
         let (profile, losses) = (&mut *self.profile, &mut self.losses);
         thread.samples(|i, sample| match sample.and_then(|s| Ok((stack(&stacks, s.stack)?, s))) {
             Ok((Some(stack), sample)) => {
-                values[at] = (sample.weight * unit.2).round() as i64;
+                values[at] = (sample.weight * scale).round() as i64;
+                if values[at] == 0 && sample.weight > 0.0 {
+                    let why = || format!("its weight is less than one of the unit: {}", sample.weight);
+                    losses.add("samples", || format!("thread {n} sample {i}"), why);
+                }
                 let time = ((sample.time + shift) * 1e6).round().max(0.0) as u64;
                 profile.add_at(time, stack, labels, &values);
             }

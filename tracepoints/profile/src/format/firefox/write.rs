@@ -34,9 +34,9 @@ pub fn write(profile: &Profile, value: usize, name: &str) -> String {
         thread.add(&sample, weight, category);
     }
     let interval = interval_ms(profile);
-    let weight_type = weight_type(profile, value);
+    let (weight_type, one) = (weight_type(profile, value), 10f64.powi(profile.decimals(value) as i32));
     let threads: Vec<Thread> =
-        threads.into_values().map(|thread| thread.finish(name, interval, weight_type)).collect();
+        threads.into_values().map(|thread| thread.finish(name, interval, weight_type, one)).collect();
     let file = json!({
         "meta": meta(profile, name, interval, &categories),
         "libs": profile.modules().map(|m| lib(profile, m)).collect::<Vec<_>>(),
@@ -185,11 +185,11 @@ impl<'a> ThreadWriter<'a> {
         }
     }
 
-    fn finish(mut self, process: &str, interval: f64, weight_type: &str) -> Thread {
+    fn finish(mut self, process: &str, interval: f64, weight_type: &str, one: f64) -> Thread {
         let name = self.profile.label(self.labels, keys::THREAD).unwrap_or_else(|| process.to_owned());
         let (pid, tid) = (self.number(keys::PID), self.number(keys::TID));
         let process = self.profile.label(self.labels, keys::PROCESS).unwrap_or_else(|| process.to_owned());
-        let (samples, end) = self.samples(interval, weight_type);
+        let (samples, end) = self.samples(interval, weight_type, one);
         let fixed = json!({
             "processType": "default", "isMainThread": pid.is_some() && pid == tid, "registerTime": 0.0,
             "unregisterTime": end, "processStartupTime": 0.0, "processShutdownTime": end, "pausedRanges": [],
@@ -209,14 +209,14 @@ impl<'a> ThreadWriter<'a> {
         }
     }
 
-    fn samples(&mut self, interval: f64, weight_type: &str) -> (Samples, f64) {
+    fn samples(&mut self, interval: f64, weight_type: &str, one: f64) -> (Samples, f64) {
         let ms = weight_type == "tracing-ms";
         self.samples.sort_by_key(|sample| sample.0);
         let (mut deltas, mut weights) = (Vec::new(), Vec::new());
         // Begin of the next sample without a time, and of the last sample.
         let (mut next, mut last) = (0.0, 0.0);
         for (time, _, weight) in &self.samples {
-            let weight = if ms { *weight as f64 / 1e6 } else { *weight as f64 };
+            let weight = *weight as f64 / if ms { 1e6 } else { one };
             let now = time.map_or(next, |time| time as f64 / 1e6);
             deltas.push(now - last);
             last = now;

@@ -74,7 +74,7 @@ fn named(header: &Header, name: &str) -> Result<usize, ProfileError> {
         |full: &str| full.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
     header.attrs.iter().position(|attr| is(&attr.name)).ok_or_else(|| {
         let names: Vec<_> = header.attrs.iter().map(|attr| attr.name.as_str()).collect();
-        wrong(0, format!("there is no event {name:?}; there are {}", names.join(", ")))
+        ProfileError::Event { wanted: name.to_owned(), known: names.join(", ") }
     })
 }
 

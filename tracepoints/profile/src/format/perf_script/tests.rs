@@ -107,6 +107,7 @@ fn every_choice_of_fields_is_read() {
         // No time.
         "a 1/2 cycles:u: ",
         "a 1 [001]  250 cycles:u:",
+        "a 1/2 2020-07-13 18:26:55.620971 cycles: ",
         "a ",
     ] {
         let text = format!("{first}\n{stack}{first}\n{stack}");
@@ -122,6 +123,77 @@ fn every_choice_of_fields_is_read() {
     }
     let anonymous = "  7 3.4: cycles:\n\t55d0 f (/bin/a)\n";
     assert_eq!(folded(anonymous).0, ":7;f 1\n");
+    // No thread.
+    for first in ["  3.4: cycles: \n", " 3.4: \n", "\n", ""] {
+        let text = format!("{first}{stack}{first}{stack}");
+        assert_eq!(folded(&text), ("main;f 2\n".to_owned(), vec![]), "{first:?}");
+        let bare = text.replace(" f+0x10 (/bin/a)", "").replace(" main+0x8 (/bin/a)", "");
+        assert_eq!(folded(&bare), ("0x66d0;0x55d0 2\n".to_owned(), vec![]), "{first:?}");
+    }
+    let flat = "            55d0 f+0x1 (/bin/a)\n".repeat(3);
+    assert_eq!(folded(&flat), ("f 3\n".to_owned(), vec![]));
+    // Addresses only, after lines that end with a number.
+    for first in ["a 29605 ", "a 29605/29605 "] {
+        let text =
+            format!("{first}\n\t            55d0\n\n{first}\n\t            55d0\n\t            66d0\n\n");
+        let name = first.trim();
+        let names = if name.contains('/') { name.to_owned() } else { "a_29605".to_owned() };
+        let (stacks, losses) = folded(&text);
+        assert!(stacks.contains(&format!("{names};0x55d0 1\n{names};0x66d0;0x55d0 1\n")), "{stacks}");
+        assert!(losses.is_empty(), "{losses:?}");
+    }
+}
+
+/// Fields after the event, with and without a call chain (builtin-script.c, `process_event`).
+#[test]
+fn other_fields_of_a_sample_are_no_frames() {
+    let stack = "\t    55d0 f+0x10 (/bin/a)\n\t    66d0 main+0x8 (/bin/a)\n";
+    for rest in [
+        "7ffff0001234 ",
+        "7ffff0001234 |OP LOAD|LVL L1 hit|SNP None|TLB L1 or L2 hit|LCK No|BLK  N/A   33 ",
+        "7ffff0001234 foo+0x1 (/bin/b) ",
+        "68100142 1234 foo (x)",
+    ] {
+        let text = format!("a 1/2 3.4: 10 cycles:u:     {rest}\n{stack}\n");
+        assert_eq!(folded(&text), ("a;main;f 1\n".to_owned(), vec![]), "{rest}");
+    }
+    for rest in [
+        "add foo bar",
+        "dead beef (x)",
+        "NR 0 (3, 7f, 400)",
+        "(ffffffff81234567)",
+        "dev 8,1 (y)",
+        "c0ffee=1 1234 f (z)",
+    ] {
+        let line = format!("a 1/2 3.4: my:event: {rest}\n");
+        assert_eq!(folded(&format!("{line}{stack}\n")), ("a;main;f 1\n".to_owned(), vec![]), "{rest}");
+        assert_eq!(folded(&format!("{line}{line}")), ("a 2\n".to_owned(), vec![]), "{rest}");
+    }
+    for rest in [
+        "55d0 f+0x1 (/bin/a) => 66d0 g+0x2 (/bin/a)",
+        "call                     55d0 f+0x1 (/bin/a) =>     66d0 g+0x2 (/bin/a)",
+        "55d0 f+0x1 (/bin/a)           insn: 48 89 e5 ",
+        "main                                     55d0 f+0x1 (/bin/a)",
+        "55d0 f+0x1",
+    ] {
+        let line = format!("a 1/2 3.4: 1 branches:u: {rest}\n");
+        assert_eq!(folded(&format!("{line}{line}")), ("a;f 2\n".to_owned(), vec![]), "{rest}");
+    }
+    for line in [
+        " ABI:2    AX:0x1    BX:0x2 ",
+        " 0x55d0(/bin/a)/0x66(/bin/a)/P/-/-/1 0x1/0x2/M/-/-/0 ",
+        "\t BPF output: 0000: 68 65 6c",
+    ] {
+        let text = format!("a 1/2 3.4: 10 cycles:u: \n{stack}{line}\n\n");
+        assert_eq!(folded(&text), ("a;main;f 1\n".to_owned(), vec![]), "{line}");
+    }
+}
+
+#[test]
+fn a_file_that_ends_within_a_line_is_reported() {
+    let (stacks, losses) = folded("a 1/2 3.4: 10 cycles:u: \n\t    55d0 f+0x10 (/bi");
+    assert_eq!(stacks, "a;f 1\n");
+    assert!(losses[0].contains("ends within a line"), "{losses:?}");
 }
 
 #[test]
@@ -143,6 +215,13 @@ fn frames_have_symbols_modules_and_source_lines_or_not() {
         ("\t7f01aa\n", "ls;0x7f01aa 1\n"),
         ("\t7f01 f+0x1 (/bin/a+0x1234)\n", "ls;f 1\n"),
         ("\t7f01 [unknown] (/bin/a b (deleted))\n", "ls;[a b] 1\n"),
+        ("\t7f01 [unknown] (/bin/a (deleted)+0x12)\n", "ls;[a] 1\n"),
+        // Brackets in the path, in the name, in both.
+        ("\t7f01 f+0x10 (/opt/My App (x86)/lib.so)\n", "ls;f 1\n"),
+        ("\t7f01 [unknown] (/opt/My App (x86)/lib.so)\n", "ls;[lib.so] 1\n"),
+        ("\t7f01 f(int (*)(char)) (/opt/My App (x86)/lib.so)\n", "ls;f(int (*)(char)) 1\n"),
+        ("\t7f01 f+0x1 (/opt/a)b)\n", "ls;f 1\n"),
+        ("\t7f01 f+0x1 (/opt/a(b)\n", "ls;f 1\n"),
         ("\t7f01 operator new(unsigned long)+0x3 (/lib/c++.so)\n", "ls;operator new(unsigned long) 1\n"),
         ("\t0x7f01 f+0x1 (/bin/a)\n", "ls;f 1\n"),
         // brstackinsn.

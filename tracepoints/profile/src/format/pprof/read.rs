@@ -35,6 +35,12 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     }
     profile.comments.extend(plain.notes);
     profile.comments.extend(damage(&decoded));
+    let odd_texts =
+        decoded.profile.string_table.iter().filter(|text| std::str::from_utf8(text).is_err()).count();
+    if odd_texts > 0 {
+        let what = "names are not UTF-8: their invalid bytes are left out and shown as U+FFFD";
+        profile.comments.push(format!("{odd_texts} {what}"));
+    }
     profile.comments.extend(skipped.report("sample"));
     profile.comments.extend(missing.map(|(n, first)| {
         format!("{n} references are invalid, the first is {first}: the names are left out as unknown")
@@ -201,7 +207,8 @@ impl<'a> Reader<'a> {
             Ok(Some(pruning)) => pruning,
             Ok(None) => return,
             Err(e) => {
-                let what = format!("no frame is dropped: the profile's expression is left out: {e}");
+                let why = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                let what = format!("no frame is dropped: the profile's expression is left out: {why}");
                 return self.profile.comments.push(what);
             }
         };

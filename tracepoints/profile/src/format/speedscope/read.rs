@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ProfileError,
-    format::{Format, fail, losses::Losses},
+    format::{Format, fail, fraction, losses::Losses},
     json::{self, Index},
     model::{Frame, FrameId, LabelsId, Profile, StackId, keys},
 };
@@ -33,7 +33,12 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let shared = file.shared.0.unwrap_or_default();
     let frames = shared.frames.0.into_iter().map(|frame| add(&mut profile, &frame.0.unwrap_or_default()));
     let frames: Vec<FrameId> = frames.collect();
+    if file.profiles.0.is_empty() {
+        let none = "expected profiles in `profiles`, found none";
+        return Err(fail(Format::Speedscope, "the text", notes.first().map_or(none, |note| note)));
+    }
     let single = file.profiles.0.len() == 1;
+    let mut all: Vec<(LabelsId, usize, Unit, Sums)> = Vec::new();
     let mut losses = Losses::default();
     for (n, part) in file.profiles.0.iter().enumerate() {
         let Some(part) = &part.0 else {
@@ -44,22 +49,38 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         let thread = !(single && file.name == part.name);
         let name = &part.name.0;
         let labels = if thread { profile.text_labels(&[(keys::THREAD, name)]) } else { LabelsId::default() };
-        let (kind, _, scale) = unit(part);
-        let at = units.iter().position(|unit| unit.0 == kind).unwrap_or(0);
-        let mut values = vec![0; units.len()];
+        let unit = unit(part);
         let mut reader = Reader { n, part, frames: &frames, losses: &mut losses, sums: Sums::default() };
         reader.sampled(&mut profile);
         reader.evented(&mut profile);
-        for (stack, sum) in reader.sums {
+        let sums = reader.sums;
+        all.push((labels, n, unit, sums));
+    }
+    let counts: Vec<f64> =
+        all.iter().filter(|part| part.2 == SAMPLES).flat_map(|part| part.3.values().copied()).collect();
+    let decimals = fraction::decimals(&counts);
+    for (labels, n, unit, sums) in all {
+        let scale = if unit == SAMPLES { 10f64.powi(decimals as i32) } else { unit.2 };
+        let at = units.iter().position(|known| known.0 == unit.0).unwrap_or(0);
+        let mut values = vec![0; units.len()];
+        for (stack, sum) in sums {
             values[at] = (sum * scale).round() as i64;
+            if values[at] == 0 && sum > 0.0 {
+                let why = || format!("its weight is less than one of the unit: {sum}");
+                losses.add("stacks", || format!("profile {n}"), why);
+            }
             profile.add(stack, labels, &values);
         }
+    }
+    if let Some(at) = units.iter().position(|unit| *unit == SAMPLES) {
+        let unit = profile.value_type(SAMPLES.0, &fraction::unit(SAMPLES.1, decimals));
+        profile.set_value_type(at, unit);
     }
     losses.judge(Format::Speedscope, &mut profile, notes)?;
     Ok(profile)
 }
 
-/// Values by stack, as in the file: fractions are rounded once, in the sum.
+/// Values by stack, as in the file: fractions of times and bytes are rounded once, in the sum.
 type Sums = IndexMap<StackId, f64, RandomState>;
 
 struct Reader<'a> {

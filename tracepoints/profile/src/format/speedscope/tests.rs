@@ -45,7 +45,7 @@ fn events_become_the_time_between_them() {
         ("nanoseconds", "7"),
         ("microseconds", "6500"),
         ("seconds", "6500000000"),
-        ("none", "7"),
+        ("none", "6.5"),
         ("bytes", "7"),
     ] {
         assert!(evented(unit, &events).0.starts_with(&format!("t;a {text}\n")), "{unit}");
@@ -82,11 +82,15 @@ fn sampled(samples: &str, weights: &str) -> (String, Vec<String>) {
 #[test]
 fn weights_are_read_in_each_form() {
     assert_eq!(sampled("[[0],[0,1]]", r#", "weights": [2, "3"]"#).0, "t;a 2\nt;a;b 3\n");
-    assert_eq!(
-        sampled("[[0],[0],[0]]", r#", "weights": [0.4, 0.4, 0.4]"#).0,
-        "t;a 1\n",
-        "the sum is rounded"
-    );
+    for (weights, expected) in
+        [("0.4, 0.4, 0.4", "t;a 1.2\n"), ("0.1, 0.2, 0", "t;a 0.3\n"), ("0.0004, 0, 0", "t;a 0.0004\n")]
+    {
+        let (text, notes) = sampled("[[0],[0],[0]]", &format!(r#", "weights": [{weights}]"#));
+        assert_eq!((text.as_str(), notes.len()), (expected, 0));
+    }
+    let (text, notes) = sampled("[[0],[1]]", r#", "weights": [1e-9, 2]"#);
+    assert_eq!(text, "t;b 2\n");
+    assert!(notes[0].starts_with("1 stacks could not be read and are left out"), "{notes:?}");
     assert_eq!(
         sampled("[[0],[0,1]]", ""),
         ("t;a 1\nt;a;b 1\n".into(), vec![]),
@@ -95,6 +99,19 @@ fn weights_are_read_in_each_form() {
     let (text, notes) = sampled("[[0],[7],[1],[2],[0,-1],null]", r#", "weights": [2,1,NaN,-4,1]"#);
     assert_eq!(text, "t;a 2\n");
     assert!(notes.iter().any(|n| n.starts_with("5 samples could not be read and are left out; the first is at profile 0 sample 1: there is no frame 7")), "{notes:?}");
+}
+
+#[test]
+fn fractional_counts_survive_a_round_trip() {
+    let json = r#"{"shared": {"frames": [{"name": "a"}]}, "profiles": [{"type": "sampled", "name": "t", "unit": "none", "samples": [[0]], "weights": [0.25]}]}"#;
+    let again = read(write(&read(json.as_bytes()).unwrap(), 0, "x").as_bytes()).unwrap();
+    assert_eq!(again.fold(&FoldOptions::default()).to_string(), "t;a 0.25\n");
+}
+
+#[test]
+fn a_file_without_profiles_is_refused() {
+    let error = read(br#"{"wrapped": {"shared": {}, "profiles": [1]}}"#).unwrap_err().to_string();
+    assert!(error.contains("expected profiles"), "{error}");
 }
 
 /// Samples without weights are counts, not times.

@@ -60,6 +60,31 @@ fn profiles_of_the_heap_are_bytes() {
     assert_eq!(profile.text(profile.value_types()[0].unit), "bytes");
 }
 
+/// Each call nests an object and a list: 200 calls are more than the JSON reader's 128 levels.
+#[test]
+fn deep_trees_are_read() {
+    let nested = |frame: &str, leaf: &str| {
+        let mut node = leaf.to_owned();
+        for i in (0..200).rev() {
+            node = format!(r#"{{"children":[{node}, 7],{}}}"#, frame.replace('@', &i.to_string()));
+        }
+        node
+    };
+    let stack = (0..200).map(|i| format!("f{i};")).collect::<String>();
+    let tree = nested(
+        r#""callFrame":{"functionName":"f@"},"selfSize":0,"id":@"#,
+        r#"{"callFrame":{"functionName":"leaf"},"selfSize":8,"id":900}"#,
+    );
+    assert_eq!(folded(&format!(r#"{{"head":{tree},"samples":[]}}"#)).0, format!("{stack}leaf 8\n"));
+    let tree = nested(
+        r#""functionName":"f@","id":@,"hitCount":0"#,
+        r#"{"functionName":"leaf","id":900,"hitCount":1,"children":[]}"#,
+    );
+    let json = format!(r#"{{"startTime":1,"head":{tree},"samples":[900,900],"timestamps":[1,2]}}"#);
+    assert_eq!(folded(&json).0, format!("{stack}leaf 2000\n"));
+    assert!(read(json[..json.len() - 60].as_bytes()).is_err());
+}
+
 #[test]
 fn profiles_in_traces_are_assembled_from_chunks() {
     let json = r#"{"traceEvents":[{"ph":"M","name":"thread_name","pid":1,"tid":7,"args":{"name":"CrRendererMain"}},{"ph":"X","name":"other","args":{"data":{"samples":[1]}}},
