@@ -30,8 +30,13 @@ pub enum ExportError {
         found: String,
     },
     /// The file has no span.
-    #[error("expected {0}, found no span")]
-    NoSpan(&'static str),
+    #[error("expected {expected}, found no span{}", .notes.iter().map(|note| format!("; {note}")).collect::<String>())]
+    NoSpan {
+        /// The records that make spans.
+        expected: &'static str,
+        /// Descriptions of the records that could not be read.
+        notes: Vec<String>,
+    },
     /// The endpoint's address is wrong.
     #[error(
         "expected a collector's address http://HOST:PORT (OTLP over HTTP, often port 4318) or grpc://HOST:PORT (often 4317), found {0:?}"

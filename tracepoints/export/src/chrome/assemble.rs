@@ -38,6 +38,7 @@ pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
     if pairs.arrows > 0 && !about.ours {
         imported.notes.push(format!("{} arrows between spans (phases s, t, f) were skipped", pairs.arrows));
     }
+    imported.notes.extend(move_after_origin(&mut pairs, about));
     let mut ours: BTreeMap<u64, Request> = BTreeMap::new();
     let mut stages: BTreeMap<u64, Vec<Numbered>> = BTreeMap::new();
     let mut foreign: HashMap<Track, Vec<Span>> = HashMap::new();
@@ -58,6 +59,19 @@ pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
     imported.requests.extend(of_tracks(&pairs, foreign, next));
     imported.requests.iter_mut().for_each(Request::settle);
     imported
+}
+
+/// Moves all spans so that none begins before the origin of the times; returns a note.
+fn move_after_origin(pairs: &mut Pairs, about: &About) -> Option<String> {
+    let first = pairs.spans.iter().map(|read| read.at).min()?.saturating_add(i128::from(about.base_ns));
+    if first >= 0 {
+        return None;
+    }
+    for read in &mut pairs.spans {
+        read.at = read.at.saturating_sub(first);
+    }
+    let ms = -first as f64 / 1e6;
+    Some(format!("some times are negative; all were moved by {ms} ms, so that the first one is 0"))
 }
 
 /// Replaces a stack's id with the names of its frames.

@@ -83,8 +83,8 @@ impl Event {
             "ph" => self.ph = plain(&value()?),
             "name" => self.name = plain(&value()?),
             "cat" => self.cat = plain(&value()?),
-            "pid" => self.pid = plain(&value()?),
-            "tid" => self.tid = plain(&value()?),
+            "pid" => self.pid = number(&value()?),
+            "tid" => self.tid = number(&value()?),
             "ts" => self.ts = Time::read(text),
             "dur" => self.dur = Time::read(text),
             "tdur" => self.tdur = Time::read(text),
@@ -92,7 +92,11 @@ impl Event {
             "id2" => self.id2(&value()?),
             "scope" => self.id.scope = plain(&value()?),
             "sf" | "stack" => self.stack = value()?,
-            "args" => self.args = value()?,
+            // Arguments too deep for the reader stay text.
+            "args" => {
+                self.args =
+                    value().unwrap_or_else(|| Json::String(String::from_utf8_lossy(text).into_owned()));
+            }
             // Colours, the thread's clock, ends of arrows: they change no span.
             _ => {}
         }
@@ -133,10 +137,17 @@ pub(super) fn plain(json: &Json) -> String {
     }
 }
 
+/// Returns the digits of a whole number, also of one with a fraction of zero: 1.0 and 1 are one process.
+fn number(json: &Json) -> String {
+    let whole = json.as_f64().filter(|x| json.is_f64() && x.fract() == 0.0 && x.abs() < EXACT as f64);
+    whole.map_or_else(|| plain(json), |x| (x as i64).to_string())
+}
+
 /// Normalizes an id, which may be a number or hexadecimal text.
 fn id(json: &Json) -> String {
-    let text = plain(json);
-    match text.strip_prefix("0x").map(|hex| u64::from_str_radix(hex, 16)) {
+    let text = number(json);
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).map(|hex| u64::from_str_radix(hex, 16))
+    {
         Some(Ok(n)) => n.to_string(),
         _ => text,
     }

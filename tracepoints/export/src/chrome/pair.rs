@@ -89,7 +89,9 @@ impl Pairs {
             Time::At(ns) if ns >= 0 => None,
             Time::At(_) => Some("spans have a negative duration; they were read with none"),
             Time::Absent => Some("spans (phase X) have no duration; they were read with none"),
-            Time::Odd => Some("spans have a duration that is no number; they were read with none"),
+            Time::Odd => {
+                Some("spans have a duration that is no number or too large; they were read with none")
+            }
         };
         let offset = event.offset;
         let dur_ns = given.ns().and_then(|ns| u64::try_from(ns).ok()).unwrap_or(0);

@@ -26,7 +26,8 @@ pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
     imported.notes.extend(notes);
     imported.notes.extend(lost.notes("events", bytes));
     if imported.requests.is_empty() {
-        return Err(ExportError::NoSpan("events of the phases X, B/E, b/e or i"));
+        let expected = "events of the phases X, B/E, b/e or i";
+        return Err(ExportError::NoSpan { expected, notes: imported.notes });
     }
     Ok(imported)
 }
@@ -146,6 +147,10 @@ impl Reader<'_> {
     fn no_events(&self, at: usize, members: &Members<'_>, names: &[Cow<'_, str>]) -> ExportError {
         if !members.closed() {
             return self.error(members.at().min(self.text.len()));
+        }
+        if names.iter().any(|name| name == "traceEvents") {
+            let found = "`traceEvents` that is no list".into();
+            return ExportError::Syntax { offset: at, expected: WANTED, found };
         }
         let names: Vec<_> = names.iter().take(8).map(|name| format!("{name:?}")).collect();
         ExportError::Syntax {

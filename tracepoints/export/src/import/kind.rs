@@ -8,6 +8,8 @@ pub(super) enum Kind {
     OtlpJson,
     /// Not text: possibly protobuf.
     Binary,
+    /// Text that is no JSON.
+    Text,
     /// Another format, with its description.
     Other(&'static str),
 }
@@ -30,7 +32,7 @@ pub(super) fn detect(bytes: &[u8]) -> Kind {
         b'[' => of_array(bytes, at),
         _ if bytes[at..].starts_with(b"data:") => Kind::Chrome,
         0x1e => of_object(bytes, begin(bytes, at + 1)).unwrap_or(Kind::Chrome),
-        _ => Kind::Binary,
+        _ => Kind::Text,
     }
 }
 
@@ -79,6 +81,9 @@ fn of_object(bytes: &[u8], at: usize) -> Option<Kind> {
     }
     let has = |name: &str| names.iter().any(|n| n == name);
     let all = |wanted: &[&str]| wanted.iter().all(|name| has(name));
+    if all(&["spanId", "startTimeUnixNano"]) || all(&["span_id", "start_time_unix_nano"]) {
+        return Some(Kind::OtlpJson);
+    }
     if all(&["traceID", "spans"]) {
         return Some(Kind::Other(JAEGER));
     }
@@ -117,7 +122,9 @@ mod tests {
             (r#"{"$schema":"x","shared":{},"profiles":[]}"#, Kind::Other(PROFILE)),
             (r#"{"meta":{},"libs":[],"threads":[]}"#, Kind::Other(PROFILE)),
             (r#"{"nodes":[],"startTime":1,"endTime":2,"samples":[]}"#, Kind::Other(PROFILE)),
-            ("hello", Kind::Binary),
+            (r#"[{"resource":{},"scopeSpans":[]}]"#, Kind::OtlpJson),
+            (r#"{"traceId":"1","spanId":"2","startTimeUnixNano":"3"}"#, Kind::OtlpJson),
+            ("hello", Kind::Text),
             ("\n[\u{12}\u{0}", Kind::Binary),
         ] {
             assert_eq!(detect(text.as_bytes()), kind, "{text:?}");

@@ -51,10 +51,11 @@ pub(super) fn attributes(span: &mut Span) {
 
 /// Describes invalid times.
 pub(super) fn times<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<String> {
-    let (mut endless, mut backwards) = (0, 0);
+    let (mut endless, mut backwards, mut no_begin) = (0, 0, 0);
     for span in spans {
         match (span.start_time_unix_nano, span.end_time_unix_nano) {
             (start, 0) if start > 0 => endless += 1,
+            (0, end) if end > 0 => no_begin += 1,
             (start, end) if end < start => backwards += 1,
             _ => {}
         }
@@ -62,6 +63,9 @@ pub(super) fn times<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<String> {
     let mut notes = Vec::new();
     if endless > 0 {
         notes.push(format!("{endless} spans have no end; they were read without a duration"));
+    }
+    if no_begin > 0 {
+        notes.push(format!("{no_begin} spans have no begin; they were read as if they began in 1970"));
     }
     if backwards > 0 {
         notes.push(format!("{backwards} spans end before they begin; they were read without a duration"));

@@ -100,11 +100,14 @@ pub(super) fn span(json: &Json) -> Option<Span> {
 
 fn event(json: &Json) -> Option<Event> {
     let map = json.as_object()?;
-    Some(Event {
-        time_unix_nano: time(get(map, "timeUnixNano"))?,
-        name: text(map, "name"),
-        attributes: attributes(get(map, "attributes")),
-    })
+    let at = get(map, "timeUnixNano");
+    let mut attributes = attributes(get(map, "attributes"));
+    // An event with an unreadable time begins with its span, and keeps the text.
+    let time_unix_nano = time(at).unwrap_or_else(|| {
+        attributes.push(key_value("timeUnixNano", at.map(any)));
+        0
+    });
+    Some(Event { time_unix_nano, name: text(map, "name"), attributes })
 }
 
 fn link(json: &Json) -> Option<Link> {

@@ -31,6 +31,13 @@ pub fn read_json(text: &[u8]) -> Result<Imported, ExportError> {
     reader.traces.finish(notes)
 }
 
+/// What an object of the outermost level is.
+enum Part {
+    Message,
+    Resource,
+    Span,
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     traces: Traces,
@@ -80,7 +87,20 @@ impl<'a> Reader<'a> {
         self.text.get(at) == Some(&bracket)
     }
 
+    /// Reads a message, or one of its parts alone: a resource with its spans, or a span.
     fn message(&mut self, at: usize) -> usize {
+        let part = Members::new(self.text, at).find_map(|(name, _)| match name.as_ref() {
+            "resourceSpans" | "resource_spans" | "batches" | "trace" | "data" => Some(Part::Message),
+            "resource" | "scopeSpans" | "scope_spans" => Some(Part::Resource),
+            "instrumentationLibrarySpans" | "instrumentation_library_spans" => Some(Part::Resource),
+            "spanId" | "span_id" => Some(Part::Span),
+            _ => None,
+        });
+        match part {
+            Some(Part::Resource) => return self.resource(at),
+            Some(Part::Span) => return self.span(at),
+            _ => {}
+        }
         self.object(at, |reader, name, value| match name {
             "resourceSpans" | "resource_spans" | "batches" if reader.is(value, b'[') => {
                 Some(reader.list(value, Self::resource))
@@ -88,6 +108,15 @@ impl<'a> Reader<'a> {
             "trace" | "data" if reader.is(value, b'{') => Some(reader.message(value)),
             _ => None,
         })
+    }
+
+    fn span(&mut self, at: usize) -> usize {
+        let Some(end) = value_end(self.text, at) else { return self.cut(at) };
+        match json::parse(&self.text[at..end]).and_then(|json| leaf::span(&json)) {
+            Some(span) => self.traces.take(&Resource::default(), vec![span]),
+            None => self.lost.add(at),
+        }
+        end
     }
 
     fn resource(&mut self, at: usize) -> usize {

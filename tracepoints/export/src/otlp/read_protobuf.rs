@@ -27,12 +27,13 @@ pub fn read_protobuf(bytes: &[u8]) -> Result<Imported, ExportError> {
     let mut reader = Reader { bytes, traces: Traces::default(), lost: Lost::default() };
     let framed = || framed(bytes, fixed_length).or_else(|| framed(bytes, varint_length));
     match framed().filter(|_| !is_bare(bytes)) {
-        Some(messages) => {
+        Some((messages, cut)) => {
             for message in messages {
                 if let Err(offset) = reader.message(message) {
                     reader.lost.add(offset);
                 }
             }
+            reader.lost.cut = cut;
         }
         None => {
             if let Err(offset) = reader.message(bytes) {
@@ -58,22 +59,26 @@ fn is_bare(mut bytes: &[u8]) -> bool {
     true
 }
 
-/// Splits messages that are each preceded by a length.
-fn framed<'a>(
-    bytes: &'a [u8],
-    length: impl Fn(&'a [u8]) -> Option<(usize, &'a [u8])>,
-) -> Option<Vec<&'a [u8]>> {
+/// Whole messages, and the offset of a last one that is cut short.
+type Frames<'a> = (Vec<&'a [u8]>, Option<usize>);
+
+/// Splits messages that are each preceded by a length. The writer of the last one may have been killed.
+fn framed<'a>(bytes: &'a [u8], length: impl Fn(&'a [u8]) -> Option<(usize, &'a [u8])>) -> Option<Frames<'a>> {
     let (mut rest, mut out) = (bytes, Vec::new());
+    let mut cut = None;
     while !rest.is_empty() {
-        let (len, after) = length(rest)?;
-        let (message, next) = after.split_at_checked(len)?;
+        let whole = length(rest).and_then(|(len, after)| after.split_at_checked(len));
+        let Some((message, next)) = whole else {
+            cut = Some(bytes.len() - rest.len());
+            break;
+        };
         if message.first().is_some_and(|tag| *tag != RESOURCE_TAG) {
             return None;
         }
         out.push(message);
         rest = next;
     }
-    out.iter().any(|message| !message.is_empty()).then_some(out)
+    out.iter().any(|message| !message.is_empty()).then_some((out, cut))
 }
 
 /// Tag of a resource: field 1, with a length.

@@ -45,7 +45,7 @@ impl Traces {
     /// If there is no span.
     pub fn finish(self, mut notes: Vec<String>) -> Result<Imported, ExportError> {
         if self.0.is_empty() {
-            return Err(ExportError::NoSpan(WANTED));
+            return Err(ExportError::NoSpan { expected: WANTED, notes });
         }
         notes.extend(foreign::times(self.0.values().flatten().map(|(span, _)| span)));
         let mut requests: Vec<Request> = Vec::new();

@@ -191,6 +191,71 @@ fn times_keep_their_nanoseconds_in_each_form() {
     assert_eq!(read(clang).requests[0].spans[0].dur_ns, 12_000);
 }
 
+#[test]
+fn negative_times_are_moved_together() {
+    let read = events(
+        r#"{"ph":"X","name":"a","ts":-100,"dur":10},{"ph":"X","name":"b","ts":-50.5,"dur":2},{"ph":"X","name":"c","ts":3,"dur":1}"#,
+    );
+    let starts: Vec<_> = read.requests[0].spans.iter().map(|s| s.start_ns).collect();
+    assert_eq!(starts, [0, 49_500, 103_000]);
+    assert_eq!(read.notes, ["some times are negative; all were moved by 0.1 ms, so that the first one is 0"]);
+}
+
+/// Lua and JavaScript write whole numbers with a fraction, C writes hexadecimal in capitals.
+#[test]
+fn equal_numbers_in_other_forms_are_equal() {
+    for (begin, end) in [
+        (r#""pid":1,"tid":2"#, r#""pid":1.0,"tid":2.0"#),
+        (r#""pid":"1","tid":"2""#, r#""pid":1,"tid":2"#),
+        (r#""pid":1e3"#, r#""pid":1000"#),
+    ] {
+        let read = events(&format!(
+            r#"{{"ph":"B","name":"a","ts":0,{begin}}},{{"ph":"E","name":"a","ts":5,{end}}}"#
+        ));
+        assert_eq!((rows(&read), read.notes.len()), (vec![row("a", 5, None)], 0), "{begin}");
+    }
+    for (begin, end) in [("1.0", "1"), ("\"0XFF\"", "\"0xff\""), ("255", "\"0xFF\"")] {
+        let read = events(&format!(
+            r#"{{"ph":"b","cat":"c","name":"a","ts":0,"id":{begin}}},{{"ph":"e","cat":"c","name":"a","ts":5,"id":{end}}}"#
+        ));
+        assert_eq!((rows(&read), read.notes.len()), (vec![row("a", 5, None)], 0), "{begin}");
+    }
+}
+
+#[test]
+fn arguments_that_are_too_deep_stay_text() {
+    let args = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    let read = events(&format!(r#"{{"ph":"X","name":"a","ts":0,"dur":5,"args":{args}}}"#));
+    assert_eq!((rows(&read), read.notes.len()), (vec![row("a", 5, None)], 0));
+    assert_eq!(read.requests[0].spans[0].attributes, [("args".to_owned(), Value::Text(args))]);
+}
+
+#[test]
+fn a_text_after_zeros_or_in_latin_1_is_read() {
+    let event = r#"[{"name":"a","ph":"X","ts":1,"dur":2}]"#;
+    let zeros = [event.as_bytes(), &[0; 512]].concat();
+    assert_eq!(rows(&import::read(&zeros).unwrap()), [row("a", 2, None)]);
+    let latin = import::read(b"[{\"name\":\"caf\xe9\",\"ph\":\"X\",\"ts\":1,\"dur\":2}]").unwrap();
+    assert_eq!(rows(&latin), [row("café", 2, None)]);
+    assert!(latin.notes[0].contains("Latin-1"), "{:?}", latin.notes);
+}
+
+#[test]
+fn a_file_without_a_span_is_refused_with_the_reason() {
+    for (text, says) in [
+        (r#"[{"ph":"X","name":"a","ts":"2024-01-01T00:00:00Z"}]"#, "1 events without a time"),
+        (r#"[{"ph":"C","name":"c","ts":1}]"#, "C (counters)"),
+        (r#"[{"ph":"X","name":"a"#, "cut short"),
+        (r#"{"traceEvents":{"0":1}}"#, "`traceEvents` that is no list"),
+        ("callback([])", "text that begins with \"callback([])\""),
+        ("# tracer: nop\n a-1 [000] 1.0: x: y\n", "ftrace"),
+        ("<!DOCTYPE html><script>", "a page"),
+    ] {
+        let error = import::read(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
 /// Two processes with equal names for themselves and their threads: their spans stay separate.
 #[test]
 fn processes_with_one_name_stay_separate() {

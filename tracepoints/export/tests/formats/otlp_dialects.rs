@@ -52,6 +52,16 @@ fn every_form_of_document_is_read() {
         whole
             .replace("5b8efff798038103d269b633813fc60c", "W47/95gDgQPSabYzgT/GDA==")
             .replace("eee19b7ec3c1b174", "7uGbfsPBsXQ="),
+        whole
+            .replace("5b8efff798038103d269b633813fc60c", "W47_95gDgQPSabYzgT_GDA")
+            .replace("eee19b7ec3c1b174", "7uGbfsPBsXQ"),
+        whole.replace("5b8efff798038103d269b633813fc60c", "0x5b8efff798038103d269b633813fc60c"),
+        whole.replace("5b8efff798038103d269b633813fc60c", "5b8efff7-9803-8103-d269-b633813fc60c"),
+        // A part of a message alone.
+        format!(r#"[{{"resource":{{}},"scopeSpans":[{{"spans":[{SPAN}]}}]}}]"#),
+        format!(r#"{{"scopeSpans":[{{"spans":[{SPAN}]}}]}}"#),
+        format!("[{SPAN}]"),
+        SPAN.to_owned(),
     ] {
         let read = read(&text);
         assert_eq!(brief(&read), [("build".into(), 1_000_000_000)], "{text}");
@@ -244,6 +254,37 @@ fn a_bad_span_of_protobuf_loses_only_itself() {
         "{:?}",
         read.notes
     );
+}
+
+/// The collector's file exporter writes a length before each message, and may be killed within the last one.
+#[test]
+fn a_last_message_that_is_cut_loses_only_itself() {
+    let (one, two) = (message(&["a"]).encode_to_vec(), message(&["b"]).encode_to_vec());
+    let fixed = |m: &[u8]| [&(m.len() as u32).to_be_bytes()[..], m].concat();
+    let varint = |m: &[u8]| {
+        let mut out = Vec::new();
+        prost::encoding::encode_varint(m.len() as u64, &mut out);
+        [out, m.to_vec()].concat()
+    };
+    for bytes in [[fixed(&one), fixed(&two)].concat(), [varint(&one), varint(&two)].concat()] {
+        let read = import::read(&bytes[..bytes.len() - 3]).unwrap();
+        assert_eq!(read.requests[0].name, "a");
+        assert!(read.notes[0].contains("cut short or damaged at offset"), "{:?}", read.notes);
+    }
+}
+
+#[test]
+fn unreadable_times_are_reported() {
+    let span = SPAN.replace("1581452772000000321", "2020-01-01T00:00:00Z");
+    let text = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
+    let error = import::read(text.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("1 spans could not be read"), "{error}");
+    let read = spans(&SPAN.replace(r#""startTimeUnixNano":"1581452772000000321","#, ""));
+    assert!(read.notes[0].starts_with("1 spans have no begin"), "{:?}", read.notes);
+    let read = spans(&SPAN.replace(r#""name""#, r#""events":[{"name":"e","timeUnixNano":"soon"}],"name""#));
+    let event = &read.requests[0].spans[0];
+    assert_eq!((event.name.as_str(), event.start_ns), ("e", 1_581_452_772_000_000_321));
+    assert_eq!(event.attributes, [("timeUnixNano".to_owned(), Value::Text("soon".into()))]);
 }
 
 #[test]
