@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use security::{SecurityManager, TlsArgs};
+use tracepoints_input::is_stdin;
 
 use crate::{
     Error, Result,
@@ -46,7 +47,7 @@ pub struct Global {
     /// hex or base64 if it is unambiguous), raw (the user key), hex, escaped, base64, tidb (not in TiKV)
     #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true)]
     pub key_format: KeyFormat,
-    /// Write the output to FILE instead of standard output (not in TiKV)
+    /// Write the output to FILE instead of standard output; `-`: standard output (not in TiKV)
     #[arg(short = 'o', long, global = true, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -59,7 +60,7 @@ impl Global {
 
     /// Opens the file of `--output`; fails if it would be inside the data directory.
     pub fn open_output(&self) -> Result<Option<OutputFile>> {
-        let Some(path) = &self.output else { return Ok(None) };
+        let Some(path) = self.output.as_ref().filter(|path| !is_stdin(path)) else { return Ok(None) };
         let fail = |what: String| Error::other(format!("--output {}: {what}", path.display()));
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = std::fs::canonicalize(parent.unwrap_or(Path::new(".")));

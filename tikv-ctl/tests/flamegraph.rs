@@ -299,6 +299,61 @@ fn a_file_that_is_no_profile_is_refused() {
     assert!(code == 1 && err.contains("/none.perf"), "{err}");
 }
 
+/// Options of servers and recordings have no effect on a file's profile, and the reverse.
+#[test]
+fn options_without_an_effect_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.folded").display().to_string();
+    std::fs::write(&file, "a;b 3\n").unwrap();
+    for option in [
+        "--threads",
+        "--runtime-frames",
+        "--kind=kv_get",
+        "--request=3",
+        "--percentile=90..100",
+        "--seconds=5",
+        "--frequency=5",
+        "--sampler=own",
+        "--cpu=x",
+        "--replicas",
+        "--stores",
+        "--frames",
+        "--no-waits",
+    ] {
+        let (code, out, err) = ctl(&["flamegraph", &file, option]);
+        let flag = option.split('=').next().unwrap();
+        assert!(code == 2 && out.is_empty() && err.contains(flag), "{option}: {err}");
+    }
+    for args in [
+        &["flamegraph", &file, "--html", "--as", "folded"][..],
+        &["flamegraph", "--trace", &file, "--threads"],
+        &["flamegraph", "--trace", &file, "--seconds", "5"],
+        &["flamegraph", "--trace", &file, "--value", "cpu"],
+        &["flamegraph", "--status", "127.0.0.1:1", "--event", "cycles"],
+    ] {
+        assert_eq!(ctl(args).0, 2, "{args:?}");
+    }
+    let (code, _, err) = ctl(&["flamegraph", "--status", "127.0.0.1:1", "--no-waits"]);
+    assert!(code == 1 && err.contains("--no-waits"), "{err}");
+    let (code, _, err) = ctl(&["flamegraph", &file, "--event", "cycles"]);
+    assert!(code == 1 && err.contains("--event: only files of perf"), "{err}");
+    let (code, _, err) = ctl(&["flamegraph", &dir.path().display().to_string()]);
+    assert!(code == 1 && err.contains("found a directory"), "{err}");
+}
+
+#[test]
+fn a_dash_as_output_is_standard_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.folded").display().to_string();
+    std::fs::write(&file, "a;b 3\n").unwrap();
+    let (code, out, err) = ctl(&["flamegraph", &file, "--folded", "-o", "-"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "a;b 3\n", ""));
+    assert!(!std::path::Path::new("-").exists());
+    std::fs::write(&file, "a;b 0\n").unwrap();
+    let (code, out, err) = ctl(&["flamegraph", &file, "--folded"]);
+    assert!(code == 0 && out.is_empty() && err.contains("1 samples have the value 0"), "{err}");
+}
+
 /// Runs the program itself with bytes on its standard input.
 fn piped(args: &[&str], input: &[u8]) -> (bool, String, String) {
     use std::process::{Command, Stdio};

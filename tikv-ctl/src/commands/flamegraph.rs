@@ -12,6 +12,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use security::SecurityManager;
 use serde_json::json;
+use tracepoints_input::is_stdin;
 use tracepoints_profile::{
     Folded, Operation, Pick, Profile as Stacks,
     flame::Measure,
@@ -51,19 +52,19 @@ pub struct FlamegraphArgs {
     #[arg(long)]
     pub wall: bool,
     /// Seconds to observe a server
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    #[arg(long, default_value_t = 10, conflicts_with = "trace", value_parser = clap::value_parser!(u32).range(1..=600))]
     pub seconds: u32,
     /// CPU samples per second
-    #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 99, conflicts_with = "trace", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub frequency: u32,
     /// CPU of a server: the sampler that it uses [default: own on Linux, pprof elsewhere]; a real TiKV has only its own
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "trace")]
     pub sampler: Option<SamplerName>,
     /// CPU of a server: a row for each thread instead of each thread pool
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["trace", "wall"])]
     pub threads: bool,
     /// CPU of a server: show the frames of the async runtime, which are one frame by default
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["trace", "wall"])]
     pub runtime_frames: bool,
     /// Wall clock: only requests of this kind, e.g. kv_get, kv_prewrite; `client`: whole operations
     #[arg(long, visible_alias = "type", value_name = "KIND")]
@@ -87,7 +88,7 @@ pub struct FlamegraphArgs {
     #[arg(long, conflicts_with = "folded")]
     pub html: bool,
     /// Form of the output: a picture, or a profile for other tools
-    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Svg, conflicts_with = "folded")]
+    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Svg, conflicts_with_all = ["folded", "html"])]
     pub form: Form,
     /// Write folded stacks (`frame;frame COUNT`) instead of a picture: --as folded
     #[arg(long)]
@@ -116,6 +117,11 @@ pub enum SamplerName {
 }
 
 impl FlamegraphArgs {
+    /// Whether an option for the form of wall-clock stacks is given.
+    fn shapes_wall(&self) -> bool {
+        self.replicas || self.stores || self.frames || self.no_waits
+    }
+
     /// Returns the status server's path of the requested CPU profile.
     fn profile_path(&self) -> String {
         let (seconds, frequency) = (self.seconds, self.frequency);
@@ -177,9 +183,10 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
         (None, None) if args.wall => {
             return Err(Error::other("--wall: give --host ADDR, a server's gRPC address, or --trace FILE"));
         }
-        (None, _) if pick != Pick::default() || samples.is_some() => {
+        (None, _) if pick != Pick::default() || samples.is_some() || args.shapes_wall() => {
             return Err(Error::other(
-                "--kind, --request, --percentile and --cpu are for the wall clock of requests: add --wall, or --trace FILE",
+                "--kind, --request, --percentile, --cpu, --replicas, --stores, --frames and --no-waits are for the wall \
+                 clock of requests: add --wall, or --trace FILE",
             ));
         }
         (None, Some(host)) if args.status.is_some() => {
@@ -191,7 +198,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
         (None, _) => cpu_profile(&status_address(args, global)?, args, &global.security()?, out)?,
     };
     write(args, global, &profile, out)?;
-    if let Some(path) = &global.output {
+    if let Some(path) = global.output.as_ref().filter(|path| !is_stdin(path)) {
         let total = input::in_unit(&profile.folded, unit(profile.measure));
         out.note(&format!("{}: {} stacks, {total}", path.display(), profile.folded.len()));
     }

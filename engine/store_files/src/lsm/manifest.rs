@@ -130,6 +130,9 @@ pub struct Edit {
     pub added: Vec<FileMeta>,
 }
 
+/// Number of characters of a damaged CURRENT in an error.
+const MAX_SHOWN: usize = 40;
+
 /// Reads CURRENT and the MANIFEST it names.
 pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
     let current = dir.join("CURRENT");
@@ -137,7 +140,13 @@ pub fn read(dir: &Path, keyring: &Keyring) -> Result<VersionState> {
     let text = String::from_utf8_lossy(&bytes);
     let name = text.trim_end_matches('\n');
     if !name.starts_with("MANIFEST-") || name.contains('/') || text == name {
-        let what = format!("expected MANIFEST-<number> and a line end, found {text:?}");
+        let shown: String = text.chars().take(MAX_SHOWN).collect();
+        let rest = if shown.len() < text.len() {
+            format!(" and more, {} bytes", bytes.len())
+        } else {
+            String::new()
+        };
+        let what = format!("expected MANIFEST-<number> and a line end, found {shown:?}{rest}");
         return Err(FileError::corrupt(current, 0, what));
     }
     let mut state = read_file(&dir.join(name), keyring).map_err(|e| match e {
@@ -366,4 +375,17 @@ fn blob_file(tag: u32, cursor: &mut Cursor<'_>) -> Option<()> {
         cursor.slice()?;
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_damaged_current_is_shown_in_part() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("CURRENT"), [0; 4096]).unwrap();
+        let error = read(dir.path(), &Keyring::default()).unwrap_err().to_string();
+        assert!(error.contains("and more, 4096 bytes") && error.len() < 400, "{error}");
+    }
 }

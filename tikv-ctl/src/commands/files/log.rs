@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     encryption::Keyring,
     print::output::{JsonList, Output},
-    raft_engine::{BadBatch, BatchIter, Content, LogBatch, LogFile, log_files},
+    raft_engine::{BadBatch, BatchIter, Content, LogBatch, LogFile, Queue, log_files},
     text::message_text,
 };
 
@@ -33,7 +33,8 @@ pub fn run(
     out: &mut Output<'_>,
 ) -> Result<()> {
     check_exists(path, "a raft-engine directory or file")?;
-    let files = log_files(&part_of(path, "raft-engine"))?;
+    let path = part_of(path, "raft-engine");
+    let files = log_files(&path)?;
     let mut list = out.list();
     let mut damages = 0;
     for file in &files {
@@ -41,6 +42,11 @@ pub fn run(
         damages += one_file(file, &data, regions, summary, &mut list, out)?;
     }
     warn_holes(&files, out);
+    if path.is_dir() && files.iter().all(|file| file.queue == Queue::Rewrite) {
+        out.note(
+            "warning: expected .raftlog files, found only .rewrite files: the newest entries are missing",
+        );
+    }
     if out.is_json() {
         list.end(out)?;
     }

@@ -17,13 +17,14 @@ use crate::{Error, Result, print::output::Output};
 #[derive(Clone, Debug, Default, Args)]
 pub struct InputArgs {
     /// A profile of any process: perf.data, pprof, output of perf script, Firefox, speedscope, folded; `-`: standard input
-    #[arg(value_name = "PROFILE", conflicts_with_all = ["trace", "wall", "host", "status"])]
+    #[arg(value_name = "PROFILE", conflicts_with_all = ["trace", "wall", "host", "status", "seconds", "frequency", "sampler",
+          "threads", "runtime_frames", "kind", "request", "percentile", "cpu", "replicas", "stores", "frames", "no_waits"])]
     pub file: Option<PathBuf>,
     /// Profile file: the weight to draw, e.g. cpu; if absent, the one that the file names, or the first
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", conflicts_with_all = ["trace", "wall"])]
     pub value: Option<String>,
     /// perf: the event to draw, e.g. cycles; the first if absent
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "file")]
     pub event: Option<String>,
     /// A program or library that ran, to resolve function names; may be given more than once
     #[arg(long, value_name = "FILE", requires = "file")]
@@ -65,8 +66,17 @@ pub(super) fn read(args: &InputArgs, out: &mut Output<'_>) -> Result<Profile> {
 /// Reads a profile of any form, and prints a note for each loss. `-` is standard input.
 pub(super) fn profile(path: &Path, options: &ReadOptions, out: &mut Output<'_>) -> Result<(Format, Stacks)> {
     let fail = |e: &dyn std::fmt::Display| Error::other(format!("{}: {e}", title(path)));
+    if path.is_dir() {
+        let what = "expected a file, found a directory; of `perf record --threads`, give the output of `perf script`";
+        return Err(Error::other(format!("{}: {what}", path.display())));
+    }
     let bytes = Input::open(path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
     let (form, stacks) = format::read(&bytes, options).map_err(|e| fail(&e))?;
+    if options.event.is_some() && !matches!(form, Format::PerfData | Format::PerfScript) {
+        return Err(Error::other(format!(
+            "--event: only files of perf have events, found {form}: leave it out"
+        )));
+    }
     for comment in stacks.comments.iter().filter(|comment| comment.contains("left out")) {
         out.note(comment);
     }
@@ -74,6 +84,9 @@ pub(super) fn profile(path: &Path, options: &ReadOptions, out: &mut Output<'_>) 
         stacks.samples().filter(|s| s.values.get(stacks.default_value).is_some_and(|v| *v < 0)).count();
     if negative > 0 {
         out.note(&format!("{negative} samples have a negative value and so no width: they are not drawn"));
+    } else if !stacks.is_empty() && stacks.total(stacks.default_value) == 0 {
+        let n = stacks.samples().count();
+        out.note(&format!("{n} samples have the value 0 and so no width: nothing is drawn"));
     }
     Ok((form, stacks))
 }
