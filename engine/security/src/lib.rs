@@ -119,8 +119,15 @@ impl SecurityManager {
             return Err(Error::NoTls(address.to_owned()));
         }
         let bad = |e: tonic::transport::Error| Error::Address(address.to_owned(), causes(&e));
-        if bare.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
-            return Err(Error::Address(address.to_owned(), "it has no port".to_owned()));
+        let why = match bare.rsplit_once(':') {
+            _ if bare.is_empty() => Some("it is empty"),
+            None => Some("it has no port"),
+            Some(("", _)) => Some("it has no host"),
+            Some((_, port)) if port.parse::<u16>().is_err() => Some("its port is no number up to 65535"),
+            Some(_) => None,
+        };
+        if let Some(why) = why {
+            return Err(Error::Address(address.to_owned(), why.to_owned()));
         }
         let endpoint = Endpoint::from_shared(format!("{}://{bare}", self.scheme())).map_err(bad)?;
         if !self.is_tls() {
@@ -167,4 +174,26 @@ pub fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_part_of_an_address_is_named() {
+        let security = SecurityManager::default();
+        for (address, says) in [
+            ("", "it is empty"),
+            ("http://", "it is empty"),
+            ("127.0.0.1", "it has no port"),
+            (":20160", "it has no host"),
+            ("127.0.0.1:99999", "its port is no number up to 65535"),
+            ("127.0.0.1:x", "its port is no number up to 65535"),
+        ] {
+            let error = security.endpoint(address).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(security.endpoint("127.0.0.1:20160").is_ok());
+    }
 }

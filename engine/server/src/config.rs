@@ -13,7 +13,11 @@ mod trace;
 mod tuning;
 mod unknown;
 
-use std::{fs, io, path::Path, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +33,7 @@ pub use sections::{
     MaxTsConfig, PdConfig, ReadPoolConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
+use security::SecurityManager;
 pub use trace::TraceConfig;
 pub use tuning::{CfTuning, DbTuning};
 
@@ -49,6 +54,18 @@ pub enum ConfigError {
         "the configuration {0} has keys this server does not read: {1}; remove them, or run without --config-check"
     )]
     Unknown(PathBuf, String),
+}
+
+/// Maximum length of a configuration in bytes: a device such as `/dev/zero` has no end.
+const MAX_TEXT: u64 = 16 << 20;
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_TEXT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_TEXT {
+        return Err(io::Error::other(format!("expected at most {} MiB of text, found more", MAX_TEXT >> 20)));
+    }
+    Ok(text)
 }
 
 /// All settings of a `tikv.toml` that this server reads.
@@ -117,7 +134,7 @@ impl Default for TikvConfig {
 impl TikvConfig {
     /// Reads a TOML file. Also returns its unknown keys as dotted paths.
     pub fn from_file(path: &Path) -> Result<(Self, Vec<String>), ConfigError> {
-        let text = fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
+        let text = read_text(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
         Self::from_toml(&text).map_err(|e| ConfigError::Parse(path.to_owned(), e))
     }
 
@@ -139,6 +156,9 @@ impl TikvConfig {
     pub fn validate(&mut self) -> Result<(), ConfigError> {
         self.server.validate().map_err(ConfigError::Invalid)?;
         self.pd.validate().map_err(ConfigError::Invalid)?;
+        // Reads the files of TLS, as TiKV does (components/security/src/lib.rs).
+        SecurityManager::new(self.security.clone())
+            .map_err(|e| ConfigError::Invalid(format!("[security] {e}")))?;
         self.trace.validate().map_err(ConfigError::Invalid)?;
         self.pessimistic_txn.validate().map_err(ConfigError::Invalid)?;
         self.coprocessor.apply_to(&mut self.raft_store);

@@ -37,6 +37,15 @@ pub enum Error {
         /// The file or directory.
         path: PathBuf,
     },
+    /// The directory has the data of a store.
+    #[error("PD: {path} contains the data of a store ({found}); give an empty directory, or one of a PD",
+        path = path.display())]
+    OfStore {
+        /// The directory.
+        path: PathBuf,
+        /// A file or directory of the store.
+        found: &'static str,
+    },
     /// The directory has the state of another cluster.
     #[error("PD: {path}: expected cluster {wanted}, found {found}; give the id found or another directory",
         path = path.display())]

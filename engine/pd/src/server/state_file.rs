@@ -12,14 +12,20 @@ use super::error::{Error, Result};
 const MAGIC: &[u8; 8] = b"PDSTATE1";
 const HEADER: usize = 20;
 
+/// Files and directories of a tikv-server, whose lock has the same name.
+const OF_STORE: [&str; 3] = ["db", "raft-engine", "last_tikv.toml"];
+
 /// Locks the directory against a second PD until it is dropped.
 #[derive(Debug)]
 pub struct DirLock(#[allow(dead_code)] File);
 
 impl DirLock {
     /// Creates `dir` if it is missing, and locks it. [`Error::Locked`] if
-    /// another process or PD has locked it.
+    /// another process or PD has locked it, [`Error::OfStore`] if it belongs to a tikv-server.
     pub fn take(dir: &Path) -> Result<DirLock> {
+        if let Some(found) = OF_STORE.into_iter().find(|name| dir.join(name).exists()) {
+            return Err(Error::OfStore { path: dir.to_owned(), found });
+        }
         fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
         let path = dir.join("LOCK");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
@@ -134,6 +140,16 @@ mod tests {
             fs::write(file.path(), &good[..at]).unwrap();
             assert!(matches!(file.load(), Err(Error::Corrupt { .. })), "cut at {at}");
             assert_eq!(fs::read(file.path()).unwrap(), good[..at]);
+        }
+    }
+
+    #[test]
+    fn the_directory_of_a_store_is_refused_and_unchanged() {
+        for found in OF_STORE {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join(found)).unwrap();
+            assert!(matches!(DirLock::take(dir.path()), Err(Error::OfStore { .. })));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
     }
 

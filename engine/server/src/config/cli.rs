@@ -1,5 +1,5 @@
 //! The flags of `tikv-server`, named as TiKV's (`cmd/tikv-server/src/main.rs`). A flag overrides the file.
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{ConfigError, ReadableDuration, TikvConfig};
 use crate::bridge::BridgeSink;
@@ -93,10 +93,16 @@ impl Cli {
                 key.clone_from(value);
             }
         }
+        let mut keys = BTreeSet::new();
         for label in &self.labels {
-            let Some((key, value)) = label.split_once('=') else {
+            let Some((key, value)) = label.split_once('=').filter(|(key, _)| !key.is_empty()) else {
                 return Err(ConfigError::Invalid(format!("--labels: expected KEY=VALUE, found {label:?}")));
             };
+            if !keys.insert(key) {
+                return Err(ConfigError::Invalid(format!(
+                    "--labels: expected each key once, found {key} twice"
+                )));
+            }
             server.labels.insert(key.into(), value.into());
         }
         if let Some(dir) = &self.data_dir {
@@ -150,9 +156,21 @@ mod tests {
     fn errors_say_what_was_expected() {
         assert!(resolve(&["--adr", "x"]).unwrap_err().contains("--addr"));
         assert!(resolve(&["--labels", "zone"]).unwrap_err().contains("KEY=VALUE"));
+        assert!(resolve(&["--labels", "=z1"]).unwrap_err().contains("KEY=VALUE"));
+        assert!(resolve(&["--labels", "a=1,a=2"]).unwrap_err().contains("a twice"));
+        assert!(resolve(&["--config", "/dev/zero"]).unwrap_err().contains("16 MiB"));
         assert!(resolve(&["--log-level", "loud"]).unwrap_err().contains("trace, debug"));
         assert!(resolve(&["--config", "/does/not/exist.toml"]).unwrap_err().contains("check the path"));
         assert!(resolve(&["--pd-endpoints", "nowhere"]).unwrap_err().contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn a_part_of_the_tls_files_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tikv.toml");
+        std::fs::write(&file, "[security]\nca-path = \"ca.pem\"\n").unwrap();
+        let error = resolve(&["-C", file.to_str().unwrap()]).unwrap_err();
+        assert!(error.contains("[security]") && error.contains("cert-path"), "{error}");
     }
 
     #[test]
