@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use kvproto::{
     debugpb::{debug_server::Debug, *},
+    kvrpcpb::ApiVersion,
     raft_serverpb::{PeerState, RaftApplyState, RegionLocalState},
 };
 use raftstore::{RaftRouter, store::Engines};
@@ -265,7 +266,8 @@ impl Debug for DebugService {
     }
 
     async fn get_store_info(&self, _: Request<GetStoreInfoRequest>) -> Answer<GetStoreInfoResponse> {
-        Ok(Response::new(GetStoreInfoResponse { store_id: self.store_id, ..GetStoreInfoResponse::default() }))
+        let api_version = ApiVersion::from(self.storage.api_version()).into();
+        Ok(Response::new(GetStoreInfoResponse { store_id: self.store_id, api_version }))
     }
 
     async fn get_cluster_info(&self, _: Request<GetClusterInfoRequest>) -> Answer<GetClusterInfoResponse> {
