@@ -130,7 +130,7 @@ fn run_command(cmd: &Cmd, keyring: &Keyring, global: &Global, out: &mut Output<'
         Cmd::DumpSnapMeta { file } => snap_meta::run(file, keyring, out),
         Cmd::RocksdbTool(cmd) => rocksdb_tools::run(cmd, global, out),
         Cmd::BadSsts(args) => bad_ssts::run(args, global, out),
-        Cmd::Sst(args) => sst::run(args, keyring, global.key_format, out),
+        Cmd::Sst(args) => sst::run(args, keyring, global, out),
         Cmd::Find(args) => find::run(args, global, out),
         Cmd::Key(args) => key::run(args, global, out),
         Cmd::NotImplemented(cmd) => Err(not_implemented::error(cmd)),

@@ -17,6 +17,7 @@ mod online;
 mod pd;
 pub mod print;
 mod probe;
+mod raw_row;
 pub mod source;
 pub mod timestamp;
 mod uses;

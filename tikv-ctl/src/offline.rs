@@ -29,7 +29,7 @@ use crate::{
     encryption::{Keyring, Notes},
     error::DebugError,
     lsm::Db,
-    source::{Answer, MvccTaker, RawTaker, RegionInfo, Source},
+    source::{Answer, MvccTaker, RawPair, RawTaker, RegionInfo, Source},
 };
 
 pub use config::StoreConfig;
@@ -256,7 +256,7 @@ impl Source for Offline {
             if !iter.advance()? {
                 break;
             }
-            take(iter.key(), iter.value())?;
+            take(RawPair::Stored { key: iter.key(), value: iter.value() })?;
         }
         Ok(())
     }

@@ -27,8 +27,29 @@ pub struct RegionInfo {
 /// may take out. An error ends the scan.
 pub type MvccTaker<'a> = &'a mut dyn FnMut(&[u8], &mut MvccInfo) -> crate::Result<()>;
 
+/// A row of a raw scan.
+#[derive(Clone, Copy, Debug)]
+pub enum RawPair<'a> {
+    /// Key and value as they are in RocksDB.
+    Stored {
+        /// The RocksDB key.
+        key: &'a [u8],
+        /// The stored value.
+        value: &'a [u8],
+    },
+    /// The newest version of a raw key as a server with API V2 answers it, without timestamp and flags.
+    Answered {
+        /// The user key, with its keyspace.
+        user_key: &'a [u8],
+        /// The user's value.
+        value: &'a [u8],
+        /// Remaining time to live in seconds; 0: without a limit.
+        ttl_s: u64,
+    },
+}
+
 /// Receives the rows of a raw scan.
-pub type RawTaker<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> crate::Result<()>;
+pub type RawTaker<'a> = &'a mut dyn FnMut(RawPair<'_>) -> crate::Result<()>;
 
 /// A store, as TiKV's `DebugExecutor` sees it.
 pub trait Source {

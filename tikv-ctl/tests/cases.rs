@@ -1,6 +1,6 @@
 //! Compares the output of tikv-ctl with text files: `tests/cases/*.txt`.
 //!
-//! A case file names a data directory of `tests/golden`, which a real TiKV wrote. Each block is a command, `----`, and its output.
+//! A case file names a data directory of `tests/golden`, which a real TiKV wrote, or `raw-v1ttl` and `raw-v2`, which are made. Each block is a command, `----`, and its output.
 //! `DATA_DIR` stands for a copy of the directory, `TIKV_TOML` for its configuration. `flip FILE OFFSET`, `cut FILE SIZE` and
 //! `remove FILE` damage the copy. `UPDATE_CASES=1` rewrites the outputs, except those of the real tikv-ctl (`from: tikv-ctl`).
 //! A line that begins with `## ` is a comment of the next command.
@@ -12,6 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use api_version::KvFormat;
 use common::copy_dir;
 
 /// Longer lines are shortened to their first characters, their length and their checksum.
@@ -79,7 +80,11 @@ impl Run {
     fn new(case: &Case) -> Run {
         let golden = std::path::absolute("tests/golden").unwrap();
         let dir = tempfile::tempdir().unwrap();
-        copy_dir(&golden.join(&case.data), dir.path());
+        match case.data.as_str() {
+            "raw-v1ttl" => common::raw::fill(dir.path(), KvFormat::V1ttl),
+            "raw-v2" => common::raw::fill(dir.path(), KvFormat::V2),
+            written_by_tikv => copy_dir(&golden.join(written_by_tikv), dir.path()),
+        }
         Run { dir, toml: golden.join(format!("{}.toml", case.data)), real: case.real }
     }
 
@@ -180,6 +185,16 @@ fn wrong_arguments_are_refused() {
 #[test]
 fn commands_of_our_own_print_what_they_find() {
     check("own");
+}
+
+#[test]
+fn raw_rows_of_v1ttl_lose_their_time_of_expiry() {
+    check("raw_v1ttl");
+}
+
+#[test]
+fn raw_rows_of_v2_lose_timestamp_and_flags() {
+    check("raw_v2");
 }
 
 #[test]

@@ -1,26 +1,32 @@
-//! `size`, `scan`, `mvcc`, `raw-scan`, `print`.
+//! `size`, `scan`, `mvcc`; [`raw`] has `raw-scan` and `print`.
 
+mod key_args;
 mod mvcc_filter;
 mod mvcc_text;
+mod raw;
+
+pub use key_args::key_json;
+pub use raw::stored_json;
 
 use clap::{Args, Subcommand};
-use keys::{ALL_CFS, DATA_CFS, escape, hex_upper};
+use keys::{ALL_CFS, DATA_CFS, escape};
 use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
 
+use key_args::{RAW_KEY_HINT, read_key};
 use mvcc_filter::MvccFilter;
+use raw::{PrintArgs, RawScanArgs};
 
 use crate::{
     Error, Result,
     cli::Global,
-    key::{KeyFormat, KeyUse, parse_key},
+    key::{KeyFormat, KeyUse},
     print::{key_text::KeyText, line::Line, output::Output},
     source::Source,
     text::message_json,
 };
 
-const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
 const CFS: &str = "default,write,lock";
 /// Buffered text is written out at this size, in bytes.
 const FLUSH_AT: usize = 64 << 10;
@@ -69,31 +75,6 @@ pub struct ScanArgs {
     filter: MvccFilter,
 }
 
-/// A range of RocksDB keys.
-#[derive(Clone, Debug, Args)]
-pub struct RawScanArgs {
-    #[arg(short = 'f', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
-    from: String,
-    #[arg(short = 't', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
-    to: String,
-    /// Limit the number of keys to scan
-    #[arg(long, default_value_t = 30)]
-    limit: usize,
-    /// The column family name
-    #[arg(long, default_value = "default", value_parser = ["default", "lock", "write", "raft"])]
-    cf: String,
-}
-
-/// A RocksDB key.
-#[derive(Clone, Debug, Args)]
-pub struct PrintArgs {
-    /// The column family name
-    #[arg(short = 'c', value_name = "CF", default_value = "default", value_parser = ["default", "lock", "write", "raft"])]
-    cf: String,
-    #[arg(short = 'k', value_name = "KEY", help = RAW_KEY_HINT)]
-    key: String,
-}
-
 /// A key, and a filter of its records.
 #[derive(Clone, Debug, Args)]
 pub struct MvccArgs {
@@ -109,8 +90,8 @@ pub fn run(cmd: &DataCmd, global: &Global, source: &dyn Source, out: &mut Output
     match cmd {
         DataCmd::Size(args) => size(args, source, out),
         DataCmd::Scan(args) => scan(args, format, source, out),
-        DataCmd::RawScan(args) => raw_scan(args, format, source, out),
-        DataCmd::Print(args) => print(args, format, source, out),
+        DataCmd::RawScan(args) => raw::scan(args, format, source, out),
+        DataCmd::Print(args) => raw::print(args, format, source, out),
         DataCmd::Mvcc(args) => mvcc(args, format, source, out),
     }
 }
@@ -182,14 +163,6 @@ fn size(args: &SizeArgs, source: &dyn Source, out: &mut Output<'_>) -> Result<()
     Ok(())
 }
 
-fn read_key(text: &str, format: KeyFormat, usage: KeyUse, out: &mut Output<'_>) -> Result<Vec<u8>> {
-    let parsed = parse_key(text, format, usage)?;
-    if let Some(note) = parsed.note {
-        out.note(&note);
-    }
-    Ok(parsed.key)
-}
-
 /// `mvcc`: prints the records of one key.
 fn mvcc(args: &MvccArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
     let key = read_key(&args.key, format, KeyUse::Mvcc, out)?;
@@ -256,6 +229,7 @@ fn dump(
         executor => e.into_error(&format!("{executor}::scan_mvcc")),
     })?;
     if point && !found {
+        raw::note_raw_key(from, source, out);
         return Err(Error::Tikv(format!("no mvcc infos for {}\nno mvcc infos", escape(from))));
     }
     if out.is_json() { list.end(out) } else { Ok(()) }
@@ -268,69 +242,6 @@ fn mvcc_json(key: &[u8], info: &MvccInfo, filter: &MvccFilter) -> Result<Value> 
         object.extend(info);
     }
     Ok(object)
-}
-
-/// Returns a RocksDB key in its forms.
-pub fn key_json(key: &[u8]) -> Value {
-    let user_key = key.strip_prefix(&[keys::DATA_PREFIX]).and_then(|mut rest| {
-        let raw = keys::codec::decode_bytes_from(&mut rest).ok()?;
-        matches!(rest.len(), 0 | 8).then(|| escape(&raw))
-    });
-    json!({ "key": escape(key), "key_hex": hex_upper(key), "user_key": user_key })
-}
-
-/// `raw-scan`: prints keys and values as they are in RocksDB.
-fn raw_scan(args: &RawScanArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let from = bound(&args.from, format, out)?;
-    let to = bound(&args.to, format, out)?;
-    if !to.is_empty() && from >= to {
-        return Err(Error::TikvStderr(format!(
-            "to_key should be greater than from_key, but got from_key: \"{}\", to_key: \"{}\"",
-            escape(&from),
-            escape(&to)
-        )));
-    }
-    if args.limit == 0 {
-        return Err(Error::TikvStderr("limit should be greater than 0".to_owned()));
-    }
-    let mut count = 0;
-    let mut list = out.list();
-    let scanned = source.raw_scan(&from, &to, args.limit, &args.cf, &mut |key, value| {
-        count += 1;
-        out.tick("keys");
-        if out.is_json() {
-            let mut object = key_json(key);
-            object["value"] = json!(hex_upper(value));
-            return list.push(out, &object);
-        }
-        out.line(format!("key: \"{}\", value: \"{}\"", escape(key), escape(value)))
-    });
-    scanned.map_err(|e| e.into_error(&format!("{}::raw_scan_impl", source.executor())))?;
-    if out.is_json() {
-        return list.end(out);
-    }
-    out.line("")?;
-    out.line(format!("Total scanned keys: {count}"))
-}
-
-/// Parses a bound; an empty one is unbounded in every format.
-fn bound(text: &str, format: KeyFormat, out: &mut Output<'_>) -> Result<Vec<u8>> {
-    if text.is_empty() { Ok(Vec::new()) } else { read_key(text, format, KeyUse::Raw, out) }
-}
-
-/// `print`: prints a value as it is in RocksDB.
-fn print(args: &PrintArgs, format: KeyFormat, source: &dyn Source, out: &mut Output<'_>) -> Result<()> {
-    let key = read_key(&args.key, format, KeyUse::Raw, out)?;
-    let value =
-        source.get(&args.cf, &key).map_err(|e| e.into_error(&format!("{}::get", source.executor())))?;
-    out.either(
-        || format!("value: {}", escape(&value)),
-        || {
-            let mut object = key_json(&key);
-            object["value"] = json!(hex_upper(&value));
-            object
-        },
-    )
 }
 
 #[cfg(test)]

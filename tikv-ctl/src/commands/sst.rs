@@ -11,14 +11,18 @@ mod verify;
 
 use std::{path::PathBuf, sync::Arc};
 
+use api_version::KvFormat;
 use clap::{Args, ValueEnum};
 
+use super::open::store_config;
 use crate::{
-    Error, Result,
+    Error, Offline, Result,
+    cli::Global,
     encryption::Keyring,
     key::KeyFormat,
     lsm::{Table, ValueType},
     print::output::Output,
+    raw_row::{ApiVersionArg, RawFlags},
 };
 
 /// An SST file and a view of it.
@@ -46,11 +50,19 @@ pub struct SstArgs {
     /// Number of threads of `verify`; 0: one for each core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+    #[command(flatten)]
+    pub raw: RawFlags,
 }
 
 impl SstArgs {
     /// Fails if a flag was given that the view does not honour.
     fn refuse_others(&self) -> Result<()> {
+        let shows_rows = matches!(self.what, SstView::Keys | SstView::Block);
+        if self.raw.api_version != ApiVersionArg::Auto && !shows_rows {
+            return Err(Error::other(
+                "--api-version is for `sst FILE keys` and `sst FILE block` only: leave it out",
+            ));
+        }
         let given = [
             ("--from", SstView::Keys, self.from.is_some()),
             ("--to", SstView::Keys, self.to.is_some()),
@@ -93,7 +105,7 @@ pub(super) use layout::run as layout;
 pub(super) use recompress::run as recompress;
 
 /// Runs `sst`.
-pub fn run(args: &SstArgs, keyring: &Keyring, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
+pub fn run(args: &SstArgs, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
     args.refuse_others()?;
     if !args.path.is_file() {
         let found = if args.path.is_dir() { "a directory" } else { "nothing" };
@@ -110,19 +122,39 @@ pub fn run(args: &SstArgs, keyring: &Keyring, format: KeyFormat, out: &mut Outpu
     if args.what != SstView::Verify {
         damages.iter().for_each(|damage| out.note(&damage.to_string()));
     }
-    show(&table, args, format, out)?;
+    let rows = rows_format(args, global, out);
+    show(&table, args, (global.key_format, rows), out)?;
     match damages.len() {
         0 => Ok(()),
         count => Err(damaged(count)),
     }
 }
 
-fn show(table: &Arc<Table>, args: &SstArgs, format: KeyFormat, out: &mut Output<'_>) -> Result<()> {
+/// Returns the encoding of raw rows, of the flag or of the store of `--data-dir`.
+fn rows_format(args: &SstArgs, global: &Global, out: &mut Output<'_>) -> KvFormat {
+    let wanted =
+        args.raw.api_version == ApiVersionArg::Auto && matches!(args.what, SstView::Keys | SstView::Block);
+    let Some(dir) = global.data_dir.as_ref().filter(|_| wanted) else { return args.raw.format(None, out) };
+    match store_config(global).and_then(|config| Offline::open(dir, &config)) {
+        Ok(store) => args.raw.format(Some(&store), out),
+        Err(e) => {
+            out.note(&format!("note: the API version of the store is unknown ({e}): give --api-version"));
+            KvFormat::V1
+        }
+    }
+}
+
+fn show(
+    table: &Arc<Table>,
+    args: &SstArgs,
+    (keys, rows): (KeyFormat, KvFormat),
+    out: &mut Output<'_>,
+) -> Result<()> {
     match args.what {
         SstView::Properties => properties::run(table, out),
         SstView::Layout => layout::run(table, out),
-        SstView::Keys => keys::run(table, args, format, out),
-        SstView::Block => block::run(table, args.number, out),
+        SstView::Keys => keys::run(table, args, (keys, rows), out),
+        SstView::Block => block::run(table, args.number, rows, out),
         SstView::Verify => verify::run(table, args.threads, out),
         SstView::Recompress => recompress::run(table, out),
         SstView::Histogram => histogram::run(table, out),

@@ -1,10 +1,13 @@
 //! `raw-scan` of a server. No call of `debugpb` lists keys. `RawScan` lists the data keys of regions that the
-//! server leads, and other keys are probed by name.
+//! server leads, and other keys are probed by name. `RawScan` answers without the bytes that a store with API
+//! V1TTL adds, so each row is then read as it is stored; [`versions`] has the rows of API V2.
+
+mod versions;
 
 use keys::{CF_DEFAULT, CF_RAFT};
 use kvproto::{
     debugpb,
-    kvrpcpb::{Context, RawScanRequest},
+    kvrpcpb::{ApiVersion, Context, KvPair, RawScanRequest},
     metapb::Region,
     raft_serverpb::PeerState,
     tikvpb::tikv_client::TikvClient,
@@ -15,7 +18,7 @@ use super::Online;
 use crate::{
     Error,
     error::DebugError,
-    source::{Answer, RawTaker, Source},
+    source::{Answer, RawPair, RawTaker, Source},
 };
 
 /// Maximum number of pairs in one reply; fewer after a reply that was too large.
@@ -31,11 +34,18 @@ struct Remaining<'a, 'b> {
 impl Remaining<'_, '_> {
     /// Passes a pair on; returns `false` at the end of the scan.
     fn push(&mut self, key: &[u8], value: &[u8]) -> Answer<bool> {
-        if self.limit == 0 || (!self.to.is_empty() && key >= self.to) {
+        if !self.to.is_empty() && key >= self.to {
+            return Ok(false);
+        }
+        self.take(RawPair::Stored { key, value })
+    }
+
+    fn take(&mut self, pair: RawPair<'_>) -> Answer<bool> {
+        if self.limit == 0 {
             return Ok(false);
         }
         self.limit -= 1;
-        (self.take)(key, value)?;
+        (self.take)(pair)?;
         Ok(self.limit > 0)
     }
 }
@@ -60,11 +70,15 @@ impl Online {
         if cf == CF_RAFT {
             return Ok(());
         }
+        let api_version = self.store_info()?.1;
+        if api_version == ApiVersion::V2 {
+            return self.scan_versions(from, cf, &mut rest);
+        }
         for region in self.regions()? {
             let (start, end) = (keys::enc_start_key(&region), keys::enc_end_key(&region));
             let begins = start.as_slice().max(from).to_vec();
             let in_range = begins < end && (to.is_empty() || begins.as_slice() < to);
-            if in_range && !self.scan_region(&region, &begins, &end, cf, &mut rest)? {
+            if in_range && !self.scan_region(&region, (&begins, &end), cf, api_version, &mut rest)? {
                 return Ok(());
             }
         }
@@ -114,40 +128,63 @@ impl Online {
     fn scan_region(
         &self,
         region: &Region,
-        from: &[u8],
-        end: &[u8],
+        (from, end): (&[u8], &[u8]),
         cf: &str,
+        api_version: ApiVersion,
         rest: &mut Remaining<'_, '_>,
     ) -> Answer<bool> {
+        // The server stops at the end of the range, too, and reads nothing in vain.
+        let end = if rest.to.is_empty() { end } else { end.min(rest.to) };
+        let user_key = |key: &[u8]| key.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec();
+        let is_stored = api_version != ApiVersion::V1ttl;
+        let request = RawScanRequest {
+            context: Some(self.context(region)?),
+            start_key: user_key(from),
+            end_key: user_key(end),
+            cf: cf.to_owned(),
+            key_only: !is_stored,
+            ..Default::default()
+        };
+        self.scan_pages(region, request, rest, &mut |pair, rest| {
+            let key = keys::data_key(&pair.key);
+            if is_stored {
+                return rest.push(&key, &pair.value);
+            }
+            // A key that was deleted since the scan has no row.
+            self.get_if_there(cf, &key)?.map_or(Ok(true), |value| rest.push(&key, &value))
+        })
+    }
+
+    fn context(&self, region: &Region) -> Answer<Context> {
         let store_id = self.store_info()?.0;
-        let context = Context {
+        Ok(Context {
             region_id: region.id,
             region_epoch: region.region_epoch,
             peer: region.peers.iter().find(|peer| peer.store_id == store_id).cloned(),
             ..Default::default()
-        };
+        })
+    }
+
+    /// Passes the pairs of `request` to `push`, page by page, until it returns `false`; returns whether it did not.
+    fn scan_pages<'a, 'b>(
+        &self,
+        region: &Region,
+        mut request: RawScanRequest,
+        rest: &mut Remaining<'a, 'b>,
+        push: &mut dyn FnMut(KvPair, &mut Remaining<'a, 'b>) -> Answer<bool>,
+    ) -> Answer<bool> {
         let mut client =
             TikvClient::new(self.channel.clone()).max_decoding_message_size(super::MAX_MESSAGE_LEN);
-        // The server stops at the end of the range, too, and reads nothing in vain.
-        let end = if rest.to.is_empty() { end } else { end.min(rest.to) };
-        let (mut next, mut piece) = (from.to_vec(), PIECE);
+        let mut piece = PIECE;
         loop {
-            let asked = piece.min(u32::try_from(rest.limit).unwrap_or(PIECE));
-            let request = RawScanRequest {
-                context: Some(context.clone()),
-                start_key: next.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec(),
-                end_key: end.strip_prefix(&[keys::DATA_PREFIX]).unwrap_or_default().to_vec(),
-                limit: asked,
-                cf: cf.to_owned(),
-                ..Default::default()
-            };
-            let reply = match self.runtime.block_on(client.raw_scan(request)) {
+            request.limit = piece.min(u32::try_from(rest.limit).unwrap_or(PIECE));
+            let reply = match self.runtime.block_on(client.raw_scan(request.clone())) {
                 Ok(reply) => reply.into_inner(),
-                Err(status) if is_too_large(&status) && asked > 1 => {
-                    piece = asked / 2;
+                Err(status) if is_too_large(&status) && request.limit > 1 => {
+                    piece = request.limit / 2;
                     continue;
                 }
-                Err(status) if is_too_large(&status) => return Err(too_large(&next, &status)),
+                Err(status) if is_too_large(&status) => return Err(too_large(&request.start_key, &status)),
                 Err(status) => return Err(self.failure(&status)),
             };
             if let Some(error) = reply.region_error {
@@ -158,14 +195,13 @@ impl Online {
                 if let Some(error) = pair.error {
                     return Err(elsewhere(region.id, &format!("{error:?}")));
                 }
-                let key = keys::data_key(&pair.key);
-                if !rest.push(&key, &pair.value)? {
+                request.start_key.clone_from(&pair.key);
+                request.start_key.push(0);
+                if !push(pair, rest)? {
                     return Ok(false);
                 }
-                next = key;
-                next.push(0);
             }
-            if count < asked as usize {
+            if count < request.limit as usize {
                 return Ok(true);
             }
             piece = piece.saturating_mul(2).min(PIECE);
@@ -188,7 +224,7 @@ fn too_large(from: &[u8], status: &Status) -> DebugError {
     Error::other(format!(
         "raw-scan: the value of the first key from {} on is larger than the server's limit for one reply ({}): raise \
          its server.max-grpc-send-msg-len, or give --data-dir",
-        keys::escape(from),
+        keys::escape(&keys::data_key(from)),
         status.message()
     ))
     .into()

@@ -3,6 +3,7 @@
 
 pub mod back;
 pub mod encrypted;
+pub mod raw;
 pub mod tablets;
 pub mod titan;
 

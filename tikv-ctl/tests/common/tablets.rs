@@ -8,7 +8,10 @@ use kvproto::{
     raft_serverpb::{RegionLocalState, StoreIdent},
 };
 use prost::Message;
-use tikv_ctl::{Offline, StoreConfig, source::Source};
+use tikv_ctl::{
+    Offline, StoreConfig,
+    source::{RawPair, Source},
+};
 
 use super::contents;
 
@@ -70,7 +73,8 @@ pub fn to_tablets(plain: &Path, dir: &Path, flushed: u64) {
         std::fs::create_dir_all(&tablet).unwrap();
         let tablet = RocksEngine::open(tablet, &DbConfig::small()).unwrap();
         for cf in CFS {
-            let mut copy = |key: &[u8], value: &[u8]| {
+            let mut copy = |pair: RawPair<'_>| {
+                let RawPair::Stored { key, value } = pair else { panic!("expected a stored row: {pair:?}") };
                 tablet.put_cf(cf, key, value).unwrap();
                 Ok(())
             };

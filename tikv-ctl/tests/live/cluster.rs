@@ -39,6 +39,11 @@ pub fn security(who: &str) -> SecurityConfig {
 
 impl Cluster {
     pub fn start(stores: usize, security: SecurityConfig) -> Self {
+        Self::start_with(stores, security, |_| {})
+    }
+
+    /// Starts stores whose configuration `tune` changes.
+    pub fn start_with(stores: usize, security: SecurityConfig, tune: impl Fn(&mut TikvConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let pd_config = PdConfig {
             data_dir: dir.path().join("pd"),
@@ -58,6 +63,7 @@ impl Cluster {
             config.raft_store.raft_store_max_leader_lease = ReadableDuration::millis(900);
             config.raft_store.pd_heartbeat_tick_interval = ReadableDuration::millis(200);
             config.raft_store.pd_store_heartbeat_tick_interval = ReadableDuration::millis(200);
+            tune(&mut config);
             TikvServer::start(config, StartOptions::default()).unwrap()
         };
         let stores = (0..stores).map(start).collect();

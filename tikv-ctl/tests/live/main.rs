@@ -6,5 +6,6 @@ mod commands;
 mod common;
 mod flashback;
 mod killed;
+mod raw;
 mod refusals;
 mod tls;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use api_version::KvFormat;
 use serde_json::json;
 
-use super::keys::entry_json;
+use super::keys::{add_raw_line, entry_json};
 use crate::{
     Error, Result,
     lsm::Table,
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()> {
+pub fn run(table: &Arc<Table>, number: usize, rows: KvFormat, out: &mut Output<'_>) -> Result<()> {
     let index = table.index()?;
     if number >= index.len() {
         let what = format!("expected a data block below {}, found {number}", index.len());
@@ -30,11 +31,12 @@ pub fn run(table: &Arc<Table>, number: usize, out: &mut Output<'_>) -> Result<()
         let restart = if iter.shared() == 0 { "restart" } else { "       " };
         text.format(format_args!("{restart} shared {:>3}  ", iter.shared()));
         if out.is_json() {
-            let mut entry = entry_json(iter.key(), iter.value());
+            let mut entry = entry_json(rows, iter.key(), iter.value());
             entry["shared"] = json!(iter.shared());
             entries.push(entry);
         } else {
             lines.add(iter.key(), iter.shared(), iter.value(), &mut text);
+            add_raw_line(rows, iter.key(), iter.value(), &mut text);
         }
     }
     let compression = table.block_compression(handle)?;
