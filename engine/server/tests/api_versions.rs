@@ -11,7 +11,11 @@ use std::{
 
 use engine_rocks::{CF_DEFAULT, IterOptions};
 use harness::Harness;
-use kvproto::{kvrpcpb::*, tikvpb::tikv_client::TikvClient};
+use kvproto::{
+    debugpb::{ModifyTikvConfigRequest, debug_client::DebugClient},
+    kvrpcpb::*,
+    tikvpb::tikv_client::TikvClient,
+};
 use server::{StartOptions, TikvServer, config::ReadableDuration};
 use tonic::transport::Channel;
 
@@ -76,6 +80,39 @@ fn restart(h: &mut Harness, api: &AtomicU8, version: u8) -> Option<String> {
         }
         Err(e) => Some(e.to_string()),
     }
+}
+
+#[test]
+fn the_interval_of_the_ttl_checker_changes_online() {
+    let h = Harness::start_with(1, |config| {
+        config.storage.enable_ttl = true;
+        config.storage.ttl_check_poll_interval = ReadableDuration::hours(12);
+    });
+    let (ctx, mut client) = h.leader();
+    h.block_on(async {
+        for (key, ttl) in [(b"never", 0), (b"early", 1)] {
+            let reply = client.raw_put(put(&ctx, key, ttl)).await.unwrap().into_inner();
+            assert!(reply.error.is_empty() && reply.region_error.is_none(), "{reply:?}");
+        }
+    });
+    let set = |value: &str| {
+        let (host, client) = (h.store(0).addr(), DebugClient::connect);
+        let request = ModifyTikvConfigRequest {
+            config_name: "storage.ttl-check-poll-interval".to_owned(),
+            config_value: value.to_owned(),
+            ..Default::default()
+        };
+        h.block_on(async {
+            client(format!("http://{host}")).await.unwrap().modify_tikv_config(request).await.map(drop)
+        })
+    };
+    let error = set("soon").unwrap_err().to_string();
+    assert!(error.contains("storage.ttl-check-poll-interval"), "{error}");
+    assert_eq!(rows(&h).len(), 2);
+    set("300ms").unwrap();
+    h.until("the TTL checker compacts the expired row away", async || {
+        (rows(&h) == [&b"znever"[..]]).then_some(())
+    });
 }
 
 #[test]

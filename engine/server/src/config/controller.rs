@@ -1,14 +1,18 @@
 //! Changes the configuration while the store runs (TiKV `ConfigController`). `POST /config`, `PUT
 //! /config/reload` and `ModifyTikvConfig` share it.
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use engine_rocks::RocksEngine;
 use parking_lot::RwLock;
 use raftstore::store::ConfigTracker;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tracepoints::collector;
 
 use super::{
@@ -34,6 +38,8 @@ pub struct OnlineTargets {
     pub recv_snaps: ResizableSemaphore,
     /// Number of Raft messages in one batch.
     pub raft_batch: Arc<AtomicUsize>,
+    /// Interval of the TTL checker, if the store has API V1TTL.
+    pub ttl_interval: watch::Sender<Duration>,
 }
 
 /// Holds the configuration in effect and changes it.
@@ -137,8 +143,16 @@ impl ConfigController {
         if let Some(collector) = collector::current() {
             collector.sample(&new.build_tail_config());
         }
-        let OnlineTargets { kv, raft_store, storage, lock_mgr, send_snaps, recv_snaps, raft_batch } =
-            &self.targets;
+        let OnlineTargets {
+            kv,
+            raft_store,
+            storage,
+            lock_mgr,
+            send_snaps,
+            recv_snaps,
+            raft_batch,
+            ttl_interval,
+        } = &self.targets;
         if old.storage.block_cache != new.storage.block_cache {
             kv.set_block_cache_capacity(new.storage.block_cache.capacity.0 as usize);
         }
@@ -162,5 +176,8 @@ impl ConfigController {
         send_snaps.set(new.server.concurrent_send_snap_limit);
         recv_snaps.set(new.server.concurrent_recv_snap_limit);
         raft_batch.store(new.server.raft_msg_max_batch_size, Relaxed);
+        if old.storage.ttl_check_poll_interval != new.storage.ttl_check_poll_interval {
+            ttl_interval.send_replace(new.storage.ttl_check_poll_interval.0);
+        }
     }
 }

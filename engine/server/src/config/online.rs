@@ -5,7 +5,7 @@ use super::{TikvConfig, rocks_options};
 use crate::logger;
 
 /// Names in `tikv.toml`; those of RocksDB are in `rocks_options`.
-const ONLINE: [&str; 60] = [
+const ONLINE: [&str; 61] = [
     "log.level",
     "slow-log-threshold",
     "trace.keep",
@@ -66,6 +66,7 @@ const ONLINE: [&str; 60] = [
     "storage.memory-quota",
     "storage.scheduler-pending-write-threshold",
     "storage.scheduler-worker-pool-size",
+    "storage.ttl-check-poll-interval",
 ];
 
 /// Sections of TiKV's configuration; this server has only some of them.

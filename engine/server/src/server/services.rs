@@ -1,5 +1,5 @@
 //! The services of a store: gRPC and the status server.
-use std::{net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use axum::Router;
 use kvproto::{
@@ -10,6 +10,7 @@ use kvproto::{
 use pd::client::PdClient;
 use raftstore::RaftRouter;
 use security::SecurityManager;
+use tokio::sync::watch;
 use tonic::{
     codec::CompressionEncoding::{Deflate, Gzip},
     service::Routes,
@@ -45,6 +46,8 @@ pub(super) struct Backend<'a> {
     pub advertise_addr: &'a str,
     /// The command line of the configuration; none in a program that embeds the store.
     pub cli: Option<Cli>,
+    /// Interval of the TTL checker.
+    pub ttl_interval: watch::Sender<Duration>,
 }
 
 impl Backend<'_> {
@@ -96,6 +99,7 @@ impl Backend<'_> {
             send_snaps: self.raft.send_snaps.clone(),
             recv_snaps: receiver.limit().clone(),
             raft_batch: self.raft.raft_batch.clone(),
+            ttl_interval: self.ttl_interval.clone(),
         };
         let given = self.cli.as_ref().and_then(|cli| cli.config.clone());
         let file = ConfigFile::new(given.unwrap_or_else(|| self.data.dir.last_config()));

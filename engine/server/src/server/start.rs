@@ -1,8 +1,12 @@
 //! The start of a store, step by step; a failed step stops the earlier ones.
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use api_version::KvFormat;
 use security::SecurityManager;
+use tokio::sync::watch;
 
 use super::{
     data::Data,
@@ -56,7 +60,9 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
     let storage = open_storage(&config, &raft, store_id)?;
     storage.get_scheduler().flow_controller().start(data.engines.kv.clone(), store_id)?;
     let alive = Arc::new(());
-    start_background(&config, &data, (&pd, &raft), &runtimes, &Arc::downgrade(&alive));
+    let ttl_interval = watch::Sender::new(config.storage.ttl_check_poll_interval.0);
+    let checks = ttl_interval.subscribe();
+    start_background(&config, &data, (&pd, &raft), &runtimes, (checks, &Arc::downgrade(&alive)));
 
     let Sockets { grpc, status, addr, status_addr, advertise_addr, .. } = sockets;
     let backend = Backend {
@@ -70,6 +76,7 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
         runtimes: &runtimes,
         advertise_addr: &advertise_addr,
         cli: options.cli,
+        ttl_interval,
     };
     let grpc = backend.serve(grpc, status)?;
     log::info!("store {store_id} serves gRPC on {addr}, data in {}", data.dir.path().display());
@@ -110,12 +117,12 @@ fn start_background(
     data: &Data,
     (pd, raft): (&Arc<pd::client::PdClient>, &Raft),
     runtimes: &Runtimes,
-    alive: &Weak<()>,
+    (ttl_interval, alive): (watch::Receiver<Duration>, &Weak<()>),
 ) {
     let handle = runtimes.background.handle();
     if config.storage.kv_format() == KvFormat::V1ttl {
         let checker = TtlChecker::new(data.engines.kv.clone(), data.ttl_metrics.clone());
-        let round = checker.run(config.storage.ttl_check_poll_interval.0, alive.clone());
+        let round = checker.run(ttl_interval, alive.clone());
         runtime::spawn(handle, "ttl-checker", round);
     }
     let (interval, router) = (config.raft_store.inspect_interval.0, raft.system.router());

@@ -6,6 +6,7 @@ use std::{
 
 use engine_rocks::{CF_DEFAULT, IterOptions, RocksEngine};
 use storage::ttl_current_ts;
+use tokio::sync::watch;
 
 use super::{TtlMetrics, compaction_filter::FORMAT};
 
@@ -37,11 +38,10 @@ impl TtlChecker {
         Self { kv, metrics }
     }
 
-    /// Checks once in every `interval`, until the store of `alive` is gone.
-    pub async fn run(self, interval: Duration, alive: Weak<()>) {
-        self.metrics.0.poll_interval_ms.store(interval.as_millis() as u64, Ordering::Relaxed);
+    /// Checks once in every `interval`, which may change, until the store of `alive` is gone.
+    pub async fn run(self, mut interval: watch::Receiver<Duration>, alive: Weak<()>) {
         loop {
-            tokio::time::sleep(interval).await;
+            self.wait(&mut interval).await;
             if alive.upgrade().is_none() {
                 return;
             }
@@ -56,6 +56,20 @@ impl TtlChecker {
                     log::error!("ttl checker: {e}");
                 }
                 Err(e) => log::error!("ttl checker: {e}"),
+            }
+        }
+    }
+
+    /// Waits for the interval. A change of it counts from the beginning of the wait.
+    async fn wait(&self, interval: &mut watch::Receiver<Duration>) {
+        let begin = Instant::now();
+        let mut may_change = true;
+        loop {
+            let wanted = *interval.borrow_and_update();
+            self.metrics.0.poll_interval_ms.store(wanted.as_millis() as u64, Ordering::Relaxed);
+            tokio::select! {
+                () = tokio::time::sleep(wanted.saturating_sub(begin.elapsed())) => return,
+                changed = interval.changed(), if may_change => may_change = changed.is_ok(),
             }
         }
     }
@@ -156,5 +170,21 @@ mod tests {
         assert_eq!(metrics.0.compacted.load(Ordering::Relaxed), 1);
         TtlChecker::new(kv, metrics.clone()).check(|_| true).unwrap();
         assert_eq!(metrics.0.compacted.load(Ordering::Relaxed), 1, "nothing is left to compact");
+    }
+
+    #[tokio::test]
+    async fn a_changed_interval_counts_from_the_last_round() {
+        let (dir, metrics) = (tempfile::tempdir().unwrap(), TtlMetrics::default());
+        let kv = RocksEngine::open(dir.path(), &DbConfig::small()).unwrap();
+        let checker = TtlChecker::new(kv, metrics.clone());
+        let (sender, mut interval) = watch::channel(Duration::from_secs(3600));
+        let wait = checker.wait(&mut interval);
+        tokio::pin!(wait);
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut wait).await.is_err());
+        sender.send(Duration::from_millis(30)).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), &mut wait)
+            .await
+            .expect("the shorter interval has passed");
+        assert_eq!(metrics.0.poll_interval_ms.load(Ordering::Relaxed), 30);
     }
 }
