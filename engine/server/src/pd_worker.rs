@@ -8,7 +8,7 @@ use std::{
 
 use kvproto::{
     metapb::{Peer, Region},
-    pdpb::{RegionHeartbeatRequest, RegionHeartbeatResponse, StoreStats, TimeInterval},
+    pdpb::{CheckPolicy, RegionHeartbeatRequest, RegionHeartbeatResponse, StoreStats, TimeInterval},
     raft_cmdpb::{
         AdminCmdType, AdminRequest, BatchSplitRequest, ChangePeerRequest, ChangePeerV2Request,
         RaftCmdRequest, RaftRequestHeader, SplitRequest, TransferLeaderRequest,
@@ -17,7 +17,7 @@ use kvproto::{
 use pd::client::{HeartbeatHandler, PdClient, RegionHeartbeats};
 use raftstore::{
     RaftRouter,
-    store::{Callback, PdReporter, RegionHeartbeat, StoreHeartbeat, TxnExt, cmd_resp},
+    store::{Callback, CasualMessage, PdReporter, RegionHeartbeat, StoreHeartbeat, TxnExt, cmd_resp},
 };
 use storage::{ConcurrencyManager, causal_ts};
 use tokio::runtime::Handle;
@@ -243,10 +243,35 @@ struct PdCommands {
     router: Arc<OnceLock<RaftRouter>>,
 }
 
+impl PdCommands {
+    /// Splits a region at the keys that PD has chosen.
+    fn split(&self, router: &RaftRouter, response: &RegionHeartbeatResponse, split_keys: Vec<Vec<u8>>) {
+        let region = response.region_id;
+        log::info!("region {region}: PD asks to split it at {} keys", split_keys.len());
+        let refused = move |answer: raftstore::store::WriteResponse| {
+            if let Some(e) = answer.error() {
+                log::warn!("region {region}: cannot split it as PD asks: {}", e.message);
+            }
+        };
+        let message = CasualMessage::SplitRegion {
+            region_epoch: response.region_epoch.unwrap_or_default(),
+            peer: None,
+            split_keys,
+            callback: Callback::write(Box::new(refused)),
+        };
+        if let Err(e) = router.send_casual_msg(region, message) {
+            log::warn!("region {region}: cannot split it as PD asks: {e}");
+        }
+    }
+}
+
 impl HeartbeatHandler for PdCommands {
     fn on_response(&self, response: RegionHeartbeatResponse) {
         let region = response.region_id;
         let Some(router) = self.router.get() else { return };
+        if let Some(split) = response.split_region.as_ref().filter(|s| s.policy() == CheckPolicy::Usekey) {
+            return self.split(router, &response, split.keys.clone());
+        }
         let Some((admin, what)) = to_admin_command(&response) else { return };
         log::info!("region {region}: PD asks to {what}");
         let peer = response.target_peer.unwrap_or_default();
@@ -282,7 +307,7 @@ fn to_admin_command(response: &RegionHeartbeatResponse) -> Option<(AdminRequest,
     }
     if response.merge.is_some() || response.split_region.is_some() || response.switch_witnesses.is_some() {
         log::warn!(
-            "region {}: PD asks for a merge, split or witness, which this store does not support",
+            "region {}: PD asks for a merge, a split without keys or a witness, which this store does not support",
             response.region_id
         );
     }

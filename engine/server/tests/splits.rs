@@ -4,7 +4,12 @@ mod harness;
 use std::collections::BTreeMap;
 
 use harness::{Harness, context};
-use kvproto::{kvrpcpb::*, metapb::Region, tikvpb::tikv_client::TikvClient};
+use kvproto::{
+    kvrpcpb::*,
+    metapb::Region,
+    pdpb::{self, pd_client::PdClient as PdGrpc},
+    tikvpb::tikv_client::TikvClient,
+};
 use server::config::{ReadableDuration, ReadableSize};
 
 /// Returns all regions of PD in key order; none if they do not cover the keys without gaps now.
@@ -96,4 +101,27 @@ fn a_region_that_is_too_large_is_split() {
         regions(&h).await.filter(|regions| regions.len() >= 3)
     });
     assert!(regions.windows(2).all(|pair| pair[0].end_key == pair[1].start_key));
+}
+
+#[test]
+fn regions_are_split_at_the_keys_that_a_client_gives_to_pd() {
+    let h = Harness::start(1);
+    let _ = h.leader();
+    let keys: Vec<Vec<u8>> = [&b"c"[..], b"m", b"q"].map(<[u8]>::to_vec).into();
+    let header = Some(pdpb::RequestHeader { cluster_id: h.client.cluster_id(), ..Default::default() });
+    let mut pd = h.block_on(PdGrpc::connect(format!("http://{}", h.pd.addr()))).unwrap();
+    let request =
+        pdpb::SplitRegionsRequest { header: header.clone(), split_keys: keys[..2].to_vec(), retry_limit: 3 };
+    let reply = h.block_on(pd.split_regions(request)).unwrap().into_inner();
+    assert_eq!((reply.finished_percentage, reply.regions_id.len()), (100, 2), "{reply:?}");
+    let request = pdpb::SplitAndScatterRegionsRequest {
+        header,
+        split_keys: keys[2..].to_vec(),
+        group: "g".to_owned(),
+        retry_limit: 3,
+    };
+    let reply = h.block_on(pd.split_and_scatter_regions(request)).unwrap().into_inner();
+    assert_eq!((reply.split_finished_percentage, reply.regions_id.len()), (100, 1), "{reply:?}");
+    let regions = h.until("PD has all regions", async || regions(&h).await.filter(|found| found.len() == 4));
+    assert_eq!(regions[1..].iter().map(|region| region.start_key.clone()).collect::<Vec<_>>(), keys);
 }

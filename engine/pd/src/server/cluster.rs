@@ -18,6 +18,7 @@ use super::{
     clock::PdClock,
     error::{Error, Refusal, Result},
     heartbeat_streams::HeartbeatStreams,
+    keyspace::Keyspaces,
     operator::Operator,
     pairs::{PairError, Pairs},
     regions::{RegionInfo, RegionTable},
@@ -71,6 +72,7 @@ pub struct Inner {
     pub scattered: ScatterGroups,
     safe_points: SafePoints,
     pairs: Pairs,
+    pub keyspaces: Keyspaces,
 }
 
 /// The answer to a query for several regions.
@@ -378,6 +380,7 @@ impl Inner {
             id_bound: saved.id_bound,
             safe_points: saved.safe_points.unwrap_or_default(),
             pairs: saved.pairs.unwrap_or_default(),
+            keyspaces: Keyspaces::restore(saved.keyspaces, saved.last_keyspace_id),
             max_store_down_ms: match saved.max_store_down_ms {
                 0 => DEFAULT_MAX_STORE_DOWN.as_millis() as u64,
                 ms => ms,
@@ -399,6 +402,7 @@ impl Inner {
     }
 
     fn save(&self) -> SavedState {
+        let (keyspaces, last_keyspace_id) = self.keyspaces.save();
         let region = |info: &RegionInfo| SavedRegion { meta: Some(info.meta.clone()), leader: info.leader };
         SavedState {
             cluster_id: self.cluster_id,
@@ -411,6 +415,8 @@ impl Inner {
             max_store_down_ms: self.max_store_down_ms,
             snapshot_recovering: self.snapshot_recovering,
             pairs: Some(self.pairs.clone()),
+            keyspaces,
+            last_keyspace_id,
         }
     }
 

@@ -1,9 +1,10 @@
-//! PD's HTTP API, `/pd/api/v1`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths for pd-ctl,
+//! PD's HTTP API, `/pd/api/v1` and the keyspaces of `/pd/api/v2`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths for pd-ctl,
 //! clients' tests and operators. Paths, codes and JSON shapes are PD's.
 mod config;
 mod error;
 mod go_format;
 mod json;
+mod keyspaces;
 mod markers;
 mod members;
 mod regions;
@@ -69,6 +70,7 @@ pub fn router(api: Api) -> Router {
         );
     Router::new()
         .nest("/pd/api/v1", v1)
+        .nest("/pd/api/v2", keyspaces::router())
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .with_state(Arc::new(api))
@@ -79,8 +81,10 @@ async fn not_found(request: Request) -> Response {
     if request.headers().get(header::CONTENT_TYPE).is_some_and(is_grpc) {
         return Status::unimplemented("").into_http();
     }
-    let text =
-        format!("path {} not found; the paths of this PD begin with /pd/api/v1/", request.uri().path());
+    let text = format!(
+        "path {} not found; the paths of this PD begin with /pd/api/v1/ or /pd/api/v2/keyspaces",
+        request.uri().path()
+    );
     json(StatusCode::NOT_FOUND, &text)
 }
 

@@ -34,6 +34,11 @@ pub enum Step {
         /// Id of the store.
         to_store: u64,
     },
+    /// Splits the region.
+    Split {
+        /// The keys at which new regions begin, encoded.
+        keys: Vec<Vec<u8>>,
+    },
 }
 
 impl Step {
@@ -46,6 +51,9 @@ impl Step {
             Step::Promote { peer } => known(peer).is_some_and(|peer| !peer.is_learner()),
             Step::RemovePeer { store_id } => region.meta.find_peer(*store_id).is_none(),
             Step::TransferLeader { to_store } => region.leader_store() == Some(*to_store),
+            Step::Split { keys } => {
+                keys.iter().all(|key| *key == region.meta.start_key || !region.meta.contains(key))
+            }
         }
     }
 
@@ -54,7 +62,7 @@ impl Step {
         match self {
             Step::AddPeer { peer } | Step::Promote { peer } => Some(peer.store_id),
             Step::TransferLeader { to_store } => Some(*to_store),
-            Step::RemovePeer { .. } => None,
+            Step::RemovePeer { .. } | Step::Split { .. } => None,
         }
     }
 
@@ -79,6 +87,10 @@ impl Step {
             Step::TransferLeader { to_store } => {
                 let peer = region.meta.find_peer(*to_store).copied();
                 response.transfer_leader = Some(pdpb::TransferLeader { peer, peers: Vec::from_iter(peer) });
+            }
+            Step::Split { keys } => {
+                let policy = pdpb::CheckPolicy::Usekey as i32;
+                response.split_region = Some(pdpb::SplitRegion { policy, keys: keys.clone() });
             }
         }
     }
@@ -142,7 +154,9 @@ impl Operator {
             ..Default::default()
         };
         self.steps.get(self.at)?.fill(region, &mut response);
-        let asks = response.change_peer.is_some() || response.transfer_leader.is_some();
+        let asks = response.change_peer.is_some()
+            || response.transfer_leader.is_some()
+            || response.split_region.is_some();
         asks.then_some(response)
     }
 
@@ -150,6 +164,7 @@ impl Operator {
     pub fn kind(&self) -> &'static str {
         let moves_leader = matches!(self.steps.as_slice(), [Step::TransferLeader { .. }]);
         match (self.desc, moves_leader) {
+            ("region-splitter", _) => "split",
             ("scatter-region", true) => "leader",
             ("scatter-region", false) => "region",
             (desc, true) if desc.starts_with("admin") => "admin,leader",

@@ -1,5 +1,8 @@
 //! The state that PD keeps on disk, except timestamps.
-use kvproto::metapb::{Peer, Region, Store};
+use kvproto::{
+    keyspacepb::KeyspaceMeta,
+    metapb::{Peer, Region, Store},
+};
 
 use super::{pairs::Pairs, safe_point::SafePoints};
 
@@ -30,6 +33,11 @@ pub struct SavedState {
     /// The pairs that clients keep in etcd.
     #[prost(message, optional, tag = "10")]
     pub pairs: Option<Pairs>,
+    #[prost(message, repeated, tag = "11")]
+    pub keyspaces: Vec<KeyspaceMeta>,
+    /// The id of a keyspace that was given out last.
+    #[prost(uint32, tag = "12")]
+    pub last_keyspace_id: u32,
 }
 
 /// A region and its leader; the leader is a hint for clients until the next heartbeat.

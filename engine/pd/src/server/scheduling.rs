@@ -148,7 +148,10 @@ impl Cluster {
             {
                 return Err(Refusal::unknown(format!("region {id} has no peer on store {store}")));
             }
-            Step::RemovePeer { .. } | Step::TransferLeader { .. } | Step::Promote { .. } => {}
+            Step::RemovePeer { .. }
+            | Step::TransferLeader { .. }
+            | Step::Promote { .. }
+            | Step::Split { .. } => {}
         }
         Ok(())
     }

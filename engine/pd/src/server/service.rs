@@ -16,8 +16,9 @@ use super::{
     cluster::{Answer, Cluster},
     error::Refusal,
     heartbeat_streams::ResponseSender,
-    keyspace,
+    keyspace::KeyspaceError,
     regions::RegionInfo,
+    splitter::split_regions,
 };
 use crate::client::CALLER_ID;
 
@@ -75,6 +76,8 @@ has_header!(
     pdpb::ReportSplitRequest,
     pdpb::ScanRegionsRequest,
     pdpb::ScatterRegionRequest,
+    pdpb::SplitAndScatterRegionsRequest,
+    pdpb::SplitRegionsRequest,
     pdpb::StoreHeartbeatRequest,
     pdpb::TsoRequest,
     pdpb::UpdateGcSafePointRequest,
@@ -456,6 +459,40 @@ impl Pd for PdService {
         reply!(ScatterRegionResponse { header, finished_percentage, failed_regions_id })
     }
 
+    async fn split_regions(
+        &self,
+        request: Request<pdpb::SplitRegionsRequest>,
+    ) -> Reply<pdpb::SplitRegionsResponse> {
+        let request = self.admit(request)?;
+        let split = split_regions(&self.cluster, request.split_keys, request.retry_limit).await;
+        let (header, (finished_percentage, regions_id)) = self.split(split);
+        reply!(SplitRegionsResponse { header, finished_percentage, regions_id })
+    }
+
+    async fn split_and_scatter_regions(
+        &self,
+        request: Request<pdpb::SplitAndScatterRegionsRequest>,
+    ) -> Reply<pdpb::SplitAndScatterRegionsResponse> {
+        let request = self.admit(request)?;
+        let split = split_regions(&self.cluster, request.split_keys, request.retry_limit).await;
+        let (header, (split_finished_percentage, regions_id)) = self.split(split);
+        let scatter = pdpb::ScatterRegionRequest {
+            group: request.group,
+            regions_id: regions_id.clone(),
+            ..Default::default()
+        };
+        let scattered =
+            if regions_id.is_empty() { Ok((100, vec![])) } else { self.cluster.scatter(&scatter) };
+        let (scatter_finished_percentage, _) =
+            scattered.map_err(|refusal| Status::unknown(refusal.to_string()))?;
+        reply!(SplitAndScatterRegionsResponse {
+            header,
+            split_finished_percentage,
+            scatter_finished_percentage,
+            regions_id,
+        })
+    }
+
     async fn get_gc_safe_point(
         &self,
         request: Request<pdpb::GetGcSafePointRequest>,
@@ -521,10 +558,9 @@ impl Pd for PdService {
 impl PdService {
     fn keyspace_reply(
         &self,
-        found: Option<keyspacepb::KeyspaceMeta>,
+        found: Result<keyspacepb::KeyspaceMeta, KeyspaceError>,
     ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
-        let missing = || Refusal::new(ErrorType::EntryNotFound, "keyspace does not exist");
-        let (header, keyspace) = self.split(found.ok_or_else(missing).map(Some));
+        let (header, keyspace) = self.split(found.map(Some).map_err(|e| e.to_refusal()));
         Ok(Response::new(keyspacepb::LoadKeyspaceResponse { header, keyspace }))
     }
 }
@@ -536,7 +572,7 @@ impl Keyspace for PdService {
         request: Request<keyspacepb::LoadKeyspaceRequest>,
     ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
         let request = self.admit(request)?;
-        self.keyspace_reply(keyspace::by_name(&request.name))
+        self.keyspace_reply(self.cluster.keyspace_by_name(&request.name))
     }
 
     async fn load_keyspace_by_id(
@@ -546,8 +582,8 @@ impl Keyspace for PdService {
         use keyspacepb::load_keyspace_by_id_request::Keyspace::Id;
         let request = self.admit(request)?;
         self.keyspace_reply(match request.keyspace {
-            Some(Id(id)) => keyspace::by_id(id),
-            _ => None,
+            Some(Id(id)) => self.cluster.keyspace_by_id(id),
+            _ => Err(KeyspaceError::NotFound),
         })
     }
 
@@ -561,7 +597,8 @@ impl Keyspace for PdService {
             Some(StartId(id)) => id,
             _ => 0,
         };
-        let keyspaces = keyspace::by_id(first).into_iter().collect();
-        Ok(Response::new(keyspacepb::GetAllKeyspacesResponse { header: self.header(), keyspaces }))
+        let found = self.cluster.keyspaces(first, request.limit as usize);
+        let (header, keyspaces) = self.split(found.map_err(|e| e.to_refusal()));
+        Ok(Response::new(keyspacepb::GetAllKeyspacesResponse { header, keyspaces }))
     }
 }

@@ -275,3 +275,62 @@ async fn before_bootstrap_pd_says_so() {
     }
     assert_eq!(get(&cluster, "/health").await[0]["health"], true);
 }
+
+#[tokio::test]
+async fn keyspaces_are_created_listed_and_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = cluster(dir.path(), 3);
+    let ask = async |method: &str, path: &str, body: &str| {
+        ask_with(&cluster, method, &format!("/pd/api/v2/keyspaces{path}"), body).await
+    };
+    let now = cluster.now_ms() / 1000;
+    let made = |id: u64, name: &str| json!({"id": id, "name": name, "state": "ENABLED", "created_at": now, "state_changed_at": now});
+    assert_eq!(ask("POST", "", r#"{"name": "one"}"#).await, (200, made(1, "one")));
+    assert_eq!(ask("POST", "/id", r#"{"id": 7, "name": "seven"}"#).await, (200, made(7, "seven")));
+    assert_eq!(ask("POST", "", r#"{"name": "id"}"#).await, (200, made(2, "id")));
+    assert_eq!(ask("GET", "/id", "").await, (200, made(2, "id")));
+    assert_eq!(ask("GET", "/one", "").await, (200, made(1, "one")));
+    assert_eq!(ask("GET", "/id/7", "").await, (200, made(7, "seven")));
+    let (status, all) = ask("GET", "", "").await;
+    assert_eq!((status, &all["next_page_token"]), (200, &json!("")));
+    let names: Vec<_> = all["keyspaces"].as_array().unwrap().iter().map(|k| k["name"].clone()).collect();
+    assert_eq!(names, ["DEFAULT", "one", "id", "seven"]);
+    let (_, page) = ask("GET", "?page_token=1&limit=2", "").await;
+    assert_eq!(page["keyspaces"], json!([made(1, "one"), made(2, "id")]));
+    assert_eq!(page["next_page_token"], "7");
+    let end = json!({"keyspaces": null, "next_page_token": ""});
+    assert_eq!(ask("GET", "?page_token=8", "").await, (200, end));
+
+    let patch = r#"{"config": {"a": "b"}, "preconditions": {"a": null}}"#;
+    let (status, changed) = ask("PATCH", "/one/config", patch).await;
+    assert_eq!((status, &changed["config"]), (200, &json!({"a": "b"})));
+    let (status, error) = ask("PATCH", "/one/config", patch).await;
+    assert_eq!(status, 409, "{error}");
+    let (status, changed) = ask("PUT", "/one/state", r#"{"state": "disabled"}"#).await;
+    assert_eq!((status, &changed["state"]), (200, &json!("DISABLED")));
+
+    for (method, path, body, status, text) in [
+        ("GET", "/nope", "", 500, "[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist"),
+        ("GET", "/id/x", "", 500, "invalid keyspace id"),
+        ("GET", "?limit=x", "", 400, "strconv.ParseUint: parsing \"x\": invalid syntax"),
+        ("POST", "", "{", 400, "[PD:gin:ErrBindJSON]"),
+        ("POST", "", r#"{"name": "one"}"#, 500, "keyspace already exists"),
+        ("POST", "/id", r#"{"name": "x"}"#, 500, "keyspace id is empty"),
+        ("PUT", "/one/state", r#"{"state": "gone"}"#, 400, "unknown target state: gone"),
+        ("PUT", "/one/state", r#"{"state": "tombstone"}"#, 500, "cannot change keyspace state from DISABLED"),
+        ("PUT", "/DEFAULT/state", r#"{"state": "disabled"}"#, 500, "cannot modify default keyspace's state"),
+    ] {
+        let (found, error) = ask(method, path, body).await;
+        let error = error.as_str().unwrap_or_default().to_owned();
+        assert!(found == status && error.contains(text), "{method} {path}: {found} {error}");
+    }
+}
+
+#[tokio::test]
+async fn keyspaces_wait_for_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Arc::new(Cluster::open(dir.path(), Some(7), None, ManualClock::at(START_MS)).unwrap());
+    let (status, error) = ask_with(&cluster, "GET", "/pd/api/v2/keyspaces", "").await;
+    assert_eq!(status, 500);
+    assert!(error.as_str().unwrap().contains("ErrNotBootstrapped"), "{error}");
+}

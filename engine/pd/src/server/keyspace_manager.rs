@@ -1,0 +1,79 @@
+//! Reads and changes the keyspaces of a running cluster (tikv/pd `keyspace.Manager`).
+use std::collections::HashMap;
+
+use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState};
+
+use super::{
+    cluster::{Cluster, Inner},
+    keyspace::{Changed, ConfigPatch, KeyspaceError, Keyspaces, MAX_ID},
+};
+
+impl Cluster {
+    /// Returns the keyspace `name`.
+    pub fn keyspace_by_name(&self, name: &str) -> Changed<KeyspaceMeta> {
+        self.lock().keyspaces.by_name(name).cloned()
+    }
+
+    /// Returns the keyspace with this id.
+    pub fn keyspace_by_id(&self, id: u32) -> Changed<KeyspaceMeta> {
+        self.lock().keyspaces.by_id(id).cloned()
+    }
+
+    /// Returns up to `limit` (0: all) keyspaces from the id `start` on, by their ids.
+    pub fn keyspaces(&self, start: u32, limit: usize) -> Changed<Vec<KeyspaceMeta>> {
+        if start > MAX_ID {
+            return Err(KeyspaceError::StartId(start));
+        }
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        Ok(self.lock().keyspaces.starting_at(start).take(limit).cloned().collect())
+    }
+
+    /// Creates a keyspace with the next free id.
+    pub fn create_keyspace(&self, name: &str, config: HashMap<String, String>) -> Changed<KeyspaceMeta> {
+        self.change_keyspaces(|keyspaces, now_s| keyspaces.create(name, config, now_s))
+    }
+
+    /// Creates a keyspace with a given id.
+    pub fn create_keyspace_by_id(
+        &self,
+        id: Option<u32>,
+        name: &str,
+        config: HashMap<String, String>,
+    ) -> Changed<KeyspaceMeta> {
+        self.change_keyspaces(|keyspaces, now_s| keyspaces.create_by_id(id, name, config, now_s))
+    }
+
+    /// Changes settings of a keyspace.
+    pub fn update_keyspace_config(
+        &self,
+        name: &str,
+        patch: ConfigPatch,
+        preconditions: &ConfigPatch,
+    ) -> Changed<KeyspaceMeta> {
+        self.change_keyspaces(|keyspaces, _| keyspaces.update_config(name, patch, preconditions))
+    }
+
+    /// Changes the state of a keyspace.
+    pub fn update_keyspace_state(&self, name: &str, state: KeyspaceState) -> Changed<KeyspaceMeta> {
+        self.change_keyspaces(|keyspaces, now_s| keyspaces.update_state(name, state, now_s))
+    }
+
+    /// Changes the keyspaces of a running cluster. The change is on disk before it is returned.
+    fn change_keyspaces(
+        &self,
+        change: impl FnOnce(&mut Keyspaces, i64) -> Changed<KeyspaceMeta>,
+    ) -> Changed<KeyspaceMeta> {
+        let mut inner = self.running()?;
+        let Inner { keyspaces, .. } = &mut *inner;
+        let (saved, last_id) = keyspaces.save();
+        let changed = change(keyspaces, (self.now_ms() / 1000) as i64)?;
+        if let Err(e) = self.save(&inner) {
+            inner.keyspaces = Keyspaces::restore(saved, last_id);
+            return Err(e.into());
+        }
+        Ok(changed)
+    }
+}
+
+#[cfg(test)]
+mod tests;
