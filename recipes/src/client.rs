@@ -138,8 +138,17 @@ impl Clients {
                 let ranges = ranges.iter().map(|(from, to)| from.clone()..to.clone());
                 Ok(pairs_text(self.raw.batch_scan(ranges, *limit).await?.into_iter()))
             }
+            Op::RawCoprocessor { plugin, version, from, to } => {
+                let ranges = [from.clone()..to.clone()];
+                let replies = self.raw.coprocessor(plugin, version, ranges, |_, _| Vec::new()).await?;
+                let replies: Vec<String> = replies.into_iter().map(|(_, bytes)| show(Some(bytes))).collect();
+                Ok(replies.join(" "))
+            }
             Op::PessimisticLock { txn, .. } | Op::Flush { txn, .. } | Op::BufferGet { txn, .. } => {
                 bail!("expected a request of transaction {txn}, found none: the runner makes it")
+            }
+            Op::CommitSecondaries { .. } => {
+                bail!("expected a request of the last transaction, found none: the runner makes it")
             }
             Op::FollowerGet { key } => {
                 let follower = follower.context("expected a running follower, found none")?;

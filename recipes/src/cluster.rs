@@ -17,7 +17,7 @@ use pd::{
 };
 use raftstore::{RaftRouter, debug::RegionMeta, store::CasualMessage};
 use server::{
-    StartOptions, TikvServer,
+    PluginRegistry, StartOptions, TikvServer,
     config::{ReadableDuration, ReadableSize, TikvConfig},
     net_faults::NetFaults,
 };
@@ -26,6 +26,7 @@ use tokio::runtime::Runtime;
 use tracepoints::{Probe, probe::RaftProbe};
 
 use crate::{
+    count_keys,
     directive::Who,
     rows::Rows,
     rpc::{Replica, mutation},
@@ -143,7 +144,9 @@ impl Cluster {
     }
 
     fn start_slot(&mut self, i: usize) -> Result<()> {
-        let options = StartOptions { faults: self.faults.clone(), ..StartOptions::default() };
+        let mut plugins = PluginRegistry::default();
+        plugins.register(count_keys::declared_plugin()).context("the plugin cannot be registered")?;
+        let options = StartOptions { faults: self.faults.clone(), plugins, ..StartOptions::default() };
         let handle = TikvServer::start(self.slots[i].config.clone(), options)
             .with_context(|| format!("store {} did not start", i + 1))?;
         self.slots[i].store_id = handle.store_id();

@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 pub mod client;
 pub mod cluster;
+mod count_keys;
 pub mod directive;
 pub mod front;
 pub mod library;

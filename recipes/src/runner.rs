@@ -61,6 +61,8 @@ pub struct Runner {
     symbols: Symbols,
     /// The primary of the last `lock`, and its start timestamp.
     locked: Option<(Vec<u8>, u64)>,
+    /// Start and commit timestamp of the last transaction whose primary `commit-primary` committed.
+    committed: Option<(u64, u64)>,
     /// The store that led the region when the last operation began.
     led: Option<u64>,
     data_dir: Option<PathBuf>,
@@ -93,6 +95,7 @@ impl Runner {
             names: BTreeMap::new(),
             symbols: Symbols::default(),
             locked: None,
+            committed: None,
             led: None,
             data_dir: None,
             runtime: Arc::new(runtime),
@@ -175,6 +178,14 @@ impl Runner {
                 let leader = self.started()?.leader_replica(op.key())?;
                 self.pipelined.get(txn)?.flush(leader, *generation, changes)
             }
+            Op::CommitSecondaries { keys } => {
+                let (start_ts, commit_ts) =
+                    self.committed.context("expected an earlier `commit-primary`, found none")?;
+                let (leader, keys) = (self.started()?.leader_replica(op.key())?, keys.clone());
+                Box::pin(
+                    async move { leader.commit(keys, start_ts, commit_ts).await.map(|()| "ok".to_owned()) },
+                )
+            }
             Op::BufferGet { txn, keys } => {
                 let leader = self.started()?.leader_replica(op.key())?;
                 self.pipelined.get(txn)?.buffer_get(leader, keys)
@@ -231,6 +242,7 @@ impl Runner {
                     self.locked.take().context("expected an earlier `lock`, found none")?;
                 let commit_ts = self.timestamp()?;
                 self.started()?.commit(&primary, start_ts, commit_ts)?;
+                self.committed = Some((start_ts, commit_ts));
                 Ok(format!("committed at {}", self.symbols.ts(commit_ts)))
             }
             Directive::Begin { txn, kind } => {

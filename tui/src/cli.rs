@@ -178,6 +178,7 @@ const OPERATIONS: &str = "Operations:
   scan FROM TO limit=N, scan-reverse FROM TO limit=N, batch-get KEY...
   raw-get KEY, raw-put KEY VALUE, raw-delete KEY, raw-cas KEY PREVIOUS|(none) VALUE
   raw-batch-scan FROM TO [FROM TO]... limit=N
+  raw-coprocessor PLUGIN VERSION FROM TO
   begin [pessimistic] put KEY VALUE; get KEY; delete KEY; commit [async-commit|one-pc]|rollback
   OP | OP      two clients at the same time
 A value bytes=N has N bytes.

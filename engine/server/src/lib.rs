@@ -7,6 +7,7 @@
 pub mod bridge;
 pub mod config;
 mod connection;
+mod coprocessor_v2;
 pub mod data_dir;
 mod error;
 mod gc_worker;
@@ -37,6 +38,7 @@ mod tso;
 mod ttl;
 
 pub use config::TikvConfig;
+pub use coprocessor_v2::{PluginRegistrationError, PluginRegistry};
 pub use error::{StartError, format_error_chain};
 pub use metrics::Metrics;
 pub use net_faults::{MessageFate, NetFaults};

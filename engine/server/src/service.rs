@@ -18,6 +18,8 @@ mod table;
 mod txn;
 mod unserved;
 
+pub(crate) use call::Call;
+pub use command::Parts;
 pub use debug::DebugService;
 pub use health::HealthController;
 pub use health_feedback::FeedbackSource;

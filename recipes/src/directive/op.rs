@@ -29,6 +29,8 @@ pub enum Op {
     RawCas { key: Vec<u8>, previous: Option<Vec<u8>>, value: Vec<u8> },
     /// A raw scan of several ranges, up to `limit` pairs from each.
     RawBatchScan { ranges: Vec<(Vec<u8>, Vec<u8>)>, limit: u32 },
+    /// A request to the plugin `plugin` of a version that fulfils `version`, for the keys of `from..to`.
+    RawCoprocessor { plugin: String, version: String, from: Vec<u8>, to: Vec<u8> },
     /// Locks a key for the pessimistic transaction `txn`. `wait_ms`: as `wait_timeout` of the request; `fair`:
     /// fair locking.
     PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool },
@@ -47,6 +49,8 @@ pub enum Op {
     Flush { txn: String, generation: Option<u64>, changes: Vec<(Vec<u8>, Option<Vec<u8>>)> },
     /// Reads what the pipelined transaction has flushed of these keys.
     BufferGet { txn: String, keys: Vec<Vec<u8>> },
+    /// Commits keys of the transaction whose primary `commit-primary` committed.
+    CommitSecondaries { keys: Vec<Vec<u8>> },
     /// A snapshot scan of `from..to`, up to `limit` pairs; backward from the end if `reverse`.
     Scan { from: Vec<u8>, to: Vec<u8>, limit: u32, reverse: bool },
     /// A transaction of several operations; `end`: how it commits, None for a rollback.
@@ -114,6 +118,7 @@ impl Op {
             Op::RawDelete { .. } => "raw_delete",
             Op::RawCas { .. } => "raw_cas",
             Op::RawBatchScan { .. } => "raw_batch_scan",
+            Op::RawCoprocessor { .. } => "raw_coprocessor",
             Op::PessimisticLock { .. } => "pessimistic_lock",
             Op::BatchGet { .. } => "batch_get",
             Op::FollowerGet { .. } => "follower_get",
@@ -122,6 +127,7 @@ impl Op {
             Op::HeartBeat { .. } => "heart_beat",
             Op::Flush { .. } => "flush",
             Op::BufferGet { .. } => "buffer_get",
+            Op::CommitSecondaries { .. } => "commit_secondaries",
             Op::Scan { reverse: false, .. } => "scan",
             Op::Scan { reverse: true, .. } => "scan_reverse",
             Op::Txn { .. } => "txn",
@@ -133,7 +139,11 @@ impl Op {
     pub fn is_the_runners(&self) -> bool {
         matches!(
             self,
-            Op::PessimisticLock { .. } | Op::FollowerGet { .. } | Op::Flush { .. } | Op::BufferGet { .. }
+            Op::PessimisticLock { .. }
+                | Op::FollowerGet { .. }
+                | Op::Flush { .. }
+                | Op::BufferGet { .. }
+                | Op::CommitSecondaries { .. }
         )
     }
 
@@ -174,13 +184,19 @@ impl Op {
 
     fn keys_in_order(&self) -> Vec<&[u8]> {
         match self {
-            Op::BatchGet { keys } | Op::BufferGet { keys, .. } => keys.iter().map(Vec::as_slice).collect(),
+            Op::BatchGet { keys } | Op::BufferGet { keys, .. } | Op::CommitSecondaries { keys } => {
+                keys.iter().map(Vec::as_slice).collect()
+            }
             Op::Flush { changes, .. } => changes.iter().map(|(key, _)| key.as_slice()).collect(),
             Op::RawBatchPut { pairs } => pairs.iter().map(|(key, _)| key.as_slice()).collect(),
             Op::RawBatchScan { ranges, .. } => {
                 ranges.iter().flat_map(|(from, to)| [from.as_slice(), to.as_slice()]).collect()
             }
-            Op::Scan { from, to, .. } | Op::RawScan { from, to, .. } => vec![from, to],
+            Op::Scan { from, to, .. }
+            | Op::RawScan { from, to, .. }
+            | Op::RawCoprocessor { from, to, .. } => {
+                vec![from, to]
+            }
             Op::Txn { changes, .. } => changes.iter().map(Change::key).collect(),
             Op::TwoClients(first, second) => [first.keys_in_order(), second.keys_in_order()].concat(),
             // The keys of a transaction are in the client.
@@ -275,7 +291,12 @@ impl fmt::Display for Op {
                 ranges.iter().try_for_each(|(from, to)| write!(f, " {} {}", escape(from), escape(to)))?;
                 write!(f, " limit={limit}")
             }
-            Op::BatchGet { keys } => write!(f, "{name} {}", keys_text(keys)),
+            Op::RawCoprocessor { plugin, version, from, to } => {
+                write!(f, "{name} {plugin} {version} {} {}", escape(from), escape(to))
+            }
+            Op::BatchGet { keys } | Op::CommitSecondaries { keys } => {
+                write!(f, "{name} {}", keys_text(keys))
+            }
             Op::Flush { txn, generation, changes } => {
                 write!(f, "{name} {txn}")?;
                 generation.iter().try_for_each(|n| write!(f, " generation={n}"))?;

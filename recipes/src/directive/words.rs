@@ -17,6 +17,7 @@ pub(super) const OPS: &[&str] = &[
     "raw-delete KEY",
     "raw-cas KEY PREVIOUS|(none) VALUE|bytes=N",
     "raw-batch-scan FROM TO [FROM TO]... limit=N",
+    "raw-coprocessor PLUGIN VERSION FROM TO",
     "batch-get KEY...",
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
@@ -27,6 +28,7 @@ pub(super) const OPS: &[&str] = &[
     "heart-beat NAME",
     "flush TXN [generation=N] KEY VALUE|bytes=N|(none) [KEY VALUE|bytes=N|(none)]...",
     "buffer-get TXN KEY...",
+    "commit-secondaries KEY...",
     "begin [pessimistic] OP; OP; ... commit [async-commit|one-pc]|rollback",
     "OP | OP",
 ];
@@ -123,10 +125,19 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
             ranges: ranges.chunks(2).map(|range| (range[0].into(), range[1].into())).collect(),
             limit: parse_limit(limit)?,
         },
+        ["raw-coprocessor", plugin, version, from, to] => Op::RawCoprocessor {
+            plugin: (*plugin).into(),
+            version: (*version).into(),
+            from: (*from).into(),
+            to: (*to).into(),
+        },
         ["batch-get", keys @ ..] if !keys.is_empty() => Op::BatchGet { keys: owned(keys) },
         ["flush", txn, changes @ ..] if changes.len() > 1 => parse_flush(txn, changes)?,
         ["buffer-get", txn, keys @ ..] if !keys.is_empty() => {
             Op::BufferGet { txn: (*txn).into(), keys: owned(keys) }
+        }
+        ["commit-secondaries", keys @ ..] if !keys.is_empty() => {
+            Op::CommitSecondaries { keys: owned(keys) }
         }
         ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {

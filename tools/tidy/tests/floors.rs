@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("tracepoints-sampler", 13),
     ("kvproto", 20),
     ("security", 20),
+    ("coprocessor_plugin_api", 20),
     ("keys", 21),
     ("txn_types", 22),
     ("api_version", 22),

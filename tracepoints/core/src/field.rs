@@ -149,7 +149,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 25] = [
+pub const CLIENT_OPERATIONS: [&str; 27] = [
     "",
     "get",
     "put",
@@ -175,6 +175,8 @@ pub const CLIENT_OPERATIONS: [&str; 25] = [
     "buffer_get",
     "txn",
     "two_clients",
+    "raw_coprocessor",
+    "commit_secondaries",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.

@@ -66,6 +66,7 @@ request_kinds! {
     KvBufferBatchGet,
     GetHealthFeedback,
     BroadcastTxnStatus,
+    RawCoprocessor,
 }
 
 impl RequestKind {

@@ -20,13 +20,14 @@ use super::{data::Data, handle::Runtimes, raft::Raft, sockets::http2};
 use crate::{
     Storage,
     config::{Cli, ConfigController, ConfigFile, OnlineTargets, ServerConfig, TikvConfig},
+    coprocessor_v2::{Endpoint, PluginRegistry},
     error::StartError,
     grpc::{ArrivalLayer, GrpcServiceManager, RequestGuardLayer, Secured},
     local_stores::OtherProcesses,
     lock_manager::DeadlockService,
     metrics::Metrics,
     service::{
-        DebugService, FeedbackSource, HealthController, KvService,
+        DebugService, FeedbackSource, HealthController, KvService, Parts,
         control::{ControlService, PeerFreezer},
     },
     snap::SnapReceiver,
@@ -46,6 +47,8 @@ pub(super) struct Backend<'a> {
     pub advertise_addr: &'a str,
     /// The command line of the configuration; none in a program that embeds the store.
     pub cli: Option<Cli>,
+    /// Plugins that answer `RawCoprocessor`.
+    pub plugins: PluginRegistry,
     /// Interval of the TTL checker.
     pub ttl_interval: watch::Sender<Duration>,
 }
@@ -107,10 +110,14 @@ impl Backend<'_> {
     }
 
     fn kv(&self, receiver: SnapReceiver, metrics: &Metrics) -> KvService {
-        let (cluster_id, storage) = (self.pd.cluster_id(), self.storage.clone());
         let interval = self.config.server.health_feedback_interval.0;
-        let feedback = FeedbackSource::new(self.store_id, self.raft.health.clone(), interval);
-        KvService::new(cluster_id, self.store_id, storage, self.router(), receiver, metrics.clone(), feedback)
+        let parts = Parts {
+            storage: self.storage.clone(),
+            feedback: FeedbackSource::new(self.store_id, self.raft.health.clone(), interval),
+            copr_v2: Endpoint::new(self.plugins.clone()),
+        };
+        let cluster_id = self.pd.cluster_id();
+        KvService::new(cluster_id, self.store_id, self.router(), receiver, metrics.clone(), parts)
     }
 
     fn debug(&self, metrics: &Metrics, controller: &Arc<ConfigController>) -> DebugService {

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Storage,
     config::{Cli, TikvConfig},
+    coprocessor_v2::PluginRegistry,
     error::StartError,
     gc_worker::{GcManager, GcWorker},
     health_reporter::RaftstoreReporter,
@@ -37,6 +38,8 @@ pub struct StartOptions {
     pub faults: NetFaults,
     /// The command line of the configuration; `PUT /config/reload` reads it again.
     pub cli: Option<Cli>,
+    /// Plugins that answer `RawCoprocessor`.
+    pub plugins: PluginRegistry,
     /// Called once with a message if the store must wait for PD.
     pub on_wait: Option<fn(&str)>,
 }
@@ -76,6 +79,7 @@ pub(super) fn start(mut config: TikvConfig, options: StartOptions) -> Result<Ser
         runtimes: &runtimes,
         advertise_addr: &advertise_addr,
         cli: options.cli,
+        plugins: options.plugins,
         ttl_interval,
     };
     let grpc = backend.serve(grpc, status)?;

@@ -14,7 +14,18 @@ use super::{
     table::for_each_rpc,
     txn,
 };
-use crate::Storage;
+use crate::{Storage, coprocessor_v2::Endpoint};
+
+/// The parts of a store that answer commands.
+#[derive(Clone)]
+pub struct Parts {
+    /// The transaction layer.
+    pub storage: Storage,
+    /// The health of the store.
+    pub feedback: FeedbackSource,
+    /// The plugins.
+    pub copr_v2: Endpoint,
+}
 
 /// A request of `tikvpb.Tikv` that one store answers alone.
 pub trait Command: Message + Sized + Send + 'static {
@@ -30,12 +41,7 @@ pub trait Command: Message + Sized + Send + 'static {
     fn first_key(&self) -> &[u8];
 
     /// Executes the command; region and key errors go into the reply.
-    fn execute(
-        self,
-        storage: &Storage,
-        feedback: &FeedbackSource,
-        call: Call,
-    ) -> impl Future<Output = Self::Reply> + Send;
+    fn execute(self, parts: &Parts, call: Call) -> impl Future<Output = Self::Reply> + Send;
 }
 
 fn first(keys: &[Vec<u8>]) -> &[u8] {
@@ -76,11 +82,10 @@ macro_rules! commands {
 
             fn execute(
                 self,
-                storage: &Storage,
-                feedback: &FeedbackSource,
+                parts: &Parts,
                 call: Call,
             ) -> impl Future<Output = $reply> + Send {
-                $run(part!($method, storage, feedback), self, call)
+                $run(part!($method, parts), self, call)
             }
         }
 
@@ -90,14 +95,15 @@ macro_rules! commands {
 
 /// Clones the part of the store that answers a command.
 macro_rules! part {
-    (get_health_feedback, $storage:ident, $feedback:ident) => {{
-        let _ = $storage;
-        $feedback.clone()
-    }};
-    ($method:ident, $storage:ident, $feedback:ident) => {{
-        let _ = $feedback;
-        $storage.clone()
-    }};
+    (get_health_feedback, $parts:ident) => {
+        $parts.feedback.clone()
+    };
+    (raw_coprocessor, $parts:ident) => {
+        ($parts.storage.clone(), $parts.copr_v2.clone())
+    };
+    ($method:ident, $parts:ident) => {
+        $parts.storage.clone()
+    };
 }
 
 macro_rules! has_outcome {

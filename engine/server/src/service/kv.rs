@@ -64,7 +64,7 @@ impl Tikv for KvService {
     {
         Box::pin(async move {
             let replies = batch_commands::serve(self.clone(), request.into_inner());
-            let mut attacher = HealthFeedbackAttacher::new(self.feedback.clone());
+            let mut attacher = HealthFeedbackAttacher::new(self.parts.feedback.clone());
             let batches = replies.ready_chunks(BATCH_RESPONSES).map(move |answers| {
                 let mut packed = batch_commands::pack(answers);
                 packed.iter_mut().flatten().for_each(|message| attacher.attach_if_needed(message));

@@ -3,9 +3,13 @@ use kvproto::{kvrpcpb::Context, raft_serverpb};
 use tonic::{Request, Response, Status};
 use tracepoints::{Ending, Outcome, ending::Wait, request, step, step_facts};
 
-use super::{call::Call, command::Command, describe, health_feedback::FeedbackSource, outcome::HasOutcome};
+use super::{
+    call::Call,
+    command::{Command, Parts},
+    describe,
+    outcome::HasOutcome,
+};
 use crate::{
-    Storage,
     grpc::{Arrival, RequestGuard, within},
     metrics::Metrics,
     snap::SnapReceiver,
@@ -16,11 +20,10 @@ use crate::{
 pub struct KvService {
     pub(super) cluster_id: u64,
     pub(super) store_id: u64,
-    pub(super) storage: Storage,
     pub(super) router: raftstore::RaftRouter,
     pub(super) snapshots: SnapReceiver,
     pub(super) metrics: Metrics,
-    pub(super) feedback: FeedbackSource,
+    pub(super) parts: Parts,
 }
 
 impl KvService {
@@ -28,13 +31,12 @@ impl KvService {
     pub fn new(
         cluster_id: u64,
         store_id: u64,
-        storage: Storage,
         router: raftstore::RaftRouter,
         snapshots: SnapReceiver,
         metrics: Metrics,
-        feedback: FeedbackSource,
+        parts: Parts,
     ) -> Self {
-        Self { cluster_id, store_id, storage, router, snapshots, metrics, feedback }
+        Self { cluster_id, store_id, router, snapshots, metrics, parts }
     }
 
     /// Runs one command from its arrival to its reply. The request ends when the
@@ -47,7 +49,7 @@ impl KvService {
         let wait_ns = arrival.elapsed_ns();
         step_facts!(GRPC_RECEIVE, req, describe::request(C::RPC, C::NAME, &command), region = region);
         step!(GRPC_DECODE, req, region = region, wait_ns = wait_ns);
-        let reply = command.execute(&self.storage, &self.feedback, Call::new(req, arrival)).await;
+        let reply = command.execute(&self.parts, Call::new(req, arrival)).await;
         let ended = reply.reply_outcome();
         guard.answered(ended.outcome);
         if ended.lock_ts != 0 {

@@ -3,7 +3,7 @@ use kvproto::{errorpb, kvrpcpb::*};
 use storage::{KvGetStatistics, Swap, extract_kv_pairs, extract_region_error};
 
 use super::call::Call;
-use crate::Storage;
+use crate::{Storage, coprocessor_v2::Endpoint};
 
 /// Fills the error fields of a raw reply: a region error, or a text.
 macro_rules! reply {
@@ -172,4 +172,12 @@ pub async fn checksum(storage: Storage, request: RawChecksumRequest, call: Call)
         reply.total_bytes = sum.total_bytes;
     });
     reply
+}
+
+pub async fn coprocessor(
+    (storage, endpoint): (Storage, Endpoint),
+    request: RawCoprocessorRequest,
+    call: Call,
+) -> RawCoprocessorResponse {
+    endpoint.handle_request(storage, request, call).await
 }

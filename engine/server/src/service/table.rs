@@ -80,6 +80,8 @@ macro_rules! for_each_rpc {
             |r| &r.key, |a| from_error_text(&a.error), raw::compare_and_swap;
         raw_checksum: RawChecksumRequest => RawChecksumResponse, RawChecksum, batch(),
             |r| first_range(&r.ranges), |a| from_error_text(&a.error), raw::checksum;
+        raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, RawCoprocessor, batch(RawCoprocessor),
+            |r| first_range(&r.ranges), |a| from_error_text(&a.error), raw::coprocessor;
         unsafe_destroy_range: UnsafeDestroyRangeRequest => UnsafeDestroyRangeResponse, UnsafeDestroyRange, batch(),
             |r| &r.start_key, |a| from_error_text(&a.error), destroy::unsafe_destroy_range;
         split_region: SplitRegionRequest => SplitRegionResponse, SplitRegion, batch(),
@@ -99,9 +101,6 @@ macro_rules! for_each_unserved_rpc {
             coprocessor: coprocessor::Request => coprocessor::Response, "Coprocessor",
                 batch(Coprocessor, |r| r.context.as_ref()),
                 |text| coprocessor::Response { other_error: text, ..Default::default() };
-            raw_coprocessor: RawCoprocessorRequest => RawCoprocessorResponse, "RawCoprocessor",
-                batch(RawCoprocessor, |r| r.context.as_ref()),
-                |text| RawCoprocessorResponse { error: text, ..Default::default() };
         }
     };
 }

@@ -1,7 +1,7 @@
 //! RPCs that this store does not serve: the same error for a unary call and for a command in a batch.
 use kvproto::{
     coprocessor,
-    kvrpcpb::{Context, GcResponse, ImportResponse, KeyError, RawCoprocessorResponse},
+    kvrpcpb::{Context, GcResponse, ImportResponse, KeyError},
     tikvpb::{batch_commands_request::request::Cmd as RequestCmd, batch_commands_response::response::Cmd},
 };
 use tonic::Status;

@@ -1,5 +1,7 @@
 //! A cluster in this process: a PD and stores on free ports, in a directory that is removed at the end.
 #![allow(dead_code)] // not every test needs all of it
+mod operations;
+
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use kvproto::{
@@ -14,7 +16,7 @@ use pd::{
 };
 use raftstore::store::Callback;
 use server::{
-    NetFaults, ServerHandle, StartOptions, TikvServer,
+    NetFaults, PluginRegistry, ServerHandle, StartOptions, TikvServer,
     config::{ReadableDuration, TikvConfig},
 };
 use tempfile::TempDir;
@@ -80,7 +82,9 @@ impl Harness {
     }
 
     pub fn start_store(&mut self, n: usize) {
-        let options = StartOptions { faults: self.faults.clone(), ..StartOptions::default() };
+        let mut plugins = PluginRegistry::default();
+        plugins.register(operations::declared_plugin()).unwrap();
+        let options = StartOptions { faults: self.faults.clone(), plugins, ..StartOptions::default() };
         self.stores[n] = Some(TikvServer::start(self.config(n), options).unwrap());
     }
 

@@ -52,6 +52,7 @@ const TABLE: &[(&str, Case)] = &[
     ("RawGetKeyTTL", raw::get_key_ttl),
     ("RawCompareAndSwap", raw::compare_and_swap),
     ("RawChecksum", raw::checksum),
+    ("RawCoprocessor", raw::coprocessor),
     ("RawDeleteRange", ranges::raw_delete_range),
     ("KvDeleteRange", ranges::delete_range),
     ("UnsafeDestroyRange", ranges::unsafe_destroy_range),

@@ -223,3 +223,56 @@ pub fn checksum(c: &Caller) {
     assert_eq!(wrong.error, "unknown checksum algorithm 7");
     stale!(call!(c, raw_checksum, build(c.stale_context(), vec![range("sum-1", "sum-9")], 0)));
 }
+
+pub fn coprocessor(c: &Caller) {
+    let build = |context, name: &str, version: &str, data: &str| RawCoprocessorRequest {
+        context,
+        copr_name: name.to_owned(),
+        copr_version_req: version.to_owned(),
+        ranges: vec![KeyRange { start_key: b"a".to_vec(), end_key: b"b".to_vec() }],
+        data: data.as_bytes().to_vec(),
+    };
+    let ask = |data: &str| {
+        call!(c, raw_coprocessor, RawCoprocessor, build(c.context(), "operations", "^1.0", data))
+    };
+    let run = |data: &str| String::from_utf8(fine!(ask(data)).data).unwrap();
+    let [k1, k2, k3] = ["copr-1", "copr-2", "copr-3"].map(|name| String::from_utf8(c.key(name)).unwrap());
+    assert_eq!(run("ranges"), "a=b");
+    assert_eq!(run(&format!("put {k1} v1")), "ok");
+    assert_eq!(got(c, "copr-1").as_deref(), Some(&b"v1"[..]), "a client reads what a plugin wrote");
+    assert_eq!(run(&format!("batch_put {k2} v2 {k3} v3")), "ok");
+    assert_eq!(run(&format!("get {k2}")), "v2");
+    assert_eq!(run(&format!("get {k2}-absent")), "none");
+    assert_eq!(run(&format!("batch_get {k3} {k3}-absent {k1}")), format!("{k3}=v3 {k1}=v1"));
+    assert_eq!(run(&format!("scan {k1} {k3}")), format!("{k1}=v1 {k2}=v2"));
+    assert_eq!(run(&format!("delete {k1}")), "ok");
+    assert_eq!(run(&format!("batch_delete {k2} {k1}")), "ok");
+    assert_eq!(run(&format!("scan {k1} {k3}-end")), format!("{k3}=v3"));
+    assert_eq!(run(&format!("delete_range {k1} {k3}-end")), "ok");
+    assert_eq!(run(&format!("scan {k1} {k3}-end")), "");
+
+    let refused = |name: &str, version: &str| {
+        let reply = call!(c, raw_coprocessor, RawCoprocessor, build(c.context(), name, version, "ranges"));
+        assert!(reply.region_error.is_none() && reply.data.is_empty(), "{reply:?}");
+        reply.error
+    };
+    assert_eq!(refused("nope", "*"), "No registered coprocessor with name 'nope'");
+    assert_eq!(
+        refused("operations", ">=2.0.0"),
+        "The plugin 'operations' with version '1.2.0' does not satisfy the version constraint '>=2.0.0'"
+    );
+    assert!(refused("operations", "one").contains("unexpected character"));
+    let any = call!(c, raw_coprocessor, RawCoprocessor, build(c.context(), "operations", "", "ranges"));
+    assert_eq!(fine!(any).data, b"a=b", "an empty requirement accepts every version");
+    let panicked = ask("dance").error;
+    assert!(
+        panicked.starts_with("plugin 'operations' panicked: expected an operation, found dance"),
+        "{panicked}"
+    );
+    let stale = |data: &str| build(c.stale_context(), "operations", "*", data);
+    for data in [format!("get {k1}"), format!("put {k1} v")] {
+        stale!(call!(c, raw_coprocessor, RawCoprocessor, stale(&data)));
+    }
+    let too_long = ask(&format!("put {} v", "k".repeat(100_000))).error;
+    assert!(too_long.starts_with("max key size exceeded"), "{too_long}");
+}

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};
 use security::SecurityManager;
 use server::{
-    StartOptions, TikvServer,
+    PluginRegistry, StartOptions, TikvServer,
     bridge::Bridge,
     config::{Cli, TikvConfig},
     logger,
@@ -65,8 +65,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         config.pd.endpoints = vec![pd.addr().to_string()];
     }
     let bridge = Bridge::start(&cli.bridge)?;
-    let options =
-        StartOptions { cli: Some(cli.clone()), on_wait: Some(report_wait), ..StartOptions::default() };
+    let options = StartOptions {
+        cli: Some(cli.clone()),
+        plugins: plugins(),
+        on_wait: Some(report_wait),
+        ..StartOptions::default()
+    };
     let store = TikvServer::start(config, options)?;
     // Before the line that announces the port: its reader may send a signal at once.
     let stop = signals.block_on(async { StopSignals::listen() })?;
@@ -78,6 +82,11 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         pd.shutdown();
     }
     Ok(())
+}
+
+/// Returns the plugins of this program: none. A build with plugins registers each of them here.
+fn plugins() -> PluginRegistry {
+    PluginRegistry::default()
 }
 
 /// Prints a line. A parent that does not read the output does not stop the server.
