@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     ops::Bound,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -52,14 +52,28 @@ pub struct MemoryLimits {
     pub instance: usize,
 }
 
-/// A lock, and whether a write that was sent to Raft removes it. The lock stays until that write is applied.
-#[derive(Clone, Debug, PartialEq)]
+/// A lock. It stays until a write that removes it is applied.
+#[derive(Clone, Debug)]
 struct Entry {
     lock: PessimisticLock,
-    deleted: bool,
+    /// Lives as long as a write that removes the lock is on its way: a refused write leaves the lock valid.
+    removal: Weak<()>,
+    /// Whether a check before a leader transfer has seen this removal. Its write has left the mailbox before the next
+    /// check.
+    seen: bool,
+    /// Whether the current leader transfer has written the lock.
+    proposed: bool,
 }
 
 impl Entry {
+    fn new(lock: PessimisticLock) -> Self {
+        Self { lock, removal: Weak::new(), seen: false, proposed: false }
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.removal.strong_count() > 0
+    }
+
     fn size(&self, key: &Key) -> usize {
         key.len() + self.lock.memory_size()
     }
@@ -130,7 +144,7 @@ impl PeerPessimisticLocks {
             return false;
         }
         for (key, lock) in locks {
-            self.put(key.clone(), Entry { lock: lock.clone(), deleted: false });
+            self.put(key.clone(), Entry::new(lock.clone()));
         }
         true
     }
@@ -153,10 +167,12 @@ impl PeerPessimisticLocks {
         self.map.get(key).map(|entry| &entry.lock)
     }
 
-    /// Marks a lock as removed by a write that is sent to Raft. Returns whether the table has the lock.
-    pub fn mark_deleted(&mut self, key: &Key) -> bool {
-        let entry = self.map.get_mut(key);
-        entry.map(|entry| entry.deleted = true).is_some()
+    /// Marks a lock as removed by a write that is sent to Raft, until `write` is dropped. Returns whether the table has
+    /// the lock.
+    pub fn mark_deleted(&mut self, key: &Key, write: &Arc<()>) -> bool {
+        let Some(entry) = self.map.get_mut(key) else { return false };
+        (entry.removal, entry.seen) = (Arc::downgrade(write), false);
+        true
     }
 
     /// Removes a lock, once the write that removes it is applied.
@@ -168,7 +184,31 @@ impl PeerPessimisticLocks {
 
     /// Returns the locks that no write on its way removes.
     pub fn remaining(&self) -> impl Iterator<Item = (&Key, &PessimisticLock)> {
-        self.map.iter().filter(|(_, entry)| !entry.deleted).map(|(key, entry)| (key, &entry.lock))
+        self.map.iter().filter(|(_, entry)| !entry.is_deleted()).map(|(key, entry)| (key, &entry.lock))
+    }
+
+    /// Begins a leader transfer: all locks must be written.
+    pub fn begin_transfer(&mut self) {
+        self.status = LocksStatus::TransferringLeader;
+        for entry in self.map.values_mut() {
+            (entry.seen, entry.proposed) = (false, false);
+        }
+    }
+
+    /// Returns the locks that the leader must write before it hands over its leadership, and whether it must check
+    /// again once its mailbox has no write of now. A lock that a write on its way removes is not written, since it would
+    /// overwrite that write; if the write is refused, the next check returns the lock.
+    pub fn take_unproposed(&mut self) -> (Vec<(Key, PessimisticLock)>, bool) {
+        let (mut locks, mut again) = (Vec::new(), false);
+        for (key, entry) in self.map.iter_mut().filter(|(_, entry)| !entry.proposed) {
+            if !entry.is_deleted() {
+                entry.proposed = true;
+                locks.push((key.clone(), entry.lock.clone()));
+            } else if !std::mem::replace(&mut entry.seen, true) {
+                again = true;
+            }
+        }
+        (locks, again)
     }
 
     /// Returns locks from `start` (included) to `end` (excluded) that `filter` accepts, and whether the limit cut the
@@ -209,7 +249,7 @@ impl PeerPessimisticLocks {
                 continue;
             };
             self.resize(0, entry.size(&key));
-            entry.deleted = false;
+            entry.removal = Weak::new();
             groups[at].put(key, entry);
         }
         groups
@@ -258,6 +298,8 @@ pub struct RemovedLocks {
     pub version: u64,
     /// Encoded keys.
     pub keys: Vec<Key>,
+    /// The mark of the locks, which ends with this.
+    pub write: Arc<()>,
 }
 
 impl RemovedLocks {
@@ -349,8 +391,9 @@ mod tests {
         let encoded = |key: &str| Key::from_raw(key.as_bytes()).into_encoded();
         let left = Region { id: 1, end_key: encoded("b"), ..Default::default() };
         let right = Region { id: 2, start_key: encoded("b"), ..Default::default() };
+        let write = Arc::new(());
         for key in ["a", "b"] {
-            assert!(locks.mark_deleted(&Key::from_raw(key.as_bytes())));
+            assert!(locks.mark_deleted(&Key::from_raw(key.as_bytes()), &write));
         }
         let total = locks.memory_size();
         let groups = locks.group_by_regions(&[left, right.clone()], &right);
@@ -358,6 +401,44 @@ mod tests {
         assert!(groups[1].is_empty());
         assert_eq!(names(locks.remaining()), [b"c"], "the mark of b stays in its region");
         assert_eq!((locks.len(), locks.memory_size() + groups[0].memory_size()), (2, total));
+    }
+
+    fn taken(locks: &mut PeerPessimisticLocks) -> (Vec<Vec<u8>>, bool) {
+        let (taken, again) = locks.take_unproposed();
+        (taken.into_iter().map(|(key, _)| key.to_raw().unwrap()).collect(), again)
+    }
+
+    #[test]
+    fn a_refused_write_leaves_its_locks_valid() {
+        let mut locks = table(&["a", "b"]);
+        let write = Arc::new(());
+        assert!(locks.mark_deleted(&Key::from_raw(b"a"), &write));
+        assert_eq!(names(locks.remaining()), [b"b"]);
+        drop(write);
+        assert_eq!(names(locks.remaining()), [b"a", b"b"]);
+    }
+
+    #[test]
+    fn a_transfer_writes_the_lock_of_a_write_that_is_refused_meantime() {
+        let mut locks = table(&["a", "b", "c"]);
+        let (refused, proposed) = (Arc::new(()), Arc::new(()));
+        assert!(locks.mark_deleted(&Key::from_raw(b"a"), &refused));
+        assert!(locks.mark_deleted(&Key::from_raw(b"c"), &proposed));
+        locks.begin_transfer();
+        assert_eq!(taken(&mut locks), (vec![b"b".to_vec()], true));
+        drop(refused);
+        assert_eq!(taken(&mut locks), (vec![b"a".to_vec()], false));
+        assert_eq!(taken(&mut locks), (vec![], false), "each once");
+        // A new write of the same lock is not yet known to have left the mailbox; b is in the log, so it cannot get lost.
+        let later = Arc::new(());
+        assert!(locks.mark_deleted(&Key::from_raw(b"c"), &later));
+        assert!(locks.mark_deleted(&Key::from_raw(b"b"), &later));
+        assert_eq!(taken(&mut locks), (vec![], true));
+        assert_eq!(taken(&mut locks), (vec![], false));
+        // The next transfer writes all again.
+        drop((later, proposed));
+        locks.begin_transfer();
+        assert_eq!(taken(&mut locks), (vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()], false));
     }
 
     #[test]
@@ -392,6 +473,7 @@ mod tests {
             term,
             version: 1,
             keys: vec![Key::from_raw(key.as_bytes())],
+            write: Arc::default(),
         };
         removed(5, "a").applied();
         assert_eq!(table.read().len(), 2);

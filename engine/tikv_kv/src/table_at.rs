@@ -1,4 +1,6 @@
 //! Inserts a command's pessimistic locks in memory, or removes some together with a write.
+use std::sync::Arc;
+
 use parking_lot::RwLockWriteGuard;
 use txn_types::{Key, PessimisticLock};
 
@@ -30,7 +32,7 @@ impl TableAt {
         inserted.then(|| table.memory_size())
     }
 
-    /// Marks the locks that `data` replaces or deletes, and calls `send`. No leader transfer can take locks from the
+    /// Marks the locks that `data` replaces or deletes, and calls `send`. A refused write drops its marks. No leader transfer can take locks from the
     /// table before the write is in the mailbox of the peer: otherwise the transfer could overtake the write.
     /// TiKV: `TxnScheduler::handle_async_write`.
     pub fn send<T>(&self, mut data: WriteData, send: impl FnOnce(WriteData) -> T) -> T {
@@ -39,9 +41,10 @@ impl TableAt {
             drop(table);
             return send(data);
         }
+        let write = Arc::new(());
         let lock_key = |modify: &Modify| match modify {
             Modify::Put(engine_rocks::CF_LOCK, key, _) | Modify::Delete(engine_rocks::CF_LOCK, key) => {
-                table.mark_deleted(key).then(|| key.clone())
+                table.mark_deleted(key, &write).then(|| key.clone())
             }
             _ => None,
         };
@@ -51,7 +54,7 @@ impl TableAt {
             return send(data);
         }
         let (table_ref, term, version) = (self.table.clone(), self.term, self.version);
-        data.removed_locks = Some(RemovedLocks { table: table_ref, term, version, keys });
+        data.removed_locks = Some(RemovedLocks { table: table_ref, term, version, keys, write });
         let _guard = RwLockWriteGuard::downgrade(table);
         send(data)
     }

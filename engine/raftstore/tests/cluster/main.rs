@@ -7,6 +7,7 @@ mod kill;
 mod limits;
 mod max_ts;
 mod membership;
+mod memory_locks;
 mod reads;
 mod recovery;
 mod split;

@@ -1,11 +1,5 @@
 //! Splits a region in two.
-use kvproto::raft_cmdpb::RaftCmdRequest;
-use raftstore::store::Callback;
-use tikv_kv::{LocksStatus, MemoryLimits, Snapshot};
-use tracepoints::Req;
-use txn_types::{Key, PessimisticLock};
-
-use crate::harness::{Cluster, REGION, quick_config, split_at_m, until};
+use crate::harness::{Cluster, REGION, quick_config, until};
 
 const NEW_REGION: u64 = 2;
 
@@ -74,52 +68,4 @@ fn a_new_region_replaces_its_lost_first_leader() {
     cluster.must_put(b"z", b"2");
     cluster.must_put(b"b", b"3");
     assert_eq!(cluster.must_read(b"a").as_deref(), Some(&b"1"[..]));
-}
-
-/// Returns whether the leader has the lock of a key, in memory or stored.
-fn has_lock(cluster: &Cluster, key: &Key) -> bool {
-    until("a snapshot of the leader", || {
-        let leader = cluster.wait_leader(REGION);
-        let snap = cluster.snapshot(leader, cluster.header(leader, REGION)).ok()?;
-        let in_memory = snap.read_pessimistic_locks(|locks| locks.get(key).is_some()).ok()?;
-        Some(in_memory == Some(true) || snap.get_cf("lock", key).ok()?.is_some())
-    })
-}
-
-/// The split is in the log, but not applied, when the transfer proposes the lock: it is refused, and the leader must
-/// not transfer without it.
-#[test]
-fn a_transfer_right_after_a_split_loses_no_lock_in_memory() {
-    let cluster = Cluster::new(&[1, 2, 3], quick_config());
-    cluster.must_put(b"a", b"1");
-    let leader = cluster.wait_leader(REGION);
-    let header = cluster.header(leader, REGION);
-    let table = cluster.snapshot(leader, header.clone()).unwrap().pessimistic_locks().unwrap().clone();
-    let key = Key::from_raw(b"z");
-    let lock = PessimisticLock {
-        primary: b"z".to_vec().into(),
-        start_ts: 10.into(),
-        ttl: 3000,
-        for_update_ts: 10.into(),
-        min_commit_ts: 11.into(),
-        ..Default::default()
-    };
-    let limits = MemoryLimits { peer: 1 << 20, instance: 1 << 30 };
-    assert!(table.write().insert(&[(key.clone(), lock)], limits));
-    let region = cluster.meta(leader, REGION).unwrap().region;
-    let to = *region.peers.iter().find(|peer| peer.store_id != leader).unwrap();
-    let router = &cluster.nodes[&leader].router;
-    let split = RaftCmdRequest {
-        header: Some(header),
-        admin_request: Some(split_at_m(NEW_REGION, vec![101, 102, 103])),
-        ..Default::default()
-    };
-    router.send_command(split, Callback::None, Req::NONE).unwrap();
-    router.transfer_leader(REGION, to).unwrap();
-    // Answered after the transfer has begun.
-    cluster.meta(leader, REGION).unwrap();
-    until("the end of the transfer", || {
-        (table.read().status != LocksStatus::TransferringLeader).then_some(())
-    });
-    assert!(has_lock(&cluster, &key));
 }

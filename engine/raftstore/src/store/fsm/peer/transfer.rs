@@ -30,24 +30,15 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         if to.id == peer.peer_id() {
             return Ok(());
         }
-        let (region_id, term) = (peer.region_id, peer.term());
+        let term = peer.term();
         if peer.pending_transfer == Some(term) {
             // The earlier transfer continues once the locks are applied; a second one now would lose the locks.
             self.renew_transfer();
             return Ok(());
         }
-        let Some(requests) = self.stop_memory_locks() else {
-            self.fsm.peer.raft_group.transfer_leader(to.id);
-            return Ok(());
-        };
-        self.fsm.peer.pending_transfer = Some(term);
-        if !requests.is_empty() {
-            self.propose_locks_before_transfer_leader(*to, requests);
-            return Ok(());
-        }
-        // A write that removes a lock may wait in the mailbox. Raft refuses proposals once the transfer begins, and the
-        // lock would be lost: so the transfer begins after such a write.
-        self.ctx.router.send_casual_msg(region_id, CasualMessage::LocksProposed { to: *to, term, ok: true })
+        self.stop_memory_locks();
+        self.write_locks_then_transfer(to);
+        Ok(())
     }
 
     /// Continues a transfer: the locks are applied, unless `ok` is false.
@@ -64,33 +55,51 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let begun = match status {
             // The transfer took too long, and the table may have new locks.
             LocksStatus::Normal => self.transfer_leader(to),
-            _ => peer
-                .check_transfer_leader(&self.ctx.config, to)
-                .map(|()| peer.raft_group.transfer_leader(to.id)),
+            _ => match peer.check_transfer_leader(&self.ctx.config, to) {
+                Ok(()) => {
+                    self.write_locks_then_transfer(to);
+                    Ok(())
+                }
+                Err(e) => Err(e),
+            },
         };
         if let Err(err) = begun {
             log::info!("region {}: {err}", self.fsm.region_id());
         }
     }
 
-    /// Stops new locks in memory. Returns writes of the locks that no write on its way removes; `None` if the table has
-    /// no lock.
-    fn stop_memory_locks(&mut self) -> Option<Vec<Request>> {
+    /// Stops new locks in memory.
+    fn stop_memory_locks(&mut self) {
         let peer = &mut self.fsm.peer;
         // Under one guard: a write that marks a lock is in the mailbox before the guard is free.
         let mut locks = peer.txn_ext.pessimistic_locks.write();
-        let normal = locks.status == LocksStatus::Normal;
-        if normal {
-            locks.status = LocksStatus::TransferringLeader;
+        if locks.status == LocksStatus::Normal {
+            locks.begin_transfer();
         }
         if locks.status == LocksStatus::TransferringLeader {
             peer.transferring_since = Some(EngineClock::now());
         }
-        if locks.is_empty() {
-            return None;
+    }
+
+    /// Begins the transfer if the log has all locks. Otherwise writes them first, or waits for a write of the mailbox that
+    /// may be refused and then leaves its lock valid: Raft refuses proposals once the transfer begins.
+    fn write_locks_then_transfer(&mut self, to: &metapb::Peer) {
+        let peer = &mut self.fsm.peer;
+        let (region_id, term) = (peer.region_id, peer.term());
+        let (locks, again) = peer.txn_ext.pessimistic_locks.write().take_unproposed();
+        if locks.is_empty() && !again {
+            return peer.raft_group.transfer_leader(to.id);
         }
-        // A repeated transfer: the locks are in the log already.
-        Some(if normal { locks.remaining().map(put_lock).collect() } else { Vec::new() })
+        peer.pending_transfer = Some(term);
+        if !locks.is_empty() {
+            let requests = locks.iter().map(put_lock).collect();
+            return self.propose_locks_before_transfer_leader(*to, requests);
+        }
+        let checked = CasualMessage::LocksProposed { to: *to, term, ok: true };
+        if let Err(e) = self.ctx.router.send_casual_msg(region_id, checked) {
+            log::info!("region {region_id}: no leader transfer: {e}");
+            self.fsm.peer.pending_transfer = None;
+        }
     }
 
     /// Writes the locks through Raft; the transfer continues once they are applied. TiKV:
@@ -155,7 +164,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
     }
 }
 
-fn put_lock((key, lock): (&Key, &PessimisticLock)) -> Request {
+fn put_lock((key, lock): &(Key, PessimisticLock)) -> Request {
     let (key, value) = (key.as_encoded().clone(), lock.to_lock().to_bytes());
     Request {
         cmd_type: CmdType::Put as i32,
