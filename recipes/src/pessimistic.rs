@@ -10,6 +10,7 @@ use kvproto::{
     },
 };
 use tracepoints::printable::escape_readable;
+use txn_types::LockInfoExt;
 
 use crate::rpc::{LOCK_TTL_MS, Replica, mutation, no_region_error};
 
@@ -17,8 +18,8 @@ use crate::rpc::{LOCK_TTL_MS, Replica, mutation, no_region_error};
 #[derive(Clone, Debug)]
 pub struct Txn {
     start_ts: u64,
-    /// The keys that it has locked or tried to lock; the first one is the primary.
-    keys: Vec<Vec<u8>>,
+    /// The keys that it has locked or tried to lock, and whether it shares the lock. The first one is the primary.
+    keys: Vec<(Vec<u8>, bool)>,
 }
 
 impl Txn {
@@ -27,22 +28,24 @@ impl Txn {
         Self { start_ts, keys: Vec::new() }
     }
 
-    /// Makes the call of the key's leader that locks `key`. `wait_ms`: as `wait_timeout` of the request.
+    /// Makes the call of the key's leader that locks `key`. `wait_ms`: as `wait_timeout` of the request; `shared`:
+    /// others may share the lock.
     pub fn lock(
         &mut self,
-        key: &[u8],
+        (key, shared): (&[u8], bool),
         leader: Replica,
         for_update_ts: u64,
         (wait_ms, fair): (i64, bool),
     ) -> BoxFuture<'static, Result<String>> {
         let is_first_lock = self.keys.is_empty();
-        if !self.keys.iter().any(|known| known == key) {
-            self.keys.push(key.to_vec());
+        if !self.keys.iter().any(|(known, _)| known == key) {
+            self.keys.push((key.to_vec(), shared));
         }
+        let op = if shared { Op::SharedPessimisticLock } else { Op::PessimisticLock };
         let mut request = PessimisticLockRequest {
             context: Some(leader.context.clone()),
-            mutations: vec![mutation(Op::PessimisticLock, key, b"")],
-            primary_lock: self.keys[0].clone(),
+            mutations: vec![mutation(op, key, b"")],
+            primary_lock: self.keys[0].0.clone(),
             start_version: self.start_ts,
             for_update_ts,
             lock_ttl: LOCK_TTL_MS,
@@ -62,16 +65,20 @@ impl Txn {
     /// # Errors
     /// If the transaction has locked no key.
     pub fn primary(&self) -> Result<&[u8]> {
-        self.keys.first().map(Vec::as_slice).context("the transaction has locked no key")
+        self.keys.first().map(|(key, _)| key.as_slice()).context("the transaction has locked no key")
     }
 
-    /// Writes `value` to all locked keys and commits.
+    /// Writes `value` to all locked keys and commits. A key whose lock is shared stays as it is.
     ///
     /// # Errors
     /// If the store refuses it.
     pub async fn commit(self, leader: &Replica, value: &[u8], (at, commit_ts): (u64, u64)) -> Result<()> {
+        let change = |(key, shared): &(Vec<u8>, bool)| match shared {
+            true => mutation(Op::SharedLock, key, b""),
+            false => mutation(Op::Put, key, value),
+        };
         let prewrite = PrewriteRequest {
-            mutations: self.keys.iter().map(|key| mutation(Op::Put, key, value)).collect(),
+            mutations: self.keys.iter().map(change).collect(),
             primary_lock: self.primary()?.to_vec(),
             start_version: self.start_ts,
             lock_ttl: LOCK_TTL_MS,
@@ -81,7 +88,8 @@ impl Txn {
             ..Default::default()
         };
         leader.prewrite(prewrite).await?;
-        leader.commit(self.keys, self.start_ts, commit_ts).await
+        let start_ts = self.start_ts;
+        leader.commit(self.into_keys(), start_ts, commit_ts).await
     }
 
     /// Releases all locks.
@@ -89,7 +97,12 @@ impl Txn {
     /// # Errors
     /// If the store refuses it.
     pub async fn rollback(self, leader: &Replica) -> Result<()> {
-        leader.pessimistic_rollback(self.keys, self.start_ts).await
+        let start_ts = self.start_ts;
+        leader.pessimistic_rollback(self.into_keys(), start_ts).await
+    }
+
+    fn into_keys(self) -> Vec<Vec<u8>> {
+        self.keys.into_iter().map(|(key, _)| key).collect()
     }
 }
 
@@ -119,6 +132,10 @@ async fn send_lock(leader: Replica, request: PessimisticLockRequest) -> Result<S
 
 /// Formats the error of a key in a few words.
 pub(crate) fn error_text(e: &KeyError) -> String {
+    if let Some(lock) = e.locked.as_ref().filter(|lock| lock.is_shared_lock()) {
+        let holders: Vec<_> = lock.iter_locks().map(|lock| lock.lock_version.to_string()).collect();
+        return format!("{} is shared by {}", escape_readable(&lock.key), holders.join(" and "));
+    }
     if let Some(lock) = &e.locked {
         return format!("{} is locked by {}", escape_readable(&lock.key), lock.lock_version);
     }

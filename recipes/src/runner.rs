@@ -169,10 +169,10 @@ impl Runner {
     /// Prepares an operation. A lock request takes its timestamp now, which is not part of the operation.
     fn work(&mut self, op: &Op) -> Result<Work> {
         let call = match op {
-            Op::PessimisticLock { txn, key, wait_ms, fair } => {
+            Op::PessimisticLock { txn, key, wait_ms, fair, shared } => {
                 let for_update_ts = self.timestamp()?;
                 let leader = self.started()?.leader_replica(key)?;
-                self.txns.get(txn)?.lock(key, leader, for_update_ts, (*wait_ms, *fair))
+                self.txns.get(txn)?.lock((key, *shared), leader, for_update_ts, (*wait_ms, *fair))
             }
             Op::Flush { txn, generation, changes } => {
                 let leader = self.started()?.leader_replica(op.key())?;

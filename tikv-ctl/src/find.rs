@@ -7,7 +7,7 @@ mod read_at;
 use std::path::PathBuf;
 
 use store_files::io::Damage;
-use txn_types::{LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
+use txn_types::{Lock, LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
 
 pub use read_at::{ReadResult, VersionVerdict, read_at};
 
@@ -221,21 +221,26 @@ pub fn meaning(hit: &Hit) -> String {
 
 fn lock_meaning(value: &[u8]) -> String {
     match parse_lock(value) {
-        Ok(LockOrSharedLocks::Lock(lock)) => {
-            let kind = format!("{:?}", lock.lock_type);
-            let mut text =
-                format!("{kind} lock, primary {}, ttl {} ms", keys::escape(&lock.primary), lock.ttl);
-            if lock.use_async_commit {
-                text.push_str(&format!(", async commit with {} secondaries", lock.secondaries.len()));
-            }
-            if lock.for_update_ts != TimeStamp::zero() {
-                text.push_str(&format!(", pessimistic, for_update_ts {}", lock.for_update_ts));
-            }
-            text
+        Ok(LockOrSharedLocks::Lock(lock)) => one_lock(&lock),
+        Ok(LockOrSharedLocks::Shared(shared)) => {
+            let joins = if shared.is_shrink_only() { ", none may join" } else { "" };
+            let holders = shared.iter().map(|lock| format!("; of {}: {}", lock.ts, one_lock(lock)));
+            format!("shared by {}{joins}{}", shared.len(), holders.collect::<String>())
         }
-        Ok(LockOrSharedLocks::Shared(_)) => "shared lock".to_owned(),
         Err(e) => format!("cannot decode the lock: {e}"),
     }
+}
+
+fn one_lock(lock: &Lock) -> String {
+    let kind = format!("{:?}", lock.lock_type);
+    let mut text = format!("{kind} lock, primary {}, ttl {} ms", keys::escape(&lock.primary), lock.ttl);
+    if lock.use_async_commit {
+        text.push_str(&format!(", async commit with {} secondaries", lock.secondaries.len()));
+    }
+    if lock.for_update_ts != TimeStamp::zero() {
+        text.push_str(&format!(", pessimistic, for_update_ts {}", lock.for_update_ts));
+    }
+    text
 }
 
 fn write_meaning(value: &[u8]) -> String {

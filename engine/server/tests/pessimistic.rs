@@ -253,6 +253,39 @@ fn a_deadlock_across_two_stores_is_found() {
     }
 }
 
+/// A transaction that waits for shared locks waits for each transaction that has them.
+#[test]
+fn a_deadlock_with_one_of_the_holders_of_a_shared_lock_is_found() {
+    let c = Cluster::start(LONG);
+    let (t1, t2, t3) = (c.ts(), c.ts(), c.ts());
+    c.lock(b"x", t3);
+    for ts in [t1, t2] {
+        let (mut request, client) = c.request(b"s", ts);
+        request.mutations[0].op = Op::SharedPessimisticLock.into();
+        let reply = c.finish(c.send((request, client)));
+        assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+    }
+    let waits = c.wait_for(b"x", t2, t3);
+    // Lets no further transaction join; the next request waits for t1 and t2.
+    let refused = c.finish(c.send(c.request(b"s", t3)));
+    let locked = refused.errors[0].locked.as_ref().unwrap();
+    let holders: Vec<_> = locked.shared_lock_infos.iter().map(|lock| lock.lock_version).collect();
+    assert_eq!((locked.lock_type(), holders), (Op::SharedLock, vec![t1, t2]));
+    let found = (0..40).find_map(|_| {
+        let (request, client) = c.request(b"s", t3);
+        let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout: 500, ..request }, client)));
+        reply.errors[0].deadlock.clone()
+    });
+    let deadlock = found.expect("the deadlock is found");
+    assert_eq!((deadlock.lock_ts, deadlock.lock_key.as_slice()), (t2, &b"s"[..]));
+    // The wait for t1 has ended, too: t1 may wait for t3 now.
+    let (request, client) = c.request(b"x", t1);
+    let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout: 500, ..request }, client)));
+    assert!(reply.errors[0].locked.is_some(), "{reply:?}");
+    c.rollback(b"x", t3);
+    assert_eq!(conflict(&c.finish(waits)).conflict_ts, t3);
+}
+
 /// The graph of the old leader is lost; the next waits are detected by the new one.
 #[test]
 fn the_detector_moves_with_the_leader_of_the_first_region() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kvproto::kvrpcpb::{Context, IsolationLevel, KeyRange, LockInfo, RequestOrigin};
 use tikv_kv::{Engine, SnapContext, Snapshot};
 use tracepoints::{EngineClock, Req, clock::EngineInstant};
-use txn_types::{Key, KvPair, LockOrSharedLocks, TimeStamp, TsSet, Value};
+use txn_types::{Key, KvPair, Lock, LockOrSharedLocks, TimeStamp, TsSet, Value};
 
 use crate::{
     command_kind::CommandKind,
@@ -277,10 +277,7 @@ impl<E: Engine> Storage<E> {
         let scan = move |snapshot, stats: &mut Statistics| {
             tracepoints::step_thread!(MVCC_SCAN, req, ts = max_ts.into_inner(), limit = limit);
             let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
-            let old = |lock: &LockOrSharedLocks| match lock {
-                LockOrSharedLocks::Lock(lock) => lock.ts <= max_ts,
-                LockOrSharedLocks::Shared(shared) => shared.iter_ts().any(|ts| ts <= max_ts),
-            };
+            let old = |lock: &Lock| lock.ts <= max_ts;
             let found = reader.scan_locks(start_key.as_ref(), end_key.as_ref(), old, limit);
             stats.add(&reader.statistics);
             let info = |(key, lock): (Key, LockOrSharedLocks)| Ok(lock.into_lock_info(key.into_raw()?));

@@ -13,6 +13,7 @@ mod raw;
 mod raw_formats;
 mod reads;
 mod resolve;
+mod shared_locks;
 mod stages;
 pub(crate) mod store;
 mod two_places;

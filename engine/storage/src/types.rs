@@ -205,6 +205,17 @@ impl WaitTimeout {
     }
 }
 
+/// A key of a pessimistic lock request.
+#[derive(Clone, Debug)]
+pub struct KeyToLock {
+    /// Encoded.
+    pub key: Key,
+    /// Whether the key must not exist.
+    pub should_not_exist: bool,
+    /// Whether other transactions may share the lock.
+    pub shared: bool,
+}
+
 /// Parameters of a pessimistic lock request that its keys share.
 #[derive(Clone, Debug)]
 pub struct PessimisticLockParameters {

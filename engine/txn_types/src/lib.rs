@@ -25,7 +25,7 @@ pub use last_change::LastChange;
 pub use lock::{Lock, LockType, decode_lock_start_ts, decode_lock_type};
 pub use mutation::{Mutation, MutationType};
 pub use pessimistic::PessimisticLock;
-pub use shared::{LockOrSharedLocks, SharedLocks, parse_lock};
+pub use shared::{LockInfoExt, LockOrSharedLocks, SharedLocks, parse_lock};
 pub use timestamp::{TSO_PHYSICAL_SHIFT_BITS, TimeStamp, TsSet};
 pub use write::{Write, WriteRef, WriteType};
 

@@ -46,7 +46,21 @@ pub fn parse_lock(data: &[u8]) -> Result<LockOrSharedLocks> {
 #[derive(Debug, PartialEq, Clone, Default)]
 pub struct SharedLocks {
     shrink_only: bool,
-    locks: BTreeMap<TimeStamp, Lock>,
+    locks: BTreeMap<TimeStamp, Member>,
+}
+
+/// Lock of one transaction, and its bytes: a lock that stays as it is keeps the fields that this version does not know.
+#[derive(Debug, PartialEq, Clone)]
+struct Member {
+    lock: Lock,
+    bytes: Vec<u8>,
+}
+
+impl From<Lock> for Member {
+    fn from(lock: Lock) -> Self {
+        let bytes = lock.to_bytes();
+        Member { lock, bytes }
+    }
 }
 
 impl SharedLocks {
@@ -82,42 +96,67 @@ impl SharedLocks {
 
     /// Returns the locks in ascending order of their start timestamps.
     pub fn iter(&self) -> impl Iterator<Item = &Lock> {
-        self.locks.values()
+        self.locks.values().map(|member| &member.lock)
+    }
+
+    /// Whether the transaction that started at `ts` has a lock.
+    pub fn contains_start_ts(&self, ts: TimeStamp) -> bool {
+        self.locks.contains_key(&ts)
     }
 
     /// Returns the lock of the transaction that started at `ts`.
     pub fn get_lock(&self, ts: TimeStamp) -> Option<&Lock> {
-        self.locks.get(&ts)
+        self.locks.get(&ts).map(|member| &member.lock)
     }
 
     /// Removes the lock of the transaction that started at `ts`.
     pub fn remove_lock(&mut self, ts: TimeStamp) -> Option<Lock> {
-        self.locks.remove(&ts)
+        self.locks.remove(&ts).map(|member| member.lock)
+    }
+
+    /// Keeps only the locks for which `wanted` returns true. TiKV: `SharedLocks::filter_shared_locks`.
+    pub fn retain(&mut self, wanted: impl Fn(&Lock) -> bool) {
+        self.locks.retain(|_, member| wanted(&member.lock));
+    }
+
+    /// Keeps at most the `count` locks of the oldest transactions. TiKV: `SharedLocks::truncate_to`.
+    pub fn truncate_to(&mut self, count: usize) {
+        let first = self.iter_ts().nth(count);
+        if let Some(first) = first {
+            self.locks.split_off(&first);
+        }
     }
 
     /// Adds the lock of a transaction that has none on the key.
+    ///
+    /// # Errors
+    /// `InvalidOperation` if no further transaction may join, or if the transaction has a lock.
     pub fn insert_lock(&mut self, lock: Lock) -> Result<()> {
         check_type(&lock)?;
-        if self.shrink_only || self.locks.contains_key(&lock.ts) {
-            let why =
-                if self.shrink_only { "no further lock may join" } else { "the transaction already has one" };
-            return Err(Error::InvalidOperation(format!("cannot add shared lock {}: {why}", lock.ts)));
+        let ts = lock.ts;
+        if self.shrink_only {
+            let what = format!("cannot insert new lock #{ts} into shrink-only SharedLocks");
+            return Err(Error::InvalidOperation(what));
         }
-        self.locks.insert(lock.ts, lock);
+        if self.contains_start_ts(ts) {
+            return Err(Error::InvalidOperation(format!("lock #{ts} already exists in SharedLocks")));
+        }
+        self.locks.insert(ts, lock.into());
         Ok(())
     }
 
     /// Replaces the lock of a transaction.
+    ///
+    /// # Errors
+    /// `InvalidOperation` if the transaction has no lock.
     pub fn update_lock(&mut self, lock: Lock) -> Result<()> {
         check_type(&lock)?;
         match self.locks.get_mut(&lock.ts) {
             Some(old) => {
-                *old = lock;
+                *old = lock.into();
                 Ok(())
             }
-            None => {
-                Err(Error::InvalidOperation(format!("cannot update shared lock {}: there is none", lock.ts)))
-            }
+            None => Err(Error::InvalidOperation(format!("lock #{} does not exist in SharedLocks", lock.ts))),
         }
     }
 
@@ -139,7 +178,7 @@ impl SharedLocks {
                 TXNS_INFO_PREFIX => {
                     for bytes in decode_list(&mut input, codec::decode_compact_bytes)? {
                         let lock = Lock::parse(bytes)?;
-                        shared.locks.insert(lock.ts, lock);
+                        shared.locks.insert(lock.ts, Member { lock, bytes: bytes.to_vec() });
                     }
                 }
                 _ => break,
@@ -156,21 +195,41 @@ impl SharedLocks {
         }
         buf.push(TXNS_INFO_PREFIX);
         codec::encode_var_u64(&mut buf, self.locks.len() as u64);
-        for lock in self.locks.values() {
-            codec::encode_compact_bytes(&mut buf, &lock.to_bytes());
+        for member in self.locks.values() {
+            codec::encode_compact_bytes(&mut buf, &member.bytes);
         }
         buf
     }
 
     /// Converts to the form for clients.
     pub fn into_lock_info(self, raw_key: Vec<u8>) -> LockInfo {
-        let infos = self.locks.into_values().map(|lock| lock.into_lock_info(raw_key.clone())).collect();
+        let infos =
+            self.locks.into_values().map(|member| member.lock.into_lock_info(raw_key.clone())).collect();
         LockInfo {
             key: raw_key.clone(),
             lock_type: Op::SharedLock.into(),
             shared_lock_infos: infos,
             ..Default::default()
         }
+    }
+}
+
+/// A lock in its form for clients, of one transaction or of several. TiKV: `txn_types::LockInfoExt`.
+pub trait LockInfoExt {
+    /// Whether several transactions share the lock.
+    fn is_shared_lock(&self) -> bool;
+    /// Returns the lock of each transaction.
+    fn iter_locks(&self) -> impl Iterator<Item = &LockInfo>;
+}
+
+impl LockInfoExt for LockInfo {
+    fn is_shared_lock(&self) -> bool {
+        self.lock_type() == Op::SharedLock
+    }
+
+    fn iter_locks(&self) -> impl Iterator<Item = &LockInfo> {
+        let shared = self.is_shared_lock();
+        self.shared_lock_infos.iter().filter(move |_| shared).chain(Some(self).filter(move |_| !shared))
     }
 }
 
@@ -218,6 +277,58 @@ mod tests {
         assert!(shared.insert_lock(random_lock(&mut random, LockType::Lock)).is_err());
         assert_eq!(shared.remove_lock(lock.ts), Some(lock));
         assert!(shared.is_empty());
+    }
+
+    #[test]
+    fn the_bytes_are_tikvs() {
+        // H; i and the flag; h and the number of locks. The length of each lock is a signed varint: 30 means 15 bytes.
+        let wanted = b"Hi\x01h\x02\x1eS\x04pk\x05\x07f\0\0\0\0\0\0\0\x05\x0cL\x04pk\x06\x08".to_vec();
+        let shared = SharedLocks::parse(&wanted).unwrap();
+        assert!(shared.is_shrink_only());
+        let mut built = SharedLocks::new();
+        let zero = TimeStamp::zero();
+        let first =
+            Lock::new(LockType::Pessimistic, b"pk".into(), 5.into(), 7, None, 5.into(), 0, zero, false);
+        let second = Lock::new(LockType::Lock, b"pk".into(), 6.into(), 8, None, zero, 0, zero, false);
+        built.insert_lock(second).unwrap();
+        built.insert_lock(first).unwrap();
+        built.set_shrink_only();
+        assert_eq!(built, shared);
+        assert_eq!(built.to_bytes(), wanted);
+        assert_eq!(SharedLocks::parse(b"H"), Ok(SharedLocks::new()));
+        assert_eq!(SharedLocks::new().to_bytes(), b"Hh\0");
+    }
+
+    #[test]
+    fn a_lock_that_stays_keeps_its_unknown_fields() {
+        // Both locks end in a field that no version knows.
+        let bytes = b"Hh\x02\x0eL\x02k\x05\x08~\x01\x0eL\x02k\x06\x08~\x02";
+        let mut shared = SharedLocks::parse(bytes).unwrap();
+        assert_eq!(shared.to_bytes(), bytes);
+        let mut changed = shared.get_lock(5.into()).unwrap().clone();
+        changed.ttl = 9;
+        shared.update_lock(changed).unwrap();
+        assert_eq!(shared.to_bytes(), b"Hh\x02\x0aL\x02k\x05\x09\x0eL\x02k\x06\x08~\x02");
+    }
+
+    #[test]
+    fn the_oldest_locks_are_kept() {
+        let mut random = Random::new(35);
+        let mut shared = SharedLocks::new();
+        for ts in [5, 3, 4, 1] {
+            let mut lock = random_lock(&mut random, LockType::Lock);
+            lock.ts = ts.into();
+            shared.insert_lock(lock).unwrap();
+        }
+        shared.truncate_to(4);
+        shared.retain(|lock| lock.ts != 4.into());
+        shared.truncate_to(2);
+        assert_eq!(shared.iter_ts().collect::<Vec<_>>(), [1.into(), 3.into()]);
+        let info = shared.into_lock_info(b"k".to_vec());
+        let holders: Vec<_> = info.iter_locks().map(|lock| lock.lock_version).collect();
+        assert_eq!((info.is_shared_lock(), holders), (true, vec![1, 3]));
+        let one = LockInfo { lock_version: 7, ..LockInfo::default() };
+        assert_eq!((one.is_shared_lock(), one.iter_locks().count()), (false, 1));
     }
 
     #[test]

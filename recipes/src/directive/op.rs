@@ -32,8 +32,8 @@ pub enum Op {
     /// A request to the plugin `plugin` of a version that fulfils `version`, for the keys of `from..to`.
     RawCoprocessor { plugin: String, version: String, from: Vec<u8>, to: Vec<u8> },
     /// Locks a key for the pessimistic transaction `txn`. `wait_ms`: as `wait_timeout` of the request; `fair`:
-    /// fair locking.
-    PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool },
+    /// fair locking; `shared`: other transactions may share the lock.
+    PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool, shared: bool },
     /// A snapshot get of several keys.
     BatchGet { keys: Vec<Vec<u8>> },
     /// A get that a follower answers: a request of the runner itself, since the client has no such option.
@@ -266,13 +266,14 @@ impl fmt::Display for Op {
             Op::Put { key, value, commit } => {
                 write!(f, "{name} {} {}{commit}", escape(key), value_text(value))
             }
-            Op::PessimisticLock { txn, key, wait_ms, fair } => {
+            Op::PessimisticLock { txn, key, wait_ms, fair, shared } => {
                 let wait = match wait_ms {
                     0 => String::new(),
                     ms if *ms < 0 => " no-wait".into(),
                     ms => format!(" wait={ms}"),
                 };
-                write!(f, "{name} {txn} {}{wait}{}", escape(key), if *fair { " fair" } else { "" })
+                let (fair, shared) = (if *fair { " fair" } else { "" }, if *shared { " shared" } else { "" });
+                write!(f, "{name} {txn} {}{wait}{fair}{shared}", escape(key))
             }
             Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => write!(f, "{name} {txn}"),
             Op::RawPut { key, value, ttl } => {

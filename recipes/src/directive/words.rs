@@ -21,7 +21,7 @@ pub(super) const OPS: &[&str] = &[
     "batch-get KEY...",
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
-    "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair]",
+    "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair] [shared]",
     "follower-get KEY",
     "commit NAME",
     "rollback NAME",
@@ -222,20 +222,21 @@ pub(super) fn wrong(words: &[&str], known: &[&str]) -> String {
 }
 
 fn parse_lock(txn: &str, key: &str, how: &[&str]) -> Result<Op, String> {
-    let (mut wait_ms, mut fair) = (0, false);
+    let (mut wait_ms, mut fair, mut shared) = (0, false, false);
     for word in how {
         match *word {
             "no-wait" => wait_ms = -1,
             "fair" => fair = true,
+            "shared" => shared = true,
             _ => {
                 let ms = option(word, "wait")
-                    .map_err(|_| format!("expected wait=MS, no-wait or fair, found `{word}`"))?;
+                    .map_err(|_| format!("expected wait=MS, no-wait, fair or shared, found `{word}`"))?;
                 wait_ms = i64::try_from(number(ms, "milliseconds")?)
                     .map_err(|_| format!("expected fewer milliseconds, found `{word}`"))?;
             }
         }
     }
-    Ok(Op::PessimisticLock { txn: txn.into(), key: key.into(), wait_ms, fair })
+    Ok(Op::PessimisticLock { txn: txn.into(), key: key.into(), wait_ms, fair, shared })
 }
 
 fn parse_flush(txn: &str, words: &[&str]) -> Result<Op, String> {

@@ -5,7 +5,7 @@ use clap::Args;
 use keys::{codec, data_key, escape, hex_upper};
 use kvproto::{kvrpcpb::ApiVersion, metapb::Region};
 use serde_json::{Value, json};
-use txn_types::WriteRef;
+use txn_types::{Lock, LockOrSharedLocks, WriteRef};
 
 use super::open::open_source;
 use crate::{
@@ -282,6 +282,11 @@ fn explain_json(reading: &Reading, store: Option<&Store>) -> Value {
     })
 }
 
+fn lock_json(lock: &Lock) -> Value {
+    json!({ "type": format!("{:?}", lock.lock_type), "primary": escape(&lock.primary),
+            "start_ts": timestamp::json(lock.ts.into_inner()), "ttl_ms": lock.ttl })
+}
+
 /// Returns every reading of a value by name, as text or as JSON.
 fn value_facts(value: &[u8]) -> Vec<(String, Value)> {
     let mut list = Vec::new();
@@ -296,12 +301,14 @@ fn value_facts(value: &[u8]) -> Vec<(String, Value)> {
                     "short_value": short }),
         ));
     }
-    if let Ok(txn_types::LockOrSharedLocks::Lock(lock)) = txn_types::parse_lock(value) {
-        list.push((
-            "lock".to_owned(),
-            json!({ "type": format!("{:?}", lock.lock_type), "primary": escape(&lock.primary),
-                    "start_ts": timestamp::json(lock.ts.into_inner()), "ttl_ms": lock.ttl }),
-        ));
+    match txn_types::parse_lock(value) {
+        Ok(LockOrSharedLocks::Lock(lock)) => list.push(("lock".to_owned(), lock_json(&lock))),
+        Ok(LockOrSharedLocks::Shared(shared)) => list.push((
+            "shared_locks".to_owned(),
+            json!({ "shrink_only": shared.is_shrink_only(),
+                    "locks": shared.iter().map(lock_json).collect::<Vec<_>>() }),
+        )),
+        Err(_) => {}
     }
     list.push(("bytes".to_owned(), json!(escape(value))));
     list

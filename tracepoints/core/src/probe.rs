@@ -132,9 +132,9 @@ pub struct MvccProbe {
 /// A row of the lock column family.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LockRow {
-    /// `Put`, `Delete`, `Lock`, `Pessimistic`.
+    /// `Put`, `Delete`, `Lock`, `Pessimistic`, `Shared`.
     pub kind: String,
-    /// The start timestamp of its transaction.
+    /// The start timestamp of its transaction; of shared locks, the oldest transaction.
     pub start_ts: u64,
     /// The primary key of its transaction, escaped.
     pub primary: String,
@@ -146,6 +146,12 @@ pub struct LockRow {
     pub min_commit_ts: u64,
     /// The value if it is short enough for this row, escaped.
     pub short_value: Option<String>,
+    /// The lock of each transaction that shares the lock.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<LockRow>,
+    /// Whether no further transaction may share the lock.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shrink_only: bool,
 }
 
 /// A row of the write column family.
@@ -219,8 +225,11 @@ pub struct LockWaitsProbe {
 pub struct LockQueue {
     /// The user key, escaped as tikv-ctl prints it.
     pub key: String,
-    /// start_ts of the transaction that has the lock.
+    /// start_ts of the transaction that has the lock; of shared locks, the oldest one.
     pub holder: u64,
+    /// start_ts of the other transactions that share the lock.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_holders: Vec<u64>,
     /// The requests that wait, in the order in which they are woken.
     pub waiters: Vec<LockWaiter>,
 }

@@ -221,6 +221,14 @@ fn mvcc(now: &MvccProbe, old: Option<&MvccProbe>, fresh: bool) -> Section {
     let known = old.is_some_and(|o| o.lock == now.lock);
     match &now.lock {
         None => section.row(Kind::Row, row(["lock", "", "", "none", ""], isnew(known))),
+        Some(l) if !l.holders.is_empty() => {
+            let joins = if l.shrink_only { "none may join" } else { "others may join" };
+            section.row(Kind::Row, row(["lock", "", "", &l.kind, joins], isnew(known)));
+            for l in &l.holders {
+                let value = format!("primary {}", l.primary);
+                section.row(Kind::Row, row(["", "", &l.start_ts.to_string(), &l.kind, &value], isnew(known)));
+            }
+        }
         Some(l) => {
             let value = format!(
                 "primary {}, ttl {}{}",
@@ -315,7 +323,9 @@ fn lock_waits(now: &LockWaitsProbe, old: Option<&LockWaitsProbe>, fresh: bool) -
         let known = old.is_some_and(|o| o.queues.contains(queue));
         let waiter = |w: &LockWaiter| format!("{}{}", w.start_ts, if w.fair { " (fair)" } else { "" });
         let waiting: Vec<_> = queue.waiters.iter().map(waiter).collect();
-        let text = format!("{}: locked by {}, waiting: {}", queue.key, queue.holder, waiting.join(" "));
+        let others: String = queue.other_holders.iter().map(|ts| format!(" and {ts}")).collect();
+        let text =
+            format!("{}: locked by {}{others}, waiting: {}", queue.key, queue.holder, waiting.join(" "));
         section.text(text, !fresh && !known);
     }
     for edge in &now.chain {

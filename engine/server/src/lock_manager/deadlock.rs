@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 use kvproto::deadlock::{DeadlockRequest, DeadlockRequestType, DeadlockResponse, WaitForEntry};
 use parking_lot::Mutex;
 use pd::client::PdClient;
-use storage::lock_manager::{DiagnosticContext, KeyLockWaitInfo, LockDigest};
+use storage::lock_manager::{DiagnosticContext, KeyLockWaitInfo};
 use tokio::{
     runtime::Handle,
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 use tonic::{Status, Streaming};
 use tracepoints::{EngineClock, clock::EngineInstant};
-use txn_types::TimeStamp;
+use txn_types::{LockInfoExt, TimeStamp};
 
 use super::{
     client::Client,
@@ -87,18 +87,21 @@ impl Scheduler {
 
     /// Asks whether the wait closes a cycle.
     pub(super) fn detect(&self, txn_ts: TimeStamp, wait_info: KeyLockWaitInfo, diag_ctx: DiagnosticContext) {
-        let entry = WaitForEntry {
-            key: diag_ctx.key,
-            resource_group_tag: diag_ctx.resource_group_tag,
-            ..entry_of(txn_ts, wait_info.lock_digest)
-        };
-        self.notify_scheduler(Task::Detect(DeadlockRequestType::Detect, entry));
+        for entry in entries_of(txn_ts, &wait_info) {
+            let entry = WaitForEntry {
+                key: diag_ctx.key.clone(),
+                resource_group_tag: diag_ctx.resource_group_tag.clone(),
+                ..entry
+            };
+            self.notify_scheduler(Task::Detect(DeadlockRequestType::Detect, entry));
+        }
     }
 
     /// Reports that a wait has ended.
     pub(super) fn clean_up_wait_for(&self, txn_ts: TimeStamp, wait_info: KeyLockWaitInfo) {
-        let entry = entry_of(txn_ts, wait_info.lock_digest);
-        self.notify_scheduler(Task::Detect(DeadlockRequestType::CleanUpWaitFor, entry));
+        for entry in entries_of(txn_ts, &wait_info) {
+            self.notify_scheduler(Task::Detect(DeadlockRequestType::CleanUpWaitFor, entry));
+        }
     }
 
     pub(super) fn change_role(&self, role: Role) {
@@ -146,13 +149,14 @@ impl Scheduler {
     }
 }
 
-fn entry_of(txn_ts: TimeStamp, lock: LockDigest) -> WaitForEntry {
-    WaitForEntry {
+/// Returns a wait for each transaction that has the lock: several share it.
+fn entries_of(txn_ts: TimeStamp, wait_info: &KeyLockWaitInfo) -> impl Iterator<Item = WaitForEntry> + '_ {
+    wait_info.lock_info.iter_locks().map(move |lock| WaitForEntry {
         txn: txn_ts.into_inner(),
-        wait_for_txn: lock.ts.into_inner(),
-        key_hash: lock.hash,
+        wait_for_txn: lock.lock_version,
+        key_hash: wait_info.lock_digest.hash,
         ..WaitForEntry::default()
-    }
+    })
 }
 
 impl Inner {

@@ -13,7 +13,7 @@ use storage::lock_manager::{
     CancellationCallback, DiagnosticContext, KeyLockWaitInfo, LockDigest, LockWaitToken, UpdateWaitForEvent,
 };
 use tracepoints::clock::EngineInstant;
-use txn_types::TimeStamp;
+use txn_types::{LockInfoExt, TimeStamp};
 
 /// A request that waits.
 pub struct Waiter {
@@ -93,7 +93,9 @@ impl WaitTable {
     ) -> Option<(KeyLockWaitInfo, DiagnosticContext)> {
         let waiter = self.waiter_pool.get_mut(&event.token)?;
         waiter.last_updated = Some(now);
-        if waiter.wait_info.lock_digest.ts == event.wait_info.lock_digest.ts {
+        let shared = |info: &KeyLockWaitInfo| info.lock_info.is_shared_lock();
+        let both_shared = shared(&waiter.wait_info) && shared(&event.wait_info);
+        if !both_shared && waiter.wait_info.lock_digest.ts == event.wait_info.lock_digest.ts {
             return None;
         }
         let previous = std::mem::replace(&mut waiter.wait_info, event.wait_info.clone());

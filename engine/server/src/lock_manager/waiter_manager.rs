@@ -15,6 +15,7 @@ use storage::{
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracepoints::{EngineClock, clock::EngineInstant};
+use txn_types::LockInfoExt;
 
 use super::{
     deadlock::Scheduler as DetectorScheduler,
@@ -121,6 +122,10 @@ impl WaiterManager {
     fn handle_deadlock(&mut self, deadlock: Deadlock) {
         let Deadlock { start_ts, key, lock, deadlock_key_hash, wait_chain } = deadlock;
         let Some(waiter) = self.wait_table.take_waiter_by_lock_digest(lock, start_ts) else { return };
+        if waiter.wait_info.lock_info.is_shared_lock() {
+            // Waits for the other transactions that share the lock may be in the graph.
+            self.detector_scheduler.clean_up_wait_for(start_ts, waiter.wait_info);
+        }
         let error = mvcc::ErrorInner::Deadlock {
             start_ts,
             lock_ts: lock.ts,

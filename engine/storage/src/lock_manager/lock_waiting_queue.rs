@@ -24,7 +24,7 @@ use tracepoints::{
     clock::EngineInstant,
     probe::{LockQueue, LockWaitEdge, LockWaiter, LockWaitsProbe},
 };
-use txn_types::{Key, TimeStamp, WriteConflict};
+use txn_types::{Key, LockInfoExt, TimeStamp, WriteConflict};
 
 use super::{KeyLockWaitInfo, LockDigest, LockWaitToken, SharedLockManager, UpdateWaitForEvent};
 use crate::{
@@ -32,7 +32,8 @@ use crate::{
     mvcc::{self, ErrorInner, ReleasedLock},
     statistics::SchedulerDetails,
     types::{
-        Answer, PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults, ProcessResult,
+        Answer, KeyToLock, PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults,
+        ProcessResult,
     },
 };
 
@@ -72,14 +73,12 @@ pub struct WaitingRequest {
 
 /// A request that waits for a key. TiKV: `LockWaitEntry`.
 pub struct LockWaitEntry {
-    /// Encoded key.
-    pub key: Key,
+    /// The key to lock.
+    pub key: KeyToLock,
     /// Hash of the raw key.
     pub lock_hash: u64,
     /// Parameters of the request.
     pub parameters: PessimisticLockParameters,
-    /// Whether the key must not exist.
-    pub should_not_exist: bool,
     /// Identifies the request.
     pub lock_wait_token: LockWaitToken,
     /// Shared with the handle that may end the wait.
@@ -108,7 +107,7 @@ impl LockWaitEntry {
 
     /// Returns the conflict with which a request of the normal mode is woken.
     pub fn conflict(&self, start_ts: TimeStamp, commit_ts: TimeStamp) -> Error {
-        let key = match self.key.to_raw() {
+        let key = match self.key.key.to_raw() {
             Ok(key) => key,
             Err(e) => return e.into(),
         };
@@ -159,7 +158,7 @@ impl LockWaitEntry {
             start_ts: self.parameters.start_ts,
             is_first_lock: self.parameters.is_first_lock,
             wait_info: KeyLockWaitInfo {
-                key: self.key.clone(),
+                key: self.key.key.clone(),
                 lock_digest: LockDigest { ts: lock.lock_version.into(), hash: self.lock_hash },
                 lock_info: lock.clone(),
                 allow_lock_with_conflict: self.parameters.allow_lock_with_conflict,
@@ -218,6 +217,11 @@ fn deadlock(error: &Error) -> Option<(TimeStamp, &[WaitForEntry])> {
         ErrorInner::Deadlock { lock_ts, wait_chain, .. } => Some((*lock_ts, wait_chain)),
         _ => None,
     }
+}
+
+/// Returns the start timestamps of the transactions that have the lock.
+fn holders(lock: &LockInfo) -> impl Iterator<Item = u64> + '_ {
+    lock.iter_locks().map(|lock| lock.lock_version)
 }
 
 /// Requests that wait for one key.
@@ -298,7 +302,7 @@ impl LockWaitQueues {
         if entry.request.answer.is_closed() || self.inner.closed.load(Ordering::SeqCst) {
             return Some((entry, None));
         }
-        let state = map.entry(entry.key.clone()).or_default();
+        let state = map.entry(entry.key.key.clone()).or_default();
         if let Some(lock) = current_lock {
             state.current_lock = lock;
         }
@@ -315,29 +319,38 @@ impl LockWaitQueues {
         let (key, mut map) = (&released.key, self.inner.queue_map.lock());
         let Some(state) = map.get_mut(key) else { return };
         state.last_conflict = conflict;
-        if let Some((_, entry)) = self.pop(state) {
+        let (mut is_shared, mut legacy) = (false, false);
+        // Requests for a shared lock that follow each other are woken together: all of them get it.
+        while let Some(entry) = self.pop_if(state, |next| !is_shared || next.key.shared) {
+            is_shared = entry.key.shared;
             if entry.parameters.allow_lock_with_conflict {
                 woken.resumable.push(entry);
             } else {
+                legacy = true;
                 state.legacy_wake_up_index += 1;
                 let error = entry.conflict(conflict.0, conflict.1);
                 woken.legacy.push((entry, error));
-                if !state.queue.is_empty() {
-                    woken.delayed.extend(self.handle_delayed_wake_up(state, key, delay));
-                }
             }
+            if !is_shared {
+                break;
+            }
+        }
+        if legacy && !state.queue.is_empty() {
+            woken.delayed.extend(self.handle_delayed_wake_up(state, key, delay));
         }
         if state.queue.is_empty() {
             map.remove(key);
         }
     }
 
-    fn pop(&self, state: &mut KeyLockWaitState) -> Option<((TimeStamp, LockWaitToken), LockWaitEntry)> {
-        let popped = state.queue.pop_first();
-        if popped.is_some() {
-            self.inner.entries_count.fetch_sub(1, Ordering::SeqCst);
-        }
-        popped
+    fn pop_if(
+        &self,
+        state: &mut KeyLockWaitState,
+        wanted: impl FnOnce(&LockWaitEntry) -> bool,
+    ) -> Option<LockWaitEntry> {
+        let first = state.queue.first_entry().filter(|first| wanted(first.get()))?;
+        self.inner.entries_count.fetch_sub(1, Ordering::SeqCst);
+        Some(first.remove())
     }
 
     /// Schedules a wake-up, or delays the one that is scheduled.
@@ -464,7 +477,7 @@ impl LockWaitQueues {
                 let key = Key::from_raw(&lock.key);
                 let Some(state) = map.get_mut(&key) else { continue };
                 // The transaction has changed its own lock.
-                if state.current_lock.lock_version == lock.lock_version {
+                if holders(&state.current_lock).eq(holders(&lock)) {
                     continue;
                 }
                 state.current_lock = lock;
@@ -519,7 +532,8 @@ impl KeyLockWaitState {
         };
         LockQueue {
             key: key.to_raw().map_or_else(|_| key.to_string(), |raw| keys::escape(&raw)),
-            holder: self.current_lock.lock_version,
+            holder: holders(&self.current_lock).next().unwrap_or_default(),
+            other_holders: holders(&self.current_lock).skip(1).take(MAX_PROBED).collect(),
             waiters: self.queue.values().take(MAX_PROBED).map(waiter).collect(),
         }
     }

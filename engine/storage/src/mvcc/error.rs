@@ -6,7 +6,7 @@ use kvproto::{
     deadlock::WaitForEntry,
     kvrpcpb::{Assertion, LockInfo},
 };
-use txn_types::{Key, Lock, TimeStamp, WriteConflict};
+use txn_types::{Key, Lock, SharedLocks, TimeStamp, WriteConflict};
 
 use crate::concurrency_manager::InvalidMaxTsUpdate;
 
@@ -189,6 +189,10 @@ pub enum ErrorInner {
     /// The lock found belongs to another primary than the client believes.
     #[error("the lock is not the primary's: {0:?}")]
     PrimaryMismatch(Box<LockInfo>),
+    /// An exclusive request found shared locks that others may still join. The command forbids that and reports the
+    /// locks as `KeyIsLocked`.
+    #[error("key is locked by shared locks without shrink-only flag: {0:?}")]
+    NotInShrinkMode(Box<SharedLocks>),
     /// A flush of a pipelined transaction arrives after a later one, which has written the key.
     #[error("generation out of order: flush {generation} of key {key} found the lock of flush {}", .lock.generation)]
     GenerationOutOfOrder {

@@ -5,7 +5,10 @@ use tracepoints::{
     Facts,
     facts::{FactValue, shown},
 };
-use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp, Write, WriteRef, WriteType};
+use txn_types::{Key, Lock, LockOrSharedLocks, SharedLocks, TimeStamp, Write, WriteRef, WriteType};
+
+/// Maximum number of transactions shown of those that share a lock.
+const MAX_HOLDERS: usize = 8;
 
 /// Returns the user key as readable text.
 pub fn key_text(key: &Key) -> String {
@@ -29,7 +32,12 @@ pub fn loaded_lock(key: &Key, own: TimeStamp, lock: Option<&LockOrSharedLocks>) 
             let whose = if lock.ts == own { "own lock" } else { "lock of another transaction" };
             lock_rows(facts, lock).outcome(whose)
         }
-        Some(LockOrSharedLocks::Shared(_)) => facts.outcome("shared locks"),
+        Some(LockOrSharedLocks::Shared(shared)) => {
+            let joined = shared.contains_start_ts(own);
+            let whose =
+                if joined { "shared, also by this transaction" } else { "shared by other transactions" };
+            shared_rows(facts, shared).outcome(whose)
+        }
     }
 }
 
@@ -49,6 +57,15 @@ pub fn lock_rows(facts: Facts, lock: &Lock) -> Facts {
         facts = facts.bytes("value", value);
     }
     facts
+}
+
+/// Adds each lock of shared locks.
+pub fn shared_rows(facts: Facts, shared: &SharedLocks) -> Facts {
+    let facts = facts.flag("shrink only", shared.is_shrink_only());
+    shared.iter().take(MAX_HOLDERS).fold(facts, |facts, lock| {
+        let note = format!("{:?}, primary {}", lock.lock_type, shown(&lock.primary));
+        ts(facts, "holder", lock.ts, &note)
+    })
 }
 
 /// Shows what a pipelined transaction reads of its own flushes.

@@ -5,10 +5,12 @@ use tracepoints::{
     printable::{escape_readable as escape, head},
     probe::{DefaultRow, LockRow, MvccProbe, WriteRow},
 };
-use txn_types::{Key, LockOrSharedLocks, TimeStamp, WriteRef, WriteType};
+use txn_types::{Key, Lock, LockOrSharedLocks, SharedLocks, TimeStamp, WriteRef, WriteType};
 
 /// Maximum number of CF write rows shown.
 const MAX_WRITES: usize = 8;
+/// Maximum number of transactions shown of those that share a lock.
+const MAX_HOLDERS: usize = 8;
 /// Maximum number of bytes of a value shown.
 const MAX_VALUE: usize = 32;
 
@@ -49,15 +51,26 @@ fn lock_row<S: Snapshot>(snapshot: &S, key: &Key, values: &mut Vec<TimeStamp>) -
     };
     let lock = match found {
         LockOrSharedLocks::Lock(lock) => lock,
-        LockOrSharedLocks::Shared(shared) => {
-            let start_ts = shared.iter_ts().next().map_or(0, TimeStamp::into_inner);
-            return Some(LockRow { kind: "Shared".into(), start_ts, ..LockRow::default() });
-        }
+        LockOrSharedLocks::Shared(shared) => return Some(shared_row(&shared)),
     };
     if lock.short_value.is_none() && lock.lock_type == txn_types::LockType::Put {
         values.push(lock.ts);
     }
-    Some(LockRow {
+    Some(row_of(&lock))
+}
+
+fn shared_row(shared: &SharedLocks) -> LockRow {
+    LockRow {
+        kind: "Shared".into(),
+        start_ts: shared.iter_ts().next().map_or(0, TimeStamp::into_inner),
+        holders: shared.iter().take(MAX_HOLDERS).map(row_of).collect(),
+        shrink_only: shared.is_shrink_only(),
+        ..LockRow::default()
+    }
+}
+
+fn row_of(lock: &Lock) -> LockRow {
+    LockRow {
         kind: format!("{:?}", lock.lock_type),
         start_ts: lock.ts.into_inner(),
         primary: escape(&lock.primary),
@@ -65,7 +78,8 @@ fn lock_row<S: Snapshot>(snapshot: &S, key: &Key, values: &mut Vec<TimeStamp>) -
         for_update_ts: lock.for_update_ts.into_inner(),
         min_commit_ts: lock.min_commit_ts.into_inner(),
         short_value: lock.short_value.as_deref().map(escape),
-    })
+        ..LockRow::default()
+    }
 }
 
 fn write_rows<S: Snapshot>(

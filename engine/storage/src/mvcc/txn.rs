@@ -4,7 +4,7 @@ use std::fmt;
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use tikv_kv::Modify;
 use tracepoints::Req;
-use txn_types::{Key, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write};
+use txn_types::{Key, Lock, LockOrSharedLocks, PessimisticLock, SharedLocks, TimeStamp, Value, Write};
 
 use super::{error::Result, facts};
 use crate::concurrency_manager::{ConcurrencyManager, KeyHandleGuard};
@@ -92,6 +92,19 @@ impl MvccTxn {
     /// Writes a pessimistic lock record.
     pub fn put_pessimistic_lock(&mut self, key: Key, lock: PessimisticLock) {
         self.put_lock(key, &lock.into_lock());
+    }
+
+    /// Writes the record of locks that transactions share.
+    pub fn put_shared_locks(&mut self, key: Key, shared: &SharedLocks) {
+        tracepoints::step_inside!(
+            MVCC_PUT_SHARED_LOCKS,
+            self.req,
+            facts::shared_rows(facts::change("Write shared locks", &key), shared),
+            start_ts = self.start_ts.into_inner(),
+            holders = shared.len(),
+            shrink_only = shared.is_shrink_only(),
+        );
+        self.push(Modify::Put(CF_LOCK, key, shared.to_bytes()));
     }
 
     /// Removes the lock; `commit_ts` is zero for a rollback.

@@ -50,12 +50,12 @@ use txn_types::{Key, TimeStamp};
 
 use crate::{
     concurrency_manager::{ConcurrencyManager, KeyHandleGuard},
-    errors::Result,
+    errors::{Error, Result},
     lock_manager::{LockDigest, LockWaitToken, lock_waiting_queue::LockWaitContextSharedState},
     mvcc::{MvccTxn, ReleasedLock, SnapshotReader},
     statistics::Statistics,
     txn::{raw_ext::RawExt, txn_status_cache::TxnStatusCache},
-    types::{PessimisticLockParameters, ProcessResult},
+    types::{KeyToLock, PessimisticLockParameters, ProcessResult},
 };
 
 /// Properties of a command for the scheduler.
@@ -151,6 +151,8 @@ pub enum AfterWrite {
     Respond(Box<ProcessResult>),
     /// The request continues as another command.
     Run(Box<Command>),
+    /// Send the error.
+    Fail(Box<Error>),
     /// The request waits for a lock; nothing is written.
     WaitForLock(Box<WriteResultLockInfo>),
 }
@@ -164,10 +166,8 @@ impl From<ProcessResult> for AfterWrite {
 /// A lock in the way of a pessimistic lock request. TiKV: `WriteResultLockInfo`.
 #[derive(Debug)]
 pub struct WriteResultLockInfo {
-    /// Encoded key.
-    pub key: Key,
-    /// Whether the key must not exist.
-    pub should_not_exist: bool,
+    /// The key to lock.
+    pub key: KeyToLock,
     /// Identifies the lock.
     pub lock_digest: LockDigest,
     /// The lock.
@@ -180,14 +180,13 @@ pub struct WriteResultLockInfo {
 
 impl WriteResultLockInfo {
     fn new(
-        key: Key,
-        should_not_exist: bool,
+        key: KeyToLock,
         lock_info_pb: LockInfo,
         parameters: PessimisticLockParameters,
         resumed: Option<(LockWaitToken, Arc<LockWaitContextSharedState>)>,
     ) -> Result<Self> {
-        let lock_digest = LockDigest { ts: lock_info_pb.lock_version.into(), hash: key.gen_hash()? };
-        Ok(Self { key, should_not_exist, lock_digest, lock_info_pb, parameters, resumed })
+        let lock_digest = LockDigest { ts: lock_info_pb.lock_version.into(), hash: key.key.gen_hash()? };
+        Ok(Self { key, lock_digest, lock_info_pb, parameters, resumed })
     }
 }
 

@@ -1,7 +1,26 @@
 //! The rows of a key in the three column families, the forms of a key, and latches.
-use tracepoints::probe::{LatchesProbe, MvccProbe};
+use tracepoints::probe::{LatchesProbe, LockRow, MvccProbe};
 
 use super::node::Node;
+
+/// A lock, or locks that several transactions share.
+fn lock(name: &str, row: &LockRow) -> Node {
+    if !row.holders.is_empty() {
+        let holders = row.holders.iter().map(|holder| lock(&holder.start_ts.to_string(), holder));
+        let parts = std::iter::once(Node::leaf("shrink_only", row.shrink_only)).chain(holders).collect();
+        return Node::parent(name, format!("{} by {}", row.kind, row.holders.len()), parts);
+    }
+    let mut parts = vec![
+        Node::leaf("kind", &row.kind),
+        Node::timestamp("start_ts", row.start_ts),
+        Node::leaf("primary", &row.primary),
+        Node::leaf("ttl_ms", row.ttl_ms),
+        Node::timestamp("for_update_ts", row.for_update_ts),
+        Node::timestamp("min_commit_ts", row.min_commit_ts),
+    ];
+    parts.extend(row.short_value.as_ref().map(|value| Node::leaf("short_value", value)));
+    Node::parent(name, format!("{} of {}", row.kind, row.start_ts), parts)
+}
 
 /// The rows of the state, as `row(KEY)` shows them.
 pub fn rows(probe: &MvccProbe) -> Vec<Node> {
@@ -9,18 +28,7 @@ pub fn rows(probe: &MvccProbe) -> Vec<Node> {
     if probe.read_ts != 0 {
         out.push(Node::timestamp("read_ts", probe.read_ts));
     }
-    let lock = probe.lock.as_ref().map(|lock| {
-        let mut parts = vec![
-            Node::leaf("kind", &lock.kind),
-            Node::timestamp("start_ts", lock.start_ts),
-            Node::leaf("primary", &lock.primary),
-            Node::leaf("ttl_ms", lock.ttl_ms),
-            Node::timestamp("for_update_ts", lock.for_update_ts),
-            Node::timestamp("min_commit_ts", lock.min_commit_ts),
-        ];
-        parts.extend(lock.short_value.as_ref().map(|value| Node::leaf("short_value", value)));
-        Node::parent("lock", format!("{} of {}", lock.kind, lock.start_ts), parts)
-    });
+    let lock = probe.lock.as_ref().map(|row| lock("lock", row));
     out.push(lock.unwrap_or_else(|| Node::leaf("lock", "none")).watched("rows".into()));
     let writes = probe.writes.iter().map(|write| {
         let chosen =

@@ -7,7 +7,7 @@ use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use tikv_kv::{IterOptions, PeerPessimisticLocks, Snapshot};
 use tracepoints::{Facts, Req};
 use txn_types::{
-    Key, LastChange, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteRef, WriteType,
+    Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteRef, WriteType,
 };
 
 use super::{check_last_change, copy_write, default_not_found_error};
@@ -403,15 +403,15 @@ impl<S: Snapshot> MvccReader<S> {
     }
 
     /// Returns locks from `start` (included) to `end` (excluded) that pass `filter`, at most `limit` (0:
-    /// unlimited), and whether there may be more.
+    /// unlimited), and whether there may be more. Of shared locks, returns those that pass.
     pub fn scan_locks(
         &mut self,
         start: Option<&Key>,
         end: Option<&Key>,
-        filter: impl Fn(&LockOrSharedLocks) -> bool,
+        filter: impl Fn(&Lock) -> bool,
         limit: usize,
     ) -> Result<(Vec<(Key, LockOrSharedLocks)>, bool)> {
-        let wanted = |lock: &PessimisticLock| filter(&LockOrSharedLocks::Lock(lock.to_lock()));
+        let wanted = |lock: &PessimisticLock| filter(&lock.to_lock());
         let scan = |locks: &PeerPessimisticLocks| locks.scan_locks(start, end, wanted, limit);
         let (in_memory, memory_cut) = self.snapshot.read_pessimistic_locks(scan)?.unwrap_or_default();
         let (stored, stored_cut) = self.scan_stored_locks(start, end, &filter, limit)?;
@@ -431,11 +431,12 @@ impl<S: Snapshot> MvccReader<S> {
         Ok((locks.into_iter().take(limit).collect(), cut || memory_cut || stored_cut))
     }
 
+    /// Counts each lock of shared locks. TiKV: `scan_locks_from_storage`.
     fn scan_stored_locks(
         &mut self,
         start: Option<&Key>,
         end: Option<&Key>,
-        filter: impl Fn(&LockOrSharedLocks) -> bool,
+        filter: impl Fn(&Lock) -> bool,
         limit: usize,
     ) -> Result<(Vec<(Key, LockOrSharedLocks)>, bool)> {
         let cursor = match &mut self.lock_cursor {
@@ -450,16 +451,27 @@ impl<S: Snapshot> MvccReader<S> {
             Some(key) => cursor.seek(key, stats)?,
             None => cursor.seek_to_first(stats)?,
         };
-        let mut locks = Vec::new();
+        let (mut locks, mut count) = (Vec::new(), 0);
         while found {
             if end.is_some_and(|end| cursor.key() >= end.as_encoded().as_slice()) {
                 return Ok((locks, false));
             }
-            let lock = txn_types::parse_lock(cursor.value())?;
-            if filter(&lock) {
-                stats.processed_keys += 1;
+            let mut lock = txn_types::parse_lock(cursor.value())?;
+            let passed = match &mut lock {
+                LockOrSharedLocks::Lock(lock) => usize::from(filter(lock)),
+                LockOrSharedLocks::Shared(shared) => {
+                    shared.retain(&filter);
+                    if limit > 0 {
+                        shared.truncate_to(limit - count);
+                    }
+                    shared.len()
+                }
+            };
+            if passed > 0 {
+                count += passed;
+                stats.processed_keys += passed;
                 locks.push((Key::from_encoded_slice(cursor.key()), lock));
-                if limit > 0 && locks.len() == limit {
+                if limit > 0 && count >= limit {
                     return Ok((locks, true));
                 }
             }

@@ -4,14 +4,14 @@
 use kvproto::kvrpcpb::write_conflict::Reason;
 use tikv_kv::Snapshot;
 use txn_types::{
-    Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, TimeStamp, Value, Write, WriteConflict,
-    WriteType,
+    Key, LastChange, Lock, LockOrSharedLocks, PessimisticLock, SharedLocks, TimeStamp, Value, Write,
+    WriteConflict, WriteType,
 };
 
 use super::{check_data_constraint::check_data_constraint, common::next_last_change_info};
 use crate::{
     mvcc::{Error, ErrorInner, MvccTxn, Result, SnapshotReader},
-    types::{PessimisticLockKeyResult, PessimisticLockParameters},
+    types::{KeyToLock, PessimisticLockKeyResult, PessimisticLockParameters},
 };
 
 /// Locks `key`; succeeds if the transaction already has the lock.
@@ -19,14 +19,14 @@ use crate::{
 /// # Errors
 /// `KeyIsLocked`, `WriteConflict` (retry with a newer for_update_ts; a request with `allow_lock_with_conflict`
 /// gets it only if the key need not be locked), `PessimisticLockRolledBack`, `AlreadyExist` if
-/// `should_not_exist`.
+/// `should_not_exist`, `NotInShrinkMode` if an exclusive request finds shared locks that others may still join.
 pub fn acquire_pessimistic_lock<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
-    key: Key,
-    should_not_exist: bool,
+    key: KeyToLock,
     props: &PessimisticLockParameters,
 ) -> Result<PessimisticLockKeyResult> {
+    let KeyToLock { key, should_not_exist, shared } = key;
     let start_ts = reader.start_ts;
     if props.lock_only_if_exists && !props.return_values {
         return Err(ErrorInner::LockIfExistsFailed { start_ts, key: key.into_raw()? }.into());
@@ -35,16 +35,23 @@ pub fn acquire_pessimistic_lock<S: Snapshot>(
     if should_not_exist || props.return_values || props.check_existence {
         txn.concurrency_manager.update_max_ts(props.for_update_ts, "acquire_pessimistic_lock")?;
     }
-    match reader.load_lock(&key)? {
-        Some(LockOrSharedLocks::Lock(lock)) => {
+    let joined = match reader.load_lock(&key)? {
+        Some(LockOrSharedLocks::Lock(lock)) if !shared => {
             return handle_existing_lock(txn, reader, key, lock, should_not_exist, props);
         }
-        Some(LockOrSharedLocks::Shared(shared)) => {
-            let info = shared.into_lock_info(key.into_raw()?);
+        Some(LockOrSharedLocks::Shared(locks)) if shared && locks.contains_start_ts(start_ts) => {
+            return handle_existing_shared_lock(txn, key, locks, props);
+        }
+        Some(LockOrSharedLocks::Shared(locks)) if !locks.is_shrink_only() => match shared {
+            true => Some(locks),
+            false => return Err(ErrorInner::NotInShrinkMode(Box::new(locks)).into()),
+        },
+        Some(lock) => {
+            let info = lock.into_lock_info(key.into_raw()?);
             return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
         }
-        None => {}
-    }
+        None => shared.then(SharedLocks::new),
+    };
     let (mut value, mut last_change, mut conflict) = (None, LastChange::NotExist, None);
     if let Some((commit_ts, write)) = reader.seek_write(&key, TimeStamp::max())? {
         conflict = check_newest_write(reader, &key, &write, commit_ts, props)?;
@@ -57,13 +64,15 @@ pub fn acquire_pessimistic_lock<S: Snapshot>(
         }
     }
     let conflict_ts = conflict.map(|found| found.commit_ts);
-    if !props.lock_only_if_exists || value.is_some() {
-        let for_update_ts = conflict_ts.unwrap_or(props.for_update_ts);
-        let is_locked_with_conflict = conflict.is_some();
-        let lock = PessimisticLock {
-            is_locked_with_conflict,
-            ..new_lock(start_ts, props, for_update_ts, last_change)
-        };
+    let for_update_ts = conflict_ts.unwrap_or(props.for_update_ts);
+    let is_locked_with_conflict = conflict.is_some();
+    let lock =
+        PessimisticLock { is_locked_with_conflict, ..new_lock(start_ts, props, for_update_ts, last_change) };
+    if let Some(mut locks) = joined {
+        // As in TiKV, also if the key has no value and lock_only_if_exists is set.
+        locks.insert_lock(lock.into_lock())?;
+        txn.put_shared_locks(key, &locks);
+    } else if !props.lock_only_if_exists || value.is_some() {
         txn.put_pessimistic_lock(key, lock);
     } else if let Some(found) = conflict {
         return Err(found.into_error(start_ts, &key, props));
@@ -191,6 +200,26 @@ fn handle_existing_lock<S: Snapshot>(
         txn.put_pessimistic_lock(key, new);
     }
     Ok(key_result(props, conflict_ts, value))
+}
+
+/// Handles a request of a transaction that shares the lock already. As in TiKV, it returns no value.
+fn handle_existing_shared_lock(
+    txn: &mut MvccTxn,
+    key: Key,
+    mut shared: SharedLocks,
+    props: &PessimisticLockParameters,
+) -> Result<PessimisticLockKeyResult> {
+    if let Some(lock) = shared.get_lock(txn.start_ts).filter(|lock| lock.for_update_ts < props.for_update_ts)
+    {
+        let is_locked_with_conflict = lock.is_locked_with_conflict;
+        let new = PessimisticLock {
+            is_locked_with_conflict,
+            ..new_lock(txn.start_ts, props, props.for_update_ts, lock.last_change)
+        };
+        shared.update_lock(new.into_lock())?;
+        txn.put_shared_locks(key, &shared);
+    }
+    Ok(key_result(props, None, None))
 }
 
 fn new_lock(

@@ -2,8 +2,9 @@
 //!
 //! Mirrors `src/storage/txn/actions/check_txn_status.rs`.
 use tikv_kv::Snapshot;
-use txn_types::{Key, Lock, LockType, TimeStamp, Write, WriteType};
+use txn_types::{Key, Lock, LockType, SharedLocks, TimeStamp, Write, WriteType};
 
+use super::common::put_or_release;
 use crate::{
     mvcc::{ErrorInner, MvccTxn, OverlappedWrite, Result, SnapshotReader, TxnCommitRecord, facts},
     types::TxnStatus,
@@ -185,7 +186,34 @@ pub fn rollback_lock<S: Snapshot>(
     is_pessimistic_txn: bool,
     collapse_rollback: bool,
 ) -> Result<()> {
-    let overlapped_write = match reader.get_txn_commit_record(&key)? {
+    leave_rollback(txn, reader, &key, lock, collapse_rollback)?;
+    txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
+    Ok(())
+}
+
+/// Rolls back the part of the reader's transaction in shared locks, and removes it from `shared`.
+pub fn rollback_shared_lock<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: Key,
+    shared: &mut SharedLocks,
+    collapse_rollback: bool,
+) -> Result<()> {
+    let Some(lock) = shared.remove_lock(reader.start_ts) else { return Ok(()) };
+    leave_rollback(txn, reader, &key, &lock, collapse_rollback)?;
+    put_or_release(txn, key, shared, TimeStamp::zero());
+    Ok(())
+}
+
+/// Writes the rollback record of a lock that is about to be removed, unless there is one.
+fn leave_rollback<S: Snapshot>(
+    txn: &mut MvccTxn,
+    reader: &mut SnapshotReader<S>,
+    key: &Key,
+    lock: &Lock,
+    collapse_rollback: bool,
+) -> Result<()> {
+    let overlapped_write = match reader.get_txn_commit_record(key)? {
         TxnCommitRecord::None { overlapped_write } => overlapped_write,
         TxnCommitRecord::SingleRecord { write, commit_ts } if write.write_type != WriteType::Rollback => {
             return Err(ErrorInner::Other(format!(
@@ -194,10 +222,7 @@ pub fn rollback_lock<S: Snapshot>(
             ))
             .into());
         }
-        _ => {
-            txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
-            return Ok(());
-        }
+        _ => return Ok(()),
     };
     if lock.short_value.is_none() && lock.lock_type == LockType::Put {
         txn.delete_value(key.clone(), lock.ts);
@@ -208,9 +233,8 @@ pub fn rollback_lock<S: Snapshot>(
         txn.put_write(key.clone(), reader.start_ts, &write);
     }
     if collapse_rollback {
-        collapse_prev_rollback(txn, reader, &key)?;
+        collapse_prev_rollback(txn, reader, key)?;
     }
-    txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
     Ok(())
 }
 

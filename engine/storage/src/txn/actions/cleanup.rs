@@ -1,9 +1,11 @@
 //! Rolls back one key of a transaction, locked or not.
 use tikv_kv::Snapshot;
-use txn_types::{Key, TimeStamp};
+use txn_types::{Key, Lock, TimeStamp};
 
 use super::{
-    check_txn_status::{MissingLockAction, check_txn_status_missing_lock, rollback_lock},
+    check_txn_status::{
+        MissingLockAction, check_txn_status_missing_lock, rollback_lock, rollback_shared_lock,
+    },
     common::{LockState, load_lock_state},
 };
 use crate::{
@@ -26,23 +28,19 @@ pub fn cleanup<S: Snapshot>(
 ) -> Result<()> {
     match load_lock_state(txn, reader, &key)? {
         LockState::Own(lock) => {
-            let alive = lock.ts.physical().saturating_add(lock.ttl) >= current_ts.physical();
-            let ends = current_ts.is_zero() || !alive;
-            tracepoints::step_inside!(
-                CLEANUP_CHECK_TTL,
-                txn.req,
-                facts::ttl_check(&key, &lock, current_ts, ends),
-                start_ts = lock.ts.into_inner(),
-                current_ts = current_ts.into_inner(),
-                lock_ttl = lock.ttl,
-                expired = ends,
-            );
-            if !ends {
+            if !ends(txn, &key, &lock, current_ts) {
                 let info = lock.into_lock_info(key.into_raw()?);
                 return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
             }
             let is_pessimistic_txn = lock.is_pessimistic_txn();
             rollback_lock(txn, reader, key, &lock, is_pessimistic_txn, !protect_rollback)
+        }
+        LockState::Shared(mut shared) if shared.contains_start_ts(reader.start_ts) => {
+            if shared.get_lock(reader.start_ts).is_some_and(|lock| !ends(txn, &key, lock, current_ts)) {
+                let info = shared.into_lock_info(key.into_raw()?);
+                return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
+            }
+            rollback_shared_lock(txn, reader, key, &mut shared, !protect_rollback)
         }
         state => {
             let action = MissingLockAction::rollback_protect(protect_rollback);
@@ -61,4 +59,20 @@ pub fn cleanup<S: Snapshot>(
             }
         }
     }
+}
+
+/// Whether the lock may be removed: its TTL has expired, or the request does not ask for that.
+fn ends(txn: &MvccTxn, key: &Key, lock: &Lock, current_ts: TimeStamp) -> bool {
+    let alive = lock.ts.physical().saturating_add(lock.ttl) >= current_ts.physical();
+    let ends = current_ts.is_zero() || !alive;
+    tracepoints::step_inside!(
+        CLEANUP_CHECK_TTL,
+        txn.req,
+        facts::ttl_check(key, lock, current_ts, ends),
+        start_ts = lock.ts.into_inner(),
+        current_ts = current_ts.into_inner(),
+        lock_ttl = lock.ttl,
+        expired = ends,
+    );
+    ends
 }

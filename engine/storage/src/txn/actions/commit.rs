@@ -2,7 +2,7 @@
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp, Write, WriteType};
 
-use super::common::{LockState, load_lock_state};
+use super::common::{LockState, load_lock_state, put_or_release};
 use crate::mvcc::{ErrorInner, MvccTxn, Result, SnapshotReader, TxnCommitRecord, facts};
 
 /// Commits `key` at `commit_ts`; does nothing if it is already committed.
@@ -18,9 +18,13 @@ pub fn commit<S: Snapshot>(
     key: Key,
     commit_ts: TimeStamp,
 ) -> Result<()> {
-    let LockState::Own(lock) = load_lock_state(txn, reader, &key)? else {
-        return handle_lock_not_found(reader, key, commit_ts);
+    let mut state = load_lock_state(txn, reader, &key)?;
+    let own = match &mut state {
+        LockState::Own(lock) => Some(lock.clone()),
+        LockState::Shared(shared) => shared.remove_lock(reader.start_ts),
+        LockState::Other(_) | LockState::None => None,
     };
+    let Some(lock) = own else { return handle_lock_not_found(reader, key, commit_ts) };
     let start_ts = reader.start_ts;
     tracepoints::step_inside!(
         COMMIT_CHECK_LOCK,
@@ -38,7 +42,7 @@ pub fn commit<S: Snapshot>(
     let Some(write_type) = WriteType::from_lock_type(lock.lock_type) else {
         // Never prewritten: the client gave up the key, and the rollback of its lock got lost.
         log::warn!("rolling back a pessimistic lock at its commit: key {key}, start_ts {start_ts}");
-        txn.unlock_key(key, is_pessimistic_txn, TimeStamp::zero());
+        release(txn, key, &state, is_pessimistic_txn, TimeStamp::zero());
         return Ok(());
     };
     let mut write = Write::new(write_type, start_ts, lock.short_value)
@@ -48,8 +52,16 @@ pub fn commit<S: Snapshot>(
         write = write.set_overlapped_rollback(true, None);
     }
     txn.put_write(key.clone(), commit_ts, &write);
-    txn.unlock_key(key, is_pessimistic_txn, commit_ts);
+    release(txn, key, &state, is_pessimistic_txn, commit_ts);
     Ok(())
+}
+
+/// Removes the transaction's lock. Other transactions keep their parts of shared locks.
+fn release(txn: &mut MvccTxn, key: Key, state: &LockState, is_pessimistic_txn: bool, commit_ts: TimeStamp) {
+    match state {
+        LockState::Shared(others) => put_or_release(txn, key, others, commit_ts),
+        _ => txn.unlock_key(key, is_pessimistic_txn, commit_ts),
+    }
 }
 
 /// Succeeds if the transaction is already committed: the client repeats its request.

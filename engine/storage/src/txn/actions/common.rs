@@ -1,8 +1,8 @@
 //! Helpers of several actions.
 use tikv_kv::Snapshot;
-use txn_types::{Key, LastChange, Lock, LockOrSharedLocks, TimeStamp, Write, WriteType};
+use txn_types::{Key, LastChange, Lock, LockOrSharedLocks, SharedLocks, TimeStamp, Write, WriteType};
 
-use crate::mvcc::{ErrorInner, MvccReader, MvccTxn, Result, SnapshotReader, TxnCommitRecord};
+use crate::mvcc::{MvccReader, MvccTxn, Result, SnapshotReader, TxnCommitRecord};
 
 /// Lock of a key, seen from the current transaction.
 pub enum LockState {
@@ -12,8 +12,8 @@ pub enum LockState {
     Own(Lock),
     /// Lock of another transaction.
     Other(Lock),
-    /// Lock shared by other transactions.
-    Shared(txn_types::SharedLocks),
+    /// Locks that transactions share, with or without the current one.
+    Shared(SharedLocks),
 }
 
 impl LockState {
@@ -40,9 +40,6 @@ pub fn load_lock_state<S: Snapshot>(
         None => Ok(LockState::None),
         Some(LockOrSharedLocks::Lock(lock)) if lock.ts == reader.start_ts => Ok(LockState::Own(lock)),
         Some(LockOrSharedLocks::Lock(lock)) => Ok(LockState::Other(lock)),
-        Some(LockOrSharedLocks::Shared(shared)) if shared.get_lock(reader.start_ts).is_some() => {
-            Err(shared_lock_error(key))
-        }
         Some(LockOrSharedLocks::Shared(shared)) => Ok(LockState::Shared(shared)),
     }
 }
@@ -64,13 +61,13 @@ pub fn check_committed_record_on_err<S: Snapshot>(
     }
 }
 
-/// Error for a shared lock: this engine reads past shared locks and returns them to clients, but does not
-/// resolve them.
-pub fn shared_lock_error(key: &Key) -> crate::mvcc::Error {
-    ErrorInner::Other(format!(
-        "key {key}: expected an exclusive lock, found a shared lock; resolve it with TiKV"
-    ))
-    .into()
+/// Writes shared locks of which one was removed. The key is released with the last one: only that wakes requests that
+/// wait for it.
+pub fn put_or_release(txn: &mut MvccTxn, key: Key, shared: &SharedLocks, commit_ts: TimeStamp) {
+    match shared.is_empty() {
+        true => txn.unlock_key(key, true, commit_ts),
+        false => txn.put_shared_locks(key, shared),
+    }
 }
 
 /// Returns the position of the last PUT or DELETE, for a record right above `write`.

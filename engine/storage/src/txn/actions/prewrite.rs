@@ -7,14 +7,11 @@ use kvproto::kvrpcpb::{
 use tikv_kv::Snapshot;
 use tracepoints::Req;
 use txn_types::{
-    Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, TimeStamp, Value, Write, WriteConflict,
-    WriteType, is_short_value,
+    Key, LastChange, Lock, LockOrSharedLocks, LockType, Mutation, SharedLocks, TimeStamp, Value, Write,
+    WriteConflict, WriteType, is_short_value,
 };
 
-use super::{
-    check_data_constraint::check_data_constraint,
-    common::{next_last_change_info, shared_lock_error},
-};
+use super::{check_data_constraint::check_data_constraint, common::next_last_change_info};
 use crate::mvcc::{Error, ErrorInner, MvccTxn, PessimisticLockNotFoundReason, Result, SnapshotReader, facts};
 
 /// Properties common to all mutations of a prewrite.
@@ -99,13 +96,23 @@ pub fn prewrite<S: Snapshot>(
         txn.concurrency_manager.update_max_ts(txn_props.start_ts, "prewrite")?;
     }
     let mut amended = false;
+    let mut joined = None;
     let lock_status = match reader.load_lock(&mutation.key)? {
-        Some(LockOrSharedLocks::Lock(lock)) => {
+        Some(LockOrSharedLocks::Lock(lock)) if !mutation.is_shared => {
             mutation.check_lock(lock, expected_for_update_ts, reader.reader.req)?
         }
         Some(LockOrSharedLocks::Shared(shared)) => {
-            let info = shared.into_lock_info(mutation.key.to_raw()?);
+            let own = mutation.own_shared_lock(&shared)?;
+            joined = Some(shared);
+            mutation.check_lock(own, expected_for_update_ts, reader.reader.req)?
+        }
+        Some(lock) => {
+            let info = lock.into_lock_info(mutation.key.to_raw()?);
             return Err(ErrorInner::KeyIsLocked(Box::new(info)).into());
+        }
+        None if mutation.is_shared && pessimistic_action == PessimisticAction::DoPessimisticCheck => {
+            let reason = PessimisticLockNotFoundReason::LockMissingAmendFail;
+            return Err(mutation.pessimistic_lock_not_found(reason)?);
         }
         None if pessimistic_action == PessimisticAction::DoPessimisticCheck => {
             mutation.amend_pessimistic_lock(reader)?;
@@ -136,7 +143,7 @@ pub fn prewrite<S: Snapshot>(
         let min_commit_ts = txn_props.min_commit_ts.max(txn_props.start_ts.next());
         return Ok(if counts { min_commit_ts } else { TimeStamp::zero() });
     }
-    mutation.write_lock(lock_status, txn)
+    mutation.write_lock(lock_status, txn, joined)
 }
 
 #[derive(Clone, Copy)]
@@ -152,6 +159,7 @@ struct PrewriteMutation<'a> {
     key: Key,
     value: Option<Value>,
     lock_type: LockType,
+    is_shared: bool,
     secondary_keys: Option<&'a [Vec<u8>]>,
     pessimistic_action: PessimisticAction,
     min_commit_ts: TimeStamp,
@@ -175,10 +183,8 @@ impl<'a> PrewriteMutation<'a> {
             let what = "a pessimistic transaction cannot prewrite CheckNotExists; lock the key instead";
             return Err(ErrorInner::Other(what.into()).into());
         }
-        if let Mutation::SharedLock(key, _) = &mutation {
-            return Err(shared_lock_error(key));
-        }
         Ok(Self {
+            is_shared: matches!(mutation, Mutation::SharedLock(..)),
             lock_type: LockType::from_mutation(&mutation).unwrap_or(LockType::Lock),
             should_not_exist: mutation.should_not_exists(),
             assertion: mutation.get_assertion(),
@@ -192,6 +198,23 @@ impl<'a> PrewriteMutation<'a> {
             key: mutation.key().clone(),
             value: mutation.into_key_value().1,
         })
+    }
+
+    /// Returns the transaction's part of shared locks.
+    fn own_shared_lock(&self, shared: &SharedLocks) -> Result<Lock> {
+        match (shared.get_lock(self.props.start_ts), self.is_shared) {
+            (Some(own), true) => Ok(own.clone()),
+            (Some(_), false) => {
+                Err(ErrorInner::Other("use Op::SharedLock to prewrite on a shared lock".into()).into())
+            }
+            (None, true) => {
+                Err(self.pessimistic_lock_not_found(PessimisticLockNotFoundReason::LockMissingAmendFail)?)
+            }
+            (None, false) => {
+                let info = shared.clone().into_lock_info(self.key.to_raw()?);
+                Err(ErrorInner::KeyIsLocked(Box::new(info)).into())
+            }
+        }
     }
 
     /// Handles an existing lock: the transaction's own, or an error.
@@ -354,8 +377,13 @@ impl<'a> PrewriteMutation<'a> {
         .into())
     }
 
-    /// Writes the lock, and a long value to CF default.
-    fn write_lock(self, lock_status: LockStatus, txn: &mut MvccTxn) -> Result<TimeStamp> {
+    /// Writes the lock, and a long value to CF default. `joined`: the shared locks that the lock is a part of.
+    fn write_lock(
+        self,
+        lock_status: LockStatus,
+        txn: &mut MvccTxn,
+        joined: Option<SharedLocks>,
+    ) -> Result<TimeStamp> {
         let from_request = self.props.for_update_ts();
         let (for_update_ts, had_pessimistic_lock) = match lock_status {
             LockStatus::Pessimistic(from_lock) => (from_request.max(from_lock), true),
@@ -385,7 +413,7 @@ impl<'a> PrewriteMutation<'a> {
         }
         let max_commit_ts = match props.commit_kind {
             CommitKind::TwoPc => {
-                txn.put_lock(self.key, &lock);
+                put_lock(txn, self.key, lock, joined)?;
                 return Ok(TimeStamp::zero());
             }
             CommitKind::OnePc(max) | CommitKind::Async(max) => max,
@@ -400,10 +428,10 @@ impl<'a> PrewriteMutation<'a> {
             (lock.use_one_pc, lock.use_async_commit) = (false, false);
             lock.secondaries = Vec::new();
         }
-        if lock.use_one_pc {
+        if lock.use_one_pc && joined.is_none() {
             txn.locks_for_1pc.push((self.key, lock, had_pessimistic_lock));
         } else {
-            txn.put_lock(self.key, &lock);
+            put_lock(txn, self.key, lock, joined)?;
         }
         Ok(result?)
     }
@@ -474,6 +502,30 @@ impl<'a> PrewriteMutation<'a> {
             },
         }
     }
+}
+
+/// Writes the lock, or its part of shared locks.
+fn put_lock(txn: &mut MvccTxn, key: Key, lock: Lock, joined: Option<SharedLocks>) -> Result<()> {
+    let Some(mut shared) = joined else {
+        txn.put_lock(key, &lock);
+        return Ok(());
+    };
+    let refused = match (lock.generation, lock.use_one_pc, lock.use_async_commit) {
+        (0, false, false) => None,
+        (0, true, _) => Some("shared lock prewrite is incompatible with one-phase commit".to_owned()),
+        (0, false, true) => {
+            Some("shared lock prewrite cannot use async-commit, falling back to 2PC".to_owned())
+        }
+        (generation, ..) => Some(format!(
+            "shared lock prewrite does not support non-zero generation, generation: {generation}"
+        )),
+    };
+    if let Some(what) = refused {
+        return Err(ErrorInner::Other(what).into());
+    }
+    shared.update_lock(lock)?;
+    txn.put_shared_locks(key, &shared);
+    Ok(())
 }
 
 /// Sets the lock's min_commit_ts above all earlier reads, and adds the lock to the memory table, so that a

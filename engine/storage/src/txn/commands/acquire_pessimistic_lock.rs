@@ -1,7 +1,7 @@
 //! AcquirePessimisticLock: locks keys before they are written.
 use kvproto::kvrpcpb::{self, Assertion, LockInfo, Op, PessimisticLockWakeUpMode};
 use tikv_kv::Snapshot;
-use txn_types::Key;
+use txn_types::{Key, SharedLocks};
 
 use super::{AfterWrite, WriteCommand, WriteContext, WriteResult, WriteResultLockInfo, command_ext};
 use crate::{
@@ -9,16 +9,16 @@ use crate::{
     mvcc,
     txn::actions::acquire_pessimistic_lock::acquire_pessimistic_lock,
     types::{
-        PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults, ProcessResult,
-        WaitTimeout,
+        KeyToLock, PessimisticLockKeyResult, PessimisticLockParameters, PessimisticLockResults,
+        ProcessResult, WaitTimeout,
     },
 };
 
 /// TiKV: `commands/acquire_pessimistic_lock.rs`. Ignores `force`, which is deprecated in TiKV, too.
 #[derive(Clone, Debug)]
 pub struct AcquirePessimisticLock {
-    /// Each key, and whether it must not exist.
-    pub keys: Vec<(Key, bool)>,
+    /// The keys to lock.
+    pub keys: Vec<KeyToLock>,
     /// The parameters that the keys share.
     pub parameters: PessimisticLockParameters,
 }
@@ -29,7 +29,11 @@ impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
     /// Fails if a mutation is not a pessimistic lock.
     fn try_from(req: kvrpcpb::PessimisticLockRequest) -> Result<Self> {
         let key = |m: &kvrpcpb::Mutation| match m.op() {
-            Op::PessimisticLock => Ok((Key::from_raw(&m.key), m.assertion() == Assertion::NotExist)),
+            op @ (Op::PessimisticLock | Op::SharedPessimisticLock) => Ok(KeyToLock {
+                key: Key::from_raw(&m.key),
+                should_not_exist: m.assertion() == Assertion::NotExist,
+                shared: op == Op::SharedPessimisticLock,
+            }),
             other => {
                 let what = format!(
                     "expected PessimisticLock mutations in a pessimistic lock request, found {other:?}"
@@ -64,7 +68,7 @@ impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
 
 command_ext!(
     AcquirePessimisticLock, "acquire_pessimistic_lock", ctx: |cmd| &cmd.parameters.pb_ctx,
-    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| cmd.keys.iter().map(|(key, _)| key).collect()
+    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| cmd.keys.iter().map(|key| &key.key).collect()
 );
 
 impl WriteCommand for AcquirePessimisticLock {
@@ -74,24 +78,32 @@ impl WriteCommand for AcquirePessimisticLock {
         let mut txn = context.txn(start_ts);
         let mut results = Vec::with_capacity(self.keys.len());
         let blocked = context.read(start_ts, snapshot, &ctx, |reader| {
-            for (key, should_not_exist) in self.keys {
-                match acquire_pessimistic_lock(&mut txn, reader, key.clone(), should_not_exist, &parameters) {
+            for key in self.keys {
+                match acquire_pessimistic_lock(&mut txn, reader, key.clone(), &parameters) {
                     Ok(result) => results.push(result),
-                    Err(e) => return locked(e).map(|lock| Some((key, should_not_exist, lock))),
+                    Err(e) => return blocking(e).map(|lock| Some((key, lock))),
                 }
             }
             Ok(None)
         })?;
-        let Some((key, should_not_exist, lock)) = blocked else {
+        let Some((key, lock)) = blocked else {
             let res = PessimisticLockResults(results);
             return Ok(WriteResult::new(txn, ProcessResult::PessimisticLockRes { res }));
         };
         // Do not keep the locks of the keys before: the request is repeated as a whole.
         txn.clear();
-        // A shared lock has no single holder to wait for: the client retries.
-        let waits = parameters.wait_timeout.is_some() && lock.lock_type() != Op::SharedLock;
-        if waits {
-            let wait = WriteResultLockInfo::new(key, should_not_exist, lock, parameters, None)?;
+        let lock = match lock {
+            Blocking::Lock(lock) => lock,
+            Blocking::Growing(mut shared) => {
+                // No further transaction may join, so that the last one ends. The client retries, and waits for that.
+                shared.set_shrink_only();
+                txn.put_shared_locks(key.key.clone(), &shared);
+                let error = key_is_locked(shared.into_lock_info(key.key.into_raw()?));
+                return Ok(WriteResult::new(txn, AfterWrite::Fail(Box::new(error))));
+            }
+        };
+        if parameters.wait_timeout.is_some() {
+            let wait = WriteResultLockInfo::new(key, lock, parameters, None)?;
             return Ok(WriteResult::new(txn, AfterWrite::WaitForLock(Box::new(wait))));
         }
         let error = key_is_locked(lock);
@@ -102,13 +114,22 @@ impl WriteCommand for AcquirePessimisticLock {
     }
 }
 
-/// Returns the lock of a `KeyIsLocked` error.
+/// A lock in the way of a request.
+pub(super) enum Blocking {
+    /// A lock of another transaction, or locks that no further transaction may join.
+    Lock(LockInfo),
+    /// Shared locks that further transactions may join: an exclusive request could wait forever.
+    Growing(SharedLocks),
+}
+
+/// Returns the lock that the error names.
 ///
 /// # Errors
 /// Any other error.
-pub(super) fn locked(e: mvcc::Error) -> Result<LockInfo> {
+pub(super) fn blocking(e: mvcc::Error) -> Result<Blocking> {
     match *e.0 {
-        mvcc::ErrorInner::KeyIsLocked(lock) => Ok(*lock),
+        mvcc::ErrorInner::KeyIsLocked(lock) => Ok(Blocking::Lock(*lock)),
+        mvcc::ErrorInner::NotInShrinkMode(shared) => Ok(Blocking::Growing(*shared)),
         other => Err(mvcc::Error::from(other).into()),
     }
 }

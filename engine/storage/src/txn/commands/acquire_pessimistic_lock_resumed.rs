@@ -1,13 +1,12 @@
 //! AcquirePessimisticLockResumed: continues a request of fair locking whose lock was released.
 use std::sync::Arc;
 
-use kvproto::kvrpcpb::Op;
 use tikv_kv::Snapshot;
-use txn_types::Key;
+use txn_types::LockInfoExt;
 
 use super::{
     AfterWrite, WriteCommand, WriteContext, WriteResult, WriteResultLockInfo,
-    acquire_pessimistic_lock::{failed, key_is_locked, locked},
+    acquire_pessimistic_lock::{Blocking, blocking, failed, key_is_locked},
     command_ext,
 };
 use crate::{
@@ -17,17 +16,15 @@ use crate::{
         lock_waiting_queue::{LockWaitContextSharedState, LockWaitEntry},
     },
     txn::actions::acquire_pessimistic_lock::acquire_pessimistic_lock,
-    types::{PessimisticLockParameters, PessimisticLockResults, ProcessResult},
+    types::{KeyToLock, PessimisticLockParameters, PessimisticLockResults, ProcessResult},
 };
 
 /// TiKV: `commands/acquire_pessimistic_lock_resumed.rs`. TiKV continues the requests of all keys that a command
 /// releases together; here each request is a command of its own, so that each has its own stages.
 #[derive(Clone, Debug)]
 pub struct AcquirePessimisticLockResumed {
-    /// Encoded key.
-    pub key: Key,
-    /// Whether the key must not exist.
-    pub should_not_exist: bool,
+    /// The key to lock. Also continues a shared request, for which TiKV would take an exclusive lock.
+    pub key: KeyToLock,
     /// Parameters of the request.
     pub parameters: PessimisticLockParameters,
     /// Identifies the request.
@@ -41,7 +38,6 @@ impl AcquirePessimisticLockResumed {
     pub fn from_lock_wait_entry(entry: &LockWaitEntry) -> Self {
         Self {
             key: entry.key.clone(),
-            should_not_exist: entry.should_not_exist,
             parameters: entry.parameters.clone(),
             lock_wait_token: entry.lock_wait_token,
             req_states: entry.req_states.clone(),
@@ -51,16 +47,16 @@ impl AcquirePessimisticLockResumed {
 
 command_ext!(
     AcquirePessimisticLockResumed, "acquire_pessimistic_lock_resumed", ctx: |cmd| &cmd.parameters.pb_ctx,
-    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| vec![&cmd.key]
+    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| vec![&cmd.key.key]
 );
 
 impl WriteCommand for AcquirePessimisticLockResumed {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
-        let Self { key, should_not_exist, parameters, lock_wait_token, req_states } = self;
+        let Self { key, parameters, lock_wait_token, req_states } = self;
         let (start_ts, ctx) = (parameters.start_ts, parameters.pb_ctx.clone());
         let mut txn = context.txn(start_ts);
         let result = context.read(start_ts, snapshot, &ctx, |reader| {
-            Ok(acquire_pessimistic_lock(&mut txn, reader, key.clone(), should_not_exist, &parameters))
+            Ok(acquire_pessimistic_lock(&mut txn, reader, key.clone(), &parameters))
         })?;
         let e = match result {
             Ok(result) => {
@@ -70,19 +66,21 @@ impl WriteCommand for AcquirePessimisticLockResumed {
             Err(e) => e,
         };
         txn.clear();
-        let lock = match locked(e) {
-            Ok(lock) => lock,
+        let lock = match blocking(e) {
+            Ok(Blocking::Lock(lock)) => lock,
+            Ok(Blocking::Growing(shared)) => shared.into_lock_info(key.key.to_raw()?),
             // An error of the key. One of the region is an error of the request.
             Err(e) if extract_region_error_from_error(&e).is_none() => {
                 return Ok(WriteResult::new(txn, failed(e)));
             }
             Err(e) => return Err(e),
         };
-        if lock.lock_type() == Op::SharedLock {
+        // As in TiKV, the client retries. Only its request forbids others to join the locks.
+        if lock.is_shared_lock() {
             return Ok(WriteResult::new(txn, failed(key_is_locked(lock))));
         }
         let resumed = Some((lock_wait_token, req_states));
-        let wait = WriteResultLockInfo::new(key, should_not_exist, lock, parameters, resumed)?;
+        let wait = WriteResultLockInfo::new(key, lock, parameters, resumed)?;
         Ok(WriteResult::new(txn, AfterWrite::WaitForLock(Box::new(wait))))
     }
 }

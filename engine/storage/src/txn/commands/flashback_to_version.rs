@@ -11,7 +11,7 @@ use super::{AfterWrite, Command, TypedCommand, WriteCommand, WriteContext, Write
 use crate::{
     errors::{ErrorInner, Result},
     mvcc::{self, MAX_TXN_WRITE_SIZE, MvccReader, MvccTxn, ScanMode, SnapshotReader},
-    txn::actions::check_txn_status::rollback_lock,
+    txn::actions::check_txn_status::{rollback_lock, rollback_shared_lock},
     types::ProcessResult,
 };
 
@@ -119,10 +119,7 @@ impl FlashbackToVersionReadPhase {
         let Flashback { version, start_ts, commit_ts, start_key, end_key, .. } = &self.flashback;
         let end = end_key.as_ref();
         if commit_ts.is_zero() {
-            let foreign = |lock: &LockOrSharedLocks| match lock {
-                LockOrSharedLocks::Lock(lock) => lock.ts != *start_ts,
-                LockOrSharedLocks::Shared(_) => true,
-            };
+            let foreign = |lock: &Lock| lock.ts != *start_ts;
             let (locks, _) = reader.scan_locks(Some(&self.next), end, foreign, MAX_BATCH_KEYS)?;
             if !locks.is_empty() {
                 return Ok(Some(Step::Rollback(locks)));
@@ -205,8 +202,13 @@ fn roll_back<S: Snapshot>(
                 (txn.start_ts, reader.start_ts) = (lock.ts, lock.ts);
                 rollback_lock(txn, reader, key, &lock, lock.is_pessimistic_txn(), true)?;
             }
-            // Shared locks guard no value: their transactions only required the row to exist.
-            LockOrSharedLocks::Shared(_) => txn.unlock_key(key, true, TimeStamp::zero()),
+            // The read phase has excluded only the flashback's own lock, which is never shared.
+            LockOrSharedLocks::Shared(mut shared) => {
+                for start_ts in shared.iter_ts().collect::<Vec<_>>() {
+                    (txn.start_ts, reader.start_ts) = (start_ts, start_ts);
+                    rollback_shared_lock(txn, reader, key.clone(), &mut shared, true)?;
+                }
+            }
         }
         if txn.write_size() >= MAX_TXN_WRITE_SIZE {
             break;

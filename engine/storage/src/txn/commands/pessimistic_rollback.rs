@@ -3,7 +3,7 @@
 //! Mirrors `commands/pessimistic_rollback.rs` and `pessimistic_rollback_read_phase.rs`.
 use kvproto::kvrpcpb::{self, Context};
 use tikv_kv::Snapshot;
-use txn_types::{Key, LockOrSharedLocks, TimeStamp};
+use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp};
 
 use super::{
     AfterWrite, Command, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, encode_keys,
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     errors::Result,
     mvcc::{MvccReader, ScanMode},
+    txn::actions::common::put_or_release,
     types::ProcessResult,
 };
 
@@ -26,13 +27,8 @@ pub fn typed_pessimistic_rollback(req: kvrpcpb::PessimisticRollbackRequest) -> T
 }
 
 /// Whether to release the lock. A later statement took a lock with a later for_update_ts, which stays.
-fn must_release(lock: &LockOrSharedLocks, start_ts: TimeStamp, for_update_ts: TimeStamp) -> bool {
-    match lock {
-        LockOrSharedLocks::Lock(lock) => {
-            lock.is_pessimistic_lock() && lock.ts == start_ts && lock.for_update_ts <= for_update_ts
-        }
-        LockOrSharedLocks::Shared(_) => false,
-    }
+fn must_release(lock: &Lock, start_ts: TimeStamp, for_update_ts: TimeStamp) -> bool {
+    lock.is_pessimistic_lock() && lock.ts == start_ts && lock.for_update_ts <= for_update_ts
 }
 
 /// Releases the locks of these keys.
@@ -60,8 +56,18 @@ impl WriteCommand for PessimisticRollback {
         let mut txn = context.txn(start_ts);
         context.read(start_ts, snapshot, &self.ctx, |reader| {
             for key in self.keys {
-                if reader.load_lock(&key)?.is_some_and(|lock| must_release(&lock, start_ts, for_update_ts)) {
-                    txn.unlock_key(key, true, TimeStamp::zero());
+                match reader.load_lock(&key)? {
+                    Some(LockOrSharedLocks::Lock(lock)) if must_release(&lock, start_ts, for_update_ts) => {
+                        txn.unlock_key(key, true, TimeStamp::zero());
+                    }
+                    Some(LockOrSharedLocks::Shared(mut shared)) => {
+                        let own = shared.get_lock(start_ts);
+                        if own.is_some_and(|lock| must_release(lock, start_ts, for_update_ts)) {
+                            shared.remove_lock(start_ts);
+                            put_or_release(&mut txn, key, &shared, TimeStamp::zero());
+                        }
+                    }
+                    _ => {}
                 }
             }
             Ok(())
@@ -104,7 +110,7 @@ impl WriteCommand for PessimisticRollbackReadPhase {
         let txn = context.txn(start_ts);
         let fill_cache = !self.ctx.not_fill_cache;
         let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
-        let wanted = |lock: &LockOrSharedLocks| must_release(lock, start_ts, for_update_ts);
+        let wanted = |lock: &Lock| must_release(lock, start_ts, for_update_ts);
         let found = reader.scan_locks(self.scan_key.as_ref(), None, wanted, RESOLVE_LOCK_BATCH_SIZE);
         context.statistics.add(&reader.statistics);
         let (locks, has_remain) = found?;

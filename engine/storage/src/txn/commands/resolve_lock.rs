@@ -129,10 +129,7 @@ impl WriteCommand for ResolveLockReadPhase {
         let txn = context.txn(TimeStamp::zero());
         let fill_cache = !self.ctx.not_fill_cache;
         let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), fill_cache);
-        let wanted = |lock: &LockOrSharedLocks| match lock {
-            LockOrSharedLocks::Lock(lock) => self.txn_status.contains_key(&lock.ts),
-            LockOrSharedLocks::Shared(shared) => shared.iter_ts().any(|ts| self.txn_status.contains_key(&ts)),
-        };
+        let wanted = |lock: &Lock| self.txn_status.contains_key(&lock.ts);
         let found = reader.scan_locks(self.scan_key.as_ref(), None, wanted, RESOLVE_LOCK_BATCH_SIZE);
         context.statistics.add(&reader.statistics);
         let (locks, has_remain) = found?;
@@ -141,8 +138,7 @@ impl WriteCommand for ResolveLockReadPhase {
             match lock {
                 LockOrSharedLocks::Lock(lock) => key_locks.push((key, lock)),
                 LockOrSharedLocks::Shared(shared) => {
-                    let of_these = shared.iter().filter(|l| self.txn_status.contains_key(&l.ts));
-                    key_locks.extend(of_these.map(|l| (key.clone(), l.clone())));
+                    key_locks.extend(shared.iter().map(|lock| (key.clone(), lock.clone())));
                 }
             }
         }

@@ -45,9 +45,17 @@ impl WriteCommand for TxnHeartBeat {
         let (start_ts, key) = (self.start_ts, self.primary_key);
         let mut txn = context.txn(start_ts);
         let lock = context.read(start_ts, snapshot, &self.ctx, |reader| {
-            let LockState::Own(mut lock) = load_lock_state(&txn, reader, &key)? else {
-                let key = key.to_raw()?;
-                return Err(crate::mvcc::Error::from(ErrorInner::TxnNotFound { start_ts, key }).into());
+            let mut lock = match load_lock_state(&txn, reader, &key)? {
+                LockState::Own(lock) => lock,
+                // A shared key is never a primary.
+                LockState::Shared(shared) if shared.contains_start_ts(start_ts) => {
+                    let info = Box::new(shared.into_lock_info(key.to_raw()?));
+                    return Err(crate::mvcc::Error::from(ErrorInner::PrimaryMismatch(info)).into());
+                }
+                _ => {
+                    let key = key.to_raw()?;
+                    return Err(crate::mvcc::Error::from(ErrorInner::TxnNotFound { start_ts, key }).into());
+                }
             };
             let pushes =
                 lock.generation > 0 && !lock.use_async_commit && lock.min_commit_ts < self.min_commit_ts;

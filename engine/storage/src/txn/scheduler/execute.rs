@@ -76,7 +76,7 @@ impl<E: Engine> Inner<E> {
         if let Some(token) = lock_wait_token {
             self.lock_wait_queues.get_lock_mgr().remove_lock_wait(token);
         }
-        let failed = result.is_err();
+        let failed = matches!(result, Err(_) | Ok(AfterWrite::Fail(_)));
         self.step_finish(&latches, rows, failed, caller.details.async_write_nanos).await;
         drop((bytes, memory));
         match failed {
@@ -121,6 +121,7 @@ impl<E: Engine> Inner<E> {
                 return drop(latches);
             }
             Ok(AfterWrite::Respond(response)) => Ok(*response),
+            Ok(AfterWrite::Fail(e)) => Err(*e),
             Ok(AfterWrite::WaitForLock(_)) => Err(Error::other("expected a command that does not wait")),
             Err(e) => Err(e),
         };

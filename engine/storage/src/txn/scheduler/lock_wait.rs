@@ -12,7 +12,7 @@ use futures::FutureExt;
 use kvproto::kvrpcpb::LockInfo;
 use tikv_kv::{Engine, Modify};
 use tracepoints::{EngineClock, Probe, Req, ending::Wait, request};
-use txn_types::LockOrSharedLocks;
+use txn_types::LockInfoExt;
 
 use super::{Caller, Inner, RunningBytes, Task, memory_of, wait_slot::WaitSlot};
 use crate::{
@@ -53,20 +53,22 @@ impl<E: Engine> Inner<E> {
         let began = resumed.is_none();
         let (token, req_states) = resumed.unwrap_or_else(|| {
             let token = lock_mgr.allocate_token();
-            let context = LockWaitContext::new(lock.key.clone(), start_ts, token, queues.clone());
+            let context = LockWaitContext::new(lock.key.key.clone(), start_ts, token, queues.clone());
             let states = context.get_shared_states().clone();
             // The first wait of the request, since it has no token.
             let _ = slot.set(context);
             (token, states)
         });
         let wait = wait_for(&lock, token, &slot, req);
-        let lock_ts = lock.lock_digest.ts.into_inner();
-        let WriteResultLockInfo { key, should_not_exist, lock_digest, lock_info_pb, parameters, .. } = lock;
+        // Of shared locks, the one of the oldest transaction.
+        let lock_ts =
+            lock.lock_info_pb.iter_locks().map(|lock| lock.lock_version).next().unwrap_or_default();
+        let WriteResultLockInfo { key: wanted, lock_digest, lock_info_pb, parameters, .. } = lock;
+        let key = wanted.key.clone();
         let entry = LockWaitEntry {
-            key: key.clone(),
+            key: wanted,
             lock_hash: lock_digest.hash,
             parameters,
-            should_not_exist,
             lock_wait_token: token,
             req_states,
             legacy_wake_up_index: None,
@@ -119,7 +121,7 @@ impl<E: Engine> Inner<E> {
             // One task for each, so that a held request holds no other.
             self.pool.spawn(async move {
                 queues.get_lock_mgr().remove_lock_wait(entry.lock_wait_token);
-                let waits = || Probe::LockWaits(queues.probe(&entry.key));
+                let waits = || Probe::LockWaits(queues.probe(&entry.key.key));
                 step_probe!(
                     LOCK_WAIT_WAKE,
                     entry.request.req,
@@ -153,13 +155,13 @@ impl<E: Engine> Inner<E> {
     ) {
         for entry in entries {
             let cid = self.next_id.fetch_add(1, Ordering::Relaxed);
-            let mut lock = Lock::new([&entry.key]);
+            let mut lock = Lock::new([&entry.key.key]);
             let passed = releasing.is_some_and(|command| self.latches.pass_on(command, &mut lock, cid));
             if entry.request.req.stepped() {
-                lock.set_names([&entry.key]);
+                lock.set_names([&entry.key.key]);
             }
             let cmd = AcquirePessimisticLockResumed::from_lock_wait_entry(&entry);
-            let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.key);
+            let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.key.key);
             let WaitingRequest { req, answer, mut details, slot, since } = entry.request;
             // The wait has a limit of its own. As in TiKV, the limit of the execution begins again after it.
             let deadline = Deadline::from_context(&entry.parameters.pb_ctx);
@@ -212,10 +214,7 @@ impl<E: Engine> Inner<E> {
         }
         let lock = |modify: &Modify| match modify {
             Modify::Put(CF_LOCK, key, value) if self.lock_wait_queues.has_waiters(key) => {
-                match txn_types::parse_lock(value).ok()? {
-                    LockOrSharedLocks::Lock(lock) => Some(lock.into_lock_info(key.to_raw().ok()?)),
-                    LockOrSharedLocks::Shared(_) => None,
-                }
+                Some(txn_types::parse_lock(value).ok()?.into_lock_info(key.to_raw().ok()?))
             }
             _ => None,
         };
@@ -232,7 +231,7 @@ fn wait_for(lock: &WriteResultLockInfo, token: LockWaitToken, slot: &WaitSlot, r
         region_epoch: parameters.pb_ctx.region_epoch.unwrap_or_default(),
         start_ts: parameters.start_ts,
         wait_info: KeyLockWaitInfo {
-            key: lock.key.clone(),
+            key: lock.key.key.clone(),
             lock_digest: lock.lock_digest,
             lock_info: lock.lock_info_pb.clone(),
             allow_lock_with_conflict: parameters.allow_lock_with_conflict,
