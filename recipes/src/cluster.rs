@@ -1,4 +1,6 @@
 //! The embedded cluster: a placement driver and a few stores in this process, with separate threads.
+mod regions;
+
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -27,7 +29,7 @@ use tracepoints::{Probe, probe::RaftProbe};
 
 use crate::{
     count_keys,
-    directive::Who,
+    directive::{Lease, Who},
     rows::Rows,
     rpc::{Replica, mutation},
     temporary,
@@ -41,8 +43,8 @@ const BOUND: Duration = Duration::from_secs(30);
 pub struct ClusterConfig {
     /// Number of stores.
     pub stores: usize,
-    /// Whether leaders may answer reads by their lease.
-    pub lease: bool,
+    /// The leases of the leaders.
+    pub lease: Lease,
     /// Whether the stores truncate the Raft log by themselves.
     pub log_gc: bool,
     /// Encoding of the stores' keys and values.
@@ -53,7 +55,7 @@ pub struct ClusterConfig {
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { stores: 3, lease: true, log_gc: false, api: KvFormat::V1, data_dir: None }
+        Self { stores: 3, lease: Lease::On, log_gc: false, api: KvFormat::V1, data_dir: None }
     }
 }
 
@@ -70,6 +72,7 @@ pub struct Cluster {
     pd: PdHandle,
     runtime: Runtime,
     api: KvFormat,
+    lease: Lease,
     /// Directory of the data.
     dir: PathBuf,
     _temporary: Option<TempDir>,
@@ -103,6 +106,7 @@ impl Cluster {
             pd,
             runtime,
             api: config.api,
+            lease: config.lease,
             dir,
             _temporary: temporary,
         };
@@ -356,17 +360,21 @@ impl Cluster {
         Ok("all stores have applied what the leader has".into())
     }
 
-    /// Waits until every running store has persisted and applied the leader's last entry.
+    /// Waits until every running store has persisted and applied the last entry of each region's leader.
     pub fn settle(&self) -> Result<()> {
-        let region = self.region_of(b"")?;
+        let mut regions: Vec<u64> = self.routers().iter().flat_map(RaftRouter::region_ids).collect();
+        regions.sort_unstable();
+        regions.dedup();
         self.wait("the stores did not catch up with the leader", |c| {
-            let metas = c.metas(region);
-            let leader = metas.iter().filter(|m| m.raft.role == "Leader").max_by_key(|m| m.raft.term)?;
-            let level = |m: &RegionMeta| {
-                m.raft.applied == leader.raft.last_index && m.raft.persisted == leader.raft.last_index
-            };
-            metas.iter().all(level).then_some(())
+            regions.iter().all(|region| c.is_settled(*region)).then_some(())
         })
+    }
+
+    fn is_settled(&self, region: u64) -> bool {
+        let metas = self.metas(region);
+        let leaders = metas.iter().filter(|m| m.raft.role == "Leader");
+        let Some(last) = leaders.max_by_key(|m| m.raft.term).map(|m| m.raft.last_index) else { return false };
+        metas.iter().all(|m| m.raft.applied == last && m.raft.persisted == last)
     }
 
     /// Makes the leader truncate its log, and waits until it has.
@@ -558,10 +566,19 @@ fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> Tikv
     config.pessimistic_txn.wait_for_lock_timeout = ReadableDuration::hours(1);
     config.raft_engine.target_file_size = ReadableSize::mb(4);
     let raft = &mut config.raft_store;
-    raft.raft_base_tick_interval = ReadableDuration::millis(100);
+    // A lease that only requests renew must outlast the time between two of them on a slow machine.
+    let (tick, lease) = match cluster.lease {
+        Lease::On => (100, 900),
+        Lease::OnDemand => (300, 2700),
+        Lease::Off => (100, 0),
+    };
+    raft.raft_base_tick_interval = ReadableDuration::millis(tick);
     raft.pd_heartbeat_tick_interval = ReadableDuration::secs(1);
     raft.pd_store_heartbeat_tick_interval = ReadableDuration::secs(1);
-    raft.raft_store_max_leader_lease = ReadableDuration::millis(if cluster.lease { 900 } else { 0 });
+    raft.raft_store_max_leader_lease = ReadableDuration::millis(lease);
+    if cluster.lease == Lease::OnDemand {
+        raft.check_leader_lease_interval = ReadableDuration::hours(24);
+    }
     raft.store_pool_size = 1;
     raft.apply_pool_size = 1;
     if !cluster.log_gc {

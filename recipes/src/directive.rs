@@ -27,13 +27,23 @@ pub enum Who {
     Store(u64),
 }
 
+/// The leases of the leaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Leaders read by their lease, and renew it before it ends.
+    On,
+    /// Leaders read by their lease. Only commits and reads renew it, as in a region that hibernates.
+    OnDemand,
+    /// No lease: every read asks a quorum.
+    Off,
+}
+
 /// A parsed directive.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "a variant's comment names its fields")]
 pub enum Directive {
-    /// Start the cluster with this number of stores; `lease`: leaders may read by lease; `api`: encoding of the
-    /// stores' keys and values.
-    Cluster { stores: usize, lease: bool, log_gc: bool, api: KvFormat },
+    /// Start the cluster with this number of stores; `api`: encoding of the stores' keys and values.
+    Cluster { stores: usize, lease: Lease, log_gc: bool, api: KvFormat },
     /// Run an operation and print its result.
     Run(Op),
     /// Run an operation and print its stages; `inside`: also the steps inside of a stage.
@@ -94,6 +104,10 @@ pub enum Directive {
     CaughtUp,
     /// Truncate the leader's log up to the applied entries.
     CompactLog,
+    /// Split the region of the key at the key.
+    Split { key: Vec<u8> },
+    /// Compare where the logs of the replicas begin.
+    Logs,
     /// Move PD's GC safe point to a named timestamp, and compact the versions of all stores.
     Gc { name: String },
 }
@@ -222,23 +236,27 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["load", count] => Directive::Load { count: number(count, "a number of puts")? },
         ["caught-up"] => Directive::CaughtUp,
         ["compact-log"] => Directive::CompactLog,
+        ["split", key] => Directive::Split { key: (*key).into() },
+        ["logs"] => Directive::Logs,
         ["gc", name] => Directive::Gc { name: (*name).into() },
         op => Directive::Run(parse_op(op, &[OPS, OTHERS].concat())?),
     })
 }
 
 fn cluster(args: &[&str]) -> Result<Directive, String> {
-    let (mut stores, mut lease, mut log_gc, mut api) = (3, true, false, KvFormat::V1);
+    let (mut stores, mut lease, mut log_gc, mut api) = (3, Lease::On, false, KvFormat::V1);
     for arg in args {
         match arg.split_once('=') {
             Some(("stores", n)) => stores = number(n, "a number of stores")? as usize,
-            Some(("lease", v)) => lease = on_off(v)?,
+            Some(("lease", "on")) => lease = Lease::On,
+            Some(("lease", "on-demand")) => lease = Lease::OnDemand,
+            Some(("lease", "off")) => lease = Lease::Off,
             Some(("log-gc", v)) => log_gc = on_off(v)?,
             Some(("api", "v1")) => api = KvFormat::V1,
             Some(("api", "v1ttl")) => api = KvFormat::V1ttl,
             Some(("api", "v2")) => api = KvFormat::V2,
             _ => {
-                let options = "stores=N, lease=on|off, log-gc=on|off or api=v1|v1ttl|v2";
+                let options = "stores=N, lease=on|on-demand|off, log-gc=on|off or api=v1|v1ttl|v2";
                 return Err(format!("expected {options}, found `{arg}`"));
             }
         }
@@ -286,6 +304,8 @@ mod tests {
         assert!(wrong("step").contains("an operation (get KEY"));
         assert!(wrong("put k bytes=99999999").contains("at most"));
         assert!(wrong("cluster stores=0").contains("1 to 7"));
+        assert!(wrong("cluster lease=maybe").contains("lease=on|on-demand|off"));
+        assert_eq!(wrong("split"), "expected `split KEY`, found `split`");
     }
 
     #[test]

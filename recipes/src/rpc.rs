@@ -4,8 +4,9 @@ use kvproto::{
     errorpb,
     kvrpcpb::{
         self, CommitRequest, GetRequest, KeyError, Mutation, PessimisticRollbackRequest, PrewriteRequest,
-        ResolveLockRequest,
+        ResolveLockRequest, SplitRegionRequest,
     },
+    metapb::Region,
     tikvpb::tikv_client::TikvClient,
 };
 use tonic::transport::Channel;
@@ -78,6 +79,18 @@ impl Replica {
         let request = ResolveLockRequest { context, start_version, commit_version, ..Default::default() };
         let reply = self.connect().await?.kv_resolve_lock(request).await?.into_inner();
         accepted("resolving of locks", reply.region_error, reply.error)
+    }
+
+    /// Splits the region at a key; returns its parts.
+    ///
+    /// # Errors
+    /// If the store refuses the split.
+    pub async fn split(&self, key: &[u8]) -> Result<Vec<Region>> {
+        let (context, split_keys) = (Some(self.context.clone()), vec![key.to_vec()]);
+        let request = SplitRegionRequest { context, split_keys, ..Default::default() };
+        let reply = self.connect().await?.split_region(request).await?.into_inner();
+        accepted("split", reply.region_error, [])?;
+        Ok(reply.regions)
     }
 
     /// Releases pessimistic locks of a transaction.

@@ -365,6 +365,8 @@ impl Runner {
             }
             Directive::CaughtUp => self.started()?.caught_up(),
             Directive::CompactLog => self.started()?.compact_log(),
+            Directive::Split { key } => self.started()?.split(&key),
+            Directive::Logs => self.started()?.logs(),
             Directive::Gc { name } => {
                 let ts = *self.names.get(&name).with_context(|| format!("no timestamp is named {name}"))?;
                 self.started()?.collect_garbage(ts)?;

@@ -35,7 +35,7 @@ pub(super) const OPS: &[&str] = &[
 
 /// All other directives, as error messages list them.
 pub(super) const OTHERS: &[&str] = &[
-    "cluster [stores=N] [lease=on|off] [log-gc=on|off] [api=v1|v1ttl|v2]",
+    "cluster [stores=N] [lease=on|on-demand|off] [log-gc=on|off] [api=v1|v1ttl|v2]",
     "step [inside] OP",
     "hold GATE OP",
     "release",
@@ -65,6 +65,8 @@ pub(super) const OTHERS: &[&str] = &[
     "load COUNT",
     "caught-up",
     "compact-log",
+    "split KEY",
+    "logs",
     "gc NAME",
 ];
 
