@@ -138,9 +138,7 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         ["buffer-get", txn, keys @ ..] if !keys.is_empty() => {
             Op::BufferGet { txn: (*txn).into(), keys: owned(keys) }
         }
-        ["commit-secondaries", keys @ ..] if !keys.is_empty() => {
-            Op::CommitSecondaries { keys: owned(keys) }
-        }
+        ["commit-secondaries", keys @ ..] if !keys.is_empty() => Op::CommitSecondaries { keys: owned(keys) },
         ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
             from: (*from).into(),

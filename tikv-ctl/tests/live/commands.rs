@@ -12,7 +12,7 @@ use security::SecurityConfig;
 use serde_json::Value;
 
 use crate::{
-    cluster::{Cluster, certificate},
+    cluster::Cluster,
     common::{Store, ctl, fill},
 };
 

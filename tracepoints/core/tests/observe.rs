@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracepoints::{
     Collector, CollectorConfig, Ending, Outcome, Req, RequestKind,
-    collector::{self, InFlight, RecordedRequest, TailConfig, TextWriter, Wanted, Why},
+    collector::{self, CollectorHandle, InFlight, RecordedRequest, TailConfig, TextWriter, Wanted, Why},
     ending::Wait,
     request::{begin, end_with, waits},
 };
@@ -72,7 +72,7 @@ fn requests_are_kept_counted_reported_and_listed() {
 }
 
 /// Lists a request that waits for the latch of another one.
-fn check_in_flight(collector: &Collector) {
+fn check_in_flight(collector: &CollectorHandle) {
     let ok = Ending::with_outcome(Outcome::Ok);
     let holder = begin(RequestKind::KvPrewrite, b"k", 4);
     tracepoints::stamp!(SCHED_RECEIVE, holder, cid = 70u64);
@@ -94,7 +94,7 @@ fn check_in_flight(collector: &Collector) {
 }
 
 /// The metrics count every request by its kind and outcome.
-fn check_metrics(collector: &Collector) {
+fn check_metrics(collector: &CollectorHandle) {
     let mut out = TextWriter::default();
     collector.write_metrics(1, &mut out);
     let text = out.finish();

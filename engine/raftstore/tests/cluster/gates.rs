@@ -112,7 +112,7 @@ fn drive(session: &Session, finished: impl Fn() -> bool) -> Seen {
             Ok(_) => {}
             Err(_) if !session.held().is_empty() => {
                 // No more events arrived: release all held requests.
-                session.resume();
+                resume(session);
             }
             Err(_) if finished() => return (held, stamped, stores),
             Err(_) => {}
@@ -120,17 +120,11 @@ fn drive(session: &Session, finished: impl Fn() -> bool) -> Seen {
     }
 }
 
-/// Resumes held requests in the session's mode.
-trait Resume {
-    fn resume(&self);
-}
-
-impl Resume for Session {
-    fn resume(&self) {
-        if self.gates().is_empty() {
-            self.step();
-        } else {
-            self.to_gate();
-        }
+/// Releases the held requests up to their next gate, or the first one up to its next stage if there are no gates.
+fn resume(session: &Session) {
+    if session.gates().is_empty() {
+        session.step();
+    } else {
+        session.to_gate();
     }
 }

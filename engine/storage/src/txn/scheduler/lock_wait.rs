@@ -61,8 +61,7 @@ impl<E: Engine> Inner<E> {
         });
         let wait = wait_for(&lock, token, &slot, req);
         // Of shared locks, the one of the oldest transaction.
-        let lock_ts =
-            lock.lock_info_pb.iter_locks().map(|lock| lock.lock_version).next().unwrap_or_default();
+        let lock_ts = lock.lock_info_pb.iter_locks().map(|lock| lock.lock_version).next().unwrap_or_default();
         let WriteResultLockInfo { key: wanted, lock_digest, lock_info_pb, parameters, .. } = lock;
         let key = wanted.key.clone();
         let entry = LockWaitEntry {
