@@ -19,13 +19,7 @@ pub async fn unsafe_destroy_range(
     let start = keys::data_key(&encode(&request.start_key));
     let end = keys::data_end_key(&encode(&request.end_key));
     let kv = storage.get_engine().kv_engine().clone();
-    let jump = storage.get_scheduler().flow_controller().begin_unsafe_destroy_range();
-    let destroyed = tokio::task::spawn_blocking(move || {
-        let destroyed = destroy(&kv, &start, &end);
-        drop(jump);
-        destroyed
-    })
-    .await;
+    let destroyed = tokio::task::spawn_blocking(move || destroy(&kv, &start, &end)).await;
     let error = match destroyed {
         Ok(Ok(())) => String::new(),
         Ok(Err(e)) => e.to_string(),

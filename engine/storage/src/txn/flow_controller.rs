@@ -4,7 +4,6 @@
 //! compaction make the scheduler reject a growing share of the commands. Mirrors
 //! `src/storage/txn/flow_controller/singleton_flow_controller.rs`.
 mod checker;
-mod destroy_range;
 mod factors;
 mod limiter;
 mod limits;
@@ -12,7 +11,6 @@ mod smoother;
 #[cfg(test)]
 mod tests;
 
-pub use destroy_range::DestroyRangeGuard;
 pub use factors::{FlowControlConfig, FlowControlFactors};
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
@@ -60,6 +58,7 @@ impl Drop for Checker {
 /// Flow controller of a store. Clones share it; the last one ends its thread. TiKV: `EngineFlowController`.
 #[derive(Clone)]
 pub struct FlowController {
+    shared: Arc<Shared>,
     checker: Arc<Checker>,
 }
 
@@ -67,12 +66,9 @@ impl FlowController {
     /// Creates a controller that limits nothing until [`FlowController::start`].
     pub fn new(config: FlowControlConfig) -> Self {
         let shared = Shared { limits: Limits::new(config), stopped: Mutex::new(false), stop: Condvar::new() };
-        let checker = Checker { shared: Arc::new(shared), thread: Mutex::default() };
-        Self { checker: Arc::new(checker) }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.checker.shared.limits
+        let shared = Arc::new(shared);
+        let checker = Checker { shared: shared.clone(), thread: Mutex::default() };
+        Self { shared, checker: Arc::new(checker) }
     }
 
     /// Starts the thread `flow-checker`, which watches this engine until [`FlowController::stop`].
@@ -80,7 +76,7 @@ impl FlowController {
     /// # Errors
     /// The operating system cannot create the thread.
     pub fn start(&self, engine: impl FlowControlFactors, store_id: u64) -> Result<()> {
-        let shared = self.checker.shared.clone();
+        let shared = self.shared.clone();
         let thread = std::thread::Builder::new().name("flow-checker".into()).spawn(move || {
             tracepoints::register_thread("flow-checker", store_id);
             let mut checker = FlowChecker::new(engine);
@@ -103,48 +99,41 @@ impl FlowController {
 
     /// Changes the limits.
     pub fn set_config(&self, config: FlowControlConfig) {
-        *self.limits().config.lock() = config;
-    }
-
-    /// Reports that the store begins to delete a range of files, until the guard is dropped. RocksDB's estimate of the
-    /// bytes that wait for compaction jumps then, although no more is written. TiKV:
-    /// `FlowInfo::BeforeUnsafeDestroyRange`, `FlowInfo::AfterUnsafeDestroyRange`.
-    pub fn begin_unsafe_destroy_range(&self) -> DestroyRangeGuard {
-        DestroyRangeGuard::begin(&self.limits().destroy_ranges)
+        *self.shared.limits.config.lock() = config;
     }
 
     /// Whether to reject a command because of the bytes that wait for compaction.
     pub(crate) fn should_drop(&self) -> bool {
-        self.limits().should_drop()
+        self.shared.limits.should_drop()
     }
 
     /// Whether writes of any speed are allowed.
     pub(crate) fn is_unlimited(&self) -> bool {
-        self.limits().limiter.is_unlimited()
+        self.shared.limits.limiter.is_unlimited()
     }
 
     /// Counts a write, and returns the time that it must wait.
     pub(crate) fn consume(&self, bytes: usize) -> Duration {
-        self.limits().limiter.consume(bytes)
+        self.shared.limits.limiter.consume(bytes)
     }
 
     /// Takes back the bytes of a write that did not happen.
     pub(crate) fn unconsume(&self, bytes: usize) {
-        self.limits().limiter.unconsume(bytes);
+        self.shared.limits.limiter.unconsume(bytes);
     }
 
     /// Returns the limit in bytes per second; `None`: unlimited.
     pub fn speed_limit(&self) -> Option<f64> {
-        Some(self.limits().limiter.speed()).filter(|speed| speed.is_finite())
+        Some(self.shared.limits.limiter.speed()).filter(|speed| speed.is_finite())
     }
 
     /// Returns the share of commands that are rejected, from 0 to 1.
     pub fn discard_ratio(&self) -> f64 {
-        self.limits().discard_ratio()
+        self.shared.limits.discard_ratio()
     }
 
     #[cfg(test)]
     pub(crate) fn limit_for_test(&self, bytes_per_second: f64) {
-        self.limits().limiter.set_speed(bytes_per_second);
+        self.shared.limits.limiter.set_speed(bytes_per_second);
     }
 }

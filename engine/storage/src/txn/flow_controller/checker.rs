@@ -46,39 +46,12 @@ struct CfFlowChecker {
     /// Whether memtables set the first limit.
     memtable_init_speed: bool,
     l0_files: Smoother<20>,
-    pending_bytes_log2: Smoother<1024, 60>,
-    /// Average before the deletion of a range, after which the bytes have jumped above the soft limit.
-    pending_bytes_before_unsafe_destroy_range: Option<f64>,
-    /// Whether the bytes have jumped above the soft limit because the base level has changed.
-    base_level_jump_guard: bool,
-    last_base_level: Option<u64>,
+    pending_bytes_log2: Smoother<1024>,
     // A restarted store may have high numbers and no write flow yet: each factor limits writes only after it was
     // low or grew. TiKV: `on_start_memtable`, the opposite.
     memtables_active: bool,
     l0_files_active: bool,
     pending_bytes_active: bool,
-}
-
-impl CfFlowChecker {
-    /// Whether the last jump of the bytes is no reason to reject commands. It ends once average and newest value are below
-    /// the soft limit. TiKV: `should_ignore_pending_bytes_jump`.
-    fn ignores_jump(&mut self, soft: f64, destroy_range_ended: bool) -> bool {
-        let low = self.pending_bytes_log2.avg() < soft && self.pending_bytes_log2.recent() < soft;
-        if low && destroy_range_ended {
-            self.pending_bytes_before_unsafe_destroy_range = None;
-        }
-        if low {
-            self.base_level_jump_guard = false;
-        }
-        self.pending_bytes_before_unsafe_destroy_range.is_some() || self.base_level_jump_guard
-    }
-
-    /// Notes the base level, and returns whether it has become higher. Then one level less is in use: the target sizes
-    /// of the others are smaller, and the estimate of the bytes jumps. TiKV: `detect_base_level_increase`.
-    fn base_level_increased(&mut self, level: Option<u64>) -> bool {
-        let last = std::mem::replace(&mut self.last_base_level, level);
-        last.zip(level).is_some_and(|(last, level)| level > last)
-    }
 }
 
 pub(super) struct FlowChecker<E> {
@@ -95,9 +68,6 @@ pub(super) struct FlowChecker<E> {
     /// Speed from which the next limit begins; 0: none.
     last_speed: f64,
     enabled: bool,
-    /// Number of deletions of ranges that have begun before the last check.
-    destroy_ranges_begun: u64,
-    wait_for_destroy_range_finish: bool,
 }
 
 impl<E: FlowControlFactors> FlowChecker<E> {
@@ -115,8 +85,6 @@ impl<E: FlowControlFactors> FlowChecker<E> {
             now,
             last_speed: 0.0,
             enabled: true,
-            destroy_ranges_begun: 0,
-            wait_for_destroy_range_finish: false,
         }
     }
 
@@ -133,7 +101,6 @@ impl<E: FlowControlFactors> FlowChecker<E> {
             self.enabled = config.enable;
             self.reset(limits);
         }
-        self.follow_destroy_ranges(limits, &config);
         let events = self.engine.events();
         let is_new = self.events.replace(events) != Some(events);
         // Rejected commands cause no flush and no compaction, so the rejection might never end without this check.
@@ -146,7 +113,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
             let now = Sample {
                 memtables: self.engine.num_immutable_mem_table(name),
                 l0_files: self.engine.num_l0_files(name),
-                pending_bytes: self.pending_compaction_bytes(&config, cf),
+                pending_bytes: self.engine.pending_compaction_bytes(name),
             };
             let last = self.cfs[cf].last.replace(now);
             if last.is_none_or(|last| (last.memtables, last.l0_files) != (now.memtables, now.l0_files)) {
@@ -159,72 +126,8 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         }
     }
 
-    /// Compares the bytes before and after deletions of ranges. TiKV: `on_flow_info_msg`.
-    fn follow_destroy_ranges(&mut self, limits: &Limits, config: &FlowControlConfig) {
-        let (begun, ended) = limits.destroy_ranges.progress();
-        let is_new = std::mem::replace(&mut self.destroy_ranges_begun, begun) != begun;
-        if !config.enable {
-            return;
-        }
-        let soft = log2(config.soft_pending_compaction_bytes_limit);
-        if is_new && !self.wait_for_destroy_range_finish {
-            self.wait_for_destroy_range_finish = true;
-            for checker in &mut self.cfs {
-                let avg = checker.pending_bytes_log2.avg();
-                if avg < soft {
-                    checker.pending_bytes_before_unsafe_destroy_range = Some(avg);
-                }
-            }
-        }
-        if !self.wait_for_destroy_range_finish || !ended {
-            return;
-        }
-        self.wait_for_destroy_range_finish = false;
-        for checker in &mut self.cfs {
-            let Some(before) = checker.pending_bytes_before_unsafe_destroy_range else { continue };
-            let current = log2(self.engine.pending_compaction_bytes(checker.name));
-            let avg = checker.pending_bytes_log2.avg();
-            if current < soft && avg < soft {
-                checker.pending_bytes_before_unsafe_destroy_range = None;
-            } else {
-                log::info!(
-                    "the bytes of CF {} that wait for compaction have jumped after the deletion of a range, log2: \
-                     {before:.1} before, {current:.1} now, {avg:.1} on average",
-                    checker.name
-                );
-            }
-        }
-    }
-
-    /// Returns the bytes that wait for compaction. Notes whether they have jumped with the base level. TiKV:
-    /// `on_pending_compaction_bytes_change`.
-    fn pending_compaction_bytes(&mut self, config: &FlowControlConfig, cf: usize) -> u64 {
-        let (engine, checker) = (&self.engine, &mut self.cfs[cf]);
-        let mut increased = checker.base_level_increased(engine.base_level(checker.name));
-        let mut bytes = engine.pending_compaction_bytes(checker.name);
-        // RocksDB may have changed the level between the two reads.
-        if checker.base_level_increased(engine.base_level(checker.name)) {
-            increased = true;
-            bytes = engine.pending_compaction_bytes(checker.name);
-        }
-        let soft = log2(config.soft_pending_compaction_bytes_limit);
-        let before = &checker.pending_bytes_log2;
-        let was_low = !before.is_empty() && before.avg() < soft && before.recent() < soft;
-        if increased && checker.pending_bytes_active && was_low && log2(bytes) >= soft {
-            log::info!("the bytes of CF {} that wait for compaction jump with the base level", checker.name);
-            checker.base_level_jump_guard = true;
-        }
-        bytes
-    }
-
     /// Removes all limits. TiKV: `FlowChecker::reset_statistics`.
     fn reset(&mut self, limits: &Limits) {
-        self.wait_for_destroy_range_finish = false;
-        for checker in &mut self.cfs {
-            checker.pending_bytes_before_unsafe_destroy_range = None;
-            checker.base_level_jump_guard = false;
-            checker.last_base_level = None;
-        }
         limits.limiter.set_speed(f64::INFINITY);
         limits.set_discard_ratio(0.0);
         self.throttle_cf = None;
@@ -251,7 +154,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         let checker = &mut self.cfs[cf];
         let before = checker.memtables.recent();
         checker.memtables.observe(count, self.now);
-        checker.memtables_active |= count < threshold || checker.memtables.is_increasing(self.now);
+        checker.memtables_active |= count < threshold || checker.memtables.is_increasing();
         if !checker.memtables_active || self.cfs.iter().any(|other| count < other.memtables.recent()) {
             return;
         }
@@ -288,7 +191,7 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         let threshold = config.l0_files_threshold as f64;
         let checker = &mut self.cfs[cf];
         checker.l0_files.observe(files, self.now);
-        checker.l0_files_active |= files < threshold || checker.l0_files.is_increasing(self.now);
+        checker.l0_files_active |= files < threshold || checker.l0_files.is_increasing();
         if !checker.l0_files_active {
             return;
         }
@@ -341,23 +244,22 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         cf: usize,
         bytes: u64,
     ) {
+        let log2 = |bytes: u64| (bytes.max(1) as f64).log2();
         let soft = log2(config.soft_pending_compaction_bytes_limit);
         let hard = log2(config.hard_pending_compaction_bytes_limit);
         let recent = log2(bytes);
         let checker = &mut self.cfs[cf];
         checker.pending_bytes_log2.observe(recent, self.now);
-        checker.pending_bytes_active |= recent < soft || checker.pending_bytes_log2.is_increasing(self.now);
-        if !checker.pending_bytes_active {
-            return;
-        }
+        checker.pending_bytes_active |= recent < soft || checker.pending_bytes_log2.is_increasing();
         let avg = checker.pending_bytes_log2.avg();
-        let ignore = checker.ignores_jump(soft, !self.wait_for_destroy_range_finish);
         // The column family with the most bytes decides.
-        if self.cfs.iter().any(|other| recent < other.pending_bytes_log2.recent()) {
+        if !checker.pending_bytes_active
+            || self.cfs.iter().any(|other| recent < other.pending_bytes_log2.recent())
+        {
             return;
         }
         let old = limits.discard_ratio();
-        let ratio = if avg < soft || ignore {
+        let ratio = if avg < soft {
             0.0
         } else {
             let new = (avg - soft) / (hard - soft);
@@ -366,9 +268,4 @@ impl<E: FlowControlFactors> FlowChecker<E> {
         // Equal limits make the ratio infinite or NaN, which count as 1 and 0.
         limits.set_discard_ratio(ratio);
     }
-}
-
-/// Returns the logarithm of a number of bytes; 0 for none.
-fn log2(bytes: u64) -> f64 {
-    (bytes.max(1) as f64).log2()
 }

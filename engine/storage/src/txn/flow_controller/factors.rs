@@ -38,10 +38,6 @@ pub trait FlowControlFactors: Send + 'static {
     fn num_immutable_mem_table(&self, cf: &str) -> u64;
     /// Returns the estimate of the bytes that compactions must rewrite.
     fn pending_compaction_bytes(&self, cf: &str) -> u64;
-    /// Returns the level to which level 0 is compacted; `None` if it is unknown.
-    fn base_level(&self, _cf: &str) -> Option<u64> {
-        None
-    }
     /// Returns a number that changes with every flush and compaction.
     fn events(&self) -> u64;
 }
@@ -63,10 +59,6 @@ impl FlowControlFactors for RocksEngine {
 
     fn pending_compaction_bytes(&self, cf: &str) -> u64 {
         self.property_int_cf(cf, "rocksdb.estimate-pending-compaction-bytes").ok().flatten().unwrap_or(0)
-    }
-
-    fn base_level(&self, cf: &str) -> Option<u64> {
-        self.property_int_cf(cf, "rocksdb.base-level").ok().flatten()
     }
 
     fn events(&self) -> u64 {

@@ -1,13 +1,10 @@
 //! Decisions of the checker, which the scheduler reads.
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use rand::Rng;
 
-use super::{destroy_range::DestroyRanges, factors::FlowControlConfig, limiter::Limiter};
+use super::{factors::FlowControlConfig, limiter::Limiter};
 
 /// Denominator of the discard ratio.
 const RATIO_SCALE_FACTOR: u32 = 10_000_000;
@@ -15,18 +12,12 @@ const RATIO_SCALE_FACTOR: u32 = 10_000_000;
 pub(super) struct Limits {
     pub config: Mutex<FlowControlConfig>,
     pub limiter: Limiter,
-    pub destroy_ranges: Arc<DestroyRanges>,
     discard_ratio: AtomicU32,
 }
 
 impl Limits {
     pub fn new(config: FlowControlConfig) -> Self {
-        Self {
-            config: Mutex::new(config),
-            limiter: Limiter::default(),
-            destroy_ranges: Arc::default(),
-            discard_ratio: AtomicU32::new(0),
-        }
+        Self { config: Mutex::new(config), limiter: Limiter::default(), discard_ratio: AtomicU32::new(0) }
     }
 
     /// Returns the share of commands to reject, from 0 to 1.

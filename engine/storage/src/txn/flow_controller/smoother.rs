@@ -6,17 +6,13 @@ use tracepoints::clock::EngineInstant;
 /// Age above which a value no longer counts. TiKV: `SMOOTHER_STALE_RECORD_THRESHOLD`.
 pub(super) const STALE_RECORD_THRESHOLD: Duration = Duration::from_secs(300);
 
-/// Difference of two averages that is no trend.
-const TREND_TOLERANCE: f64 = 2.0;
-
-/// Keeps the last `N` values. Drops values that are too old, but never the last two. Values of less than `SPAN_SECS`
-/// seconds have no trend.
+/// Keeps the last `N` values. Drops values that are too old, but never the last two.
 #[derive(Debug, Default)]
-pub(super) struct Smoother<const N: usize, const SPAN_SECS: u64 = 0> {
+pub(super) struct Smoother<const N: usize> {
     values: VecDeque<(f64, EngineInstant)>,
 }
 
-impl<const N: usize, const SPAN_SECS: u64> Smoother<N, SPAN_SECS> {
+impl<const N: usize> Smoother<N> {
     pub fn observe(&mut self, value: f64, now: EngineInstant) {
         if self.values.len() == N {
             self.values.pop_front();
@@ -42,36 +38,18 @@ impl<const N: usize, const SPAN_SECS: u64> Smoother<N, SPAN_SECS> {
         mean(self.values.iter())
     }
 
-    /// Whether there is a value.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// Returns the value at nine tenths of the sorted values; 0 without any.
+    /// Returns the value that nine of ten do not exceed; 0 without any.
     pub fn percentile_90(&self) -> f64 {
         let mut sorted: Vec<f64> = self.values.iter().map(|(value, _)| *value).collect();
         sorted.sort_unstable_by(f64::total_cmp);
-        let place = sorted.len().saturating_sub(1) * 9 / 10;
+        let place = (sorted.len() * 9).div_ceil(10).saturating_sub(1);
         sorted.get(place).copied().unwrap_or(0.0)
     }
 
-    /// Whether the newer half of the values is clearly greater than the older half, on average. With a span, the halves
-    /// are those of the time. TiKV: `Smoother::trend`.
-    pub fn is_increasing(&self, now: EngineInstant) -> bool {
-        let (Some((_, first)), Some((_, last))) = (self.values.front(), self.values.back()) else {
-            return false;
-        };
-        let span = last.saturating_since(*first);
-        let old = now.saturating_since(*last) > STALE_RECORD_THRESHOLD;
-        if self.values.len() < 2 || old || span < Duration::from_secs(SPAN_SECS) {
-            return false;
-        }
-        let half = match SPAN_SECS {
-            0 => self.values.len() / 2,
-            _ => self.values.partition_point(|(_, at)| now.saturating_since(*at) > span / 2),
-        };
-        let both = half > 0 && half < self.values.len();
-        both && mean(self.values.range(half..)) > mean(self.values.range(..half)) + TREND_TOLERANCE
+    /// Whether the newer half of the values is greater than the older half, on average.
+    pub fn is_increasing(&self) -> bool {
+        let half = self.values.len() / 2;
+        half > 0 && mean(self.values.range(half..)) > mean(self.values.range(..half))
     }
 }
 
@@ -90,27 +68,15 @@ mod tests {
     fn only_the_last_values_count() {
         let mut smoother = Smoother::<4>::default();
         assert_eq!((smoother.recent(), smoother.avg(), smoother.percentile_90()), (0.0, 0.0, 0.0));
-        assert!(!smoother.is_increasing(NOW));
+        assert!(!smoother.is_increasing());
         for value in [100.0, 1.0, 2.0, 3.0, 6.0] {
             smoother.observe(value, NOW);
         }
         assert_eq!((smoother.recent(), smoother.max(), smoother.avg()), (6.0, 6.0, 3.0));
-        assert_eq!(smoother.percentile_90(), 3.0, "as TiKV rounds");
-        assert!(smoother.is_increasing(NOW));
-        assert!(!smoother.is_increasing(NOW + 2 * STALE_RECORD_THRESHOLD), "too old");
+        assert_eq!(smoother.percentile_90(), 6.0);
+        assert!(smoother.is_increasing());
         [5.0, 4.0, 3.0].into_iter().for_each(|value| smoother.observe(value, NOW));
-        assert!(!smoother.is_increasing(NOW), "within the tolerance");
-    }
-
-    #[test]
-    fn a_trend_needs_its_span_of_time() {
-        let mut smoother = Smoother::<8, 60>::default();
-        smoother.observe(1.0, NOW);
-        smoother.observe(9.0, NOW + Duration::from_secs(59));
-        assert!(!smoother.is_increasing(NOW + Duration::from_secs(59)));
-        let end = NOW + Duration::from_secs(60);
-        smoother.observe(9.0, end);
-        assert!(smoother.is_increasing(end));
+        assert!(!smoother.is_increasing());
     }
 
     #[test]

@@ -20,9 +20,9 @@ use super::{
 
 const MB: f64 = 1024.0 * 1024.0;
 
-/// Simulated numbers of two column families, the number of events, and the base level.
+/// Simulated numbers of two column families.
 #[derive(Clone, Default)]
-struct Numbers(Arc<Mutex<[Sample; 2]>>, Arc<AtomicU64>, Arc<AtomicU64>);
+struct Numbers(Arc<Mutex<[Sample; 2]>>, Arc<AtomicU64>);
 
 impl Numbers {
     fn set(&self, cf: usize, change: impl FnOnce(&mut Sample)) {
@@ -47,9 +47,6 @@ impl FlowControlFactors for Numbers {
     }
     fn pending_compaction_bytes(&self, cf: &str) -> u64 {
         self.get(cf).pending_bytes
-    }
-    fn base_level(&self, cf: &str) -> Option<u64> {
-        (cf == "default").then(|| self.2.load(Ordering::Relaxed))
     }
     fn events(&self) -> u64 {
         self.1.load(Ordering::Relaxed)
@@ -78,7 +75,7 @@ impl Fixture {
     }
 
     fn check(&mut self) {
-        self.checker.check_at(self.controller.limits(), self.now);
+        self.checker.check_at(&self.controller.shared.limits, self.now);
     }
 
     fn wait(&mut self, time: Duration) {
@@ -146,7 +143,7 @@ fn a_limit_stays_between_its_bounds() {
         f.change(0, |s| s.l0_files = files);
     }
     assert_eq!(f.speed(), Some(MIN_THROTTLE_SPEED));
-    f.checker.set_speed(f.controller.limits(), MAX_THROTTLE_SPEED + 1.0);
+    f.checker.set_speed(&f.controller.shared.limits, MAX_THROTTLE_SPEED + 1.0);
     assert_eq!(f.speed(), None);
 }
 
@@ -192,88 +189,6 @@ fn a_rejection_ends_without_events() {
     assert_eq!(f.controller.discard_ratio(), 0.0, "old samples are dropped");
 }
 
-const LOW: u64 = 1 << 20;
-/// Above the soft limit.
-const HIGH: u64 = 1 << 40;
-
-/// A store with few bytes that wait for compaction, for longer than a minute.
-fn with_few_pending_bytes() -> Fixture {
-    let mut f = Fixture::new();
-    for n in 0..70 {
-        f.wait(Duration::from_secs(1));
-        f.change(0, |s| s.pending_bytes = LOW + n);
-    }
-    f
-}
-
-/// Observes `bytes` until they are most of the samples.
-fn observe(f: &mut Fixture, bytes: u64) {
-    (0..1100).for_each(|n| f.change(0, |s| s.pending_bytes = bytes + n));
-}
-
-#[test]
-fn many_bytes_that_wait_for_compaction_reject_commands() {
-    let mut f = with_few_pending_bytes();
-    observe(&mut f, HIGH);
-    assert!(f.controller.discard_ratio() > 0.0);
-}
-
-#[test]
-fn a_jump_after_a_deletion_of_a_range_rejects_nothing() {
-    let mut f = with_few_pending_bytes();
-    let first = f.controller.begin_unsafe_destroy_range();
-    f.check();
-    let second = f.controller.begin_unsafe_destroy_range();
-    observe(&mut f, HIGH);
-    drop(first);
-    f.check();
-    drop(second);
-    f.check();
-    observe(&mut f, HIGH);
-    assert_eq!(f.controller.discard_ratio(), 0.0);
-    // The guard ends when the bytes are few again, on average, too.
-    f.change(0, |s| s.pending_bytes = LOW);
-    observe(&mut f, HIGH);
-    assert_eq!(f.controller.discard_ratio(), 0.0, "the average was still high");
-    observe(&mut f, LOW);
-    observe(&mut f, HIGH);
-    assert!(f.controller.discard_ratio() > 0.0);
-}
-
-#[test]
-fn a_deletion_of_a_range_without_a_jump_leaves_no_guard() {
-    let mut f = with_few_pending_bytes();
-    // Begins and ends between two checks.
-    drop(f.controller.begin_unsafe_destroy_range());
-    f.check();
-    observe(&mut f, HIGH);
-    assert!(f.controller.discard_ratio() > 0.0);
-    // Commands are rejected for another reason: that continues.
-    drop(f.controller.begin_unsafe_destroy_range());
-    observe(&mut f, HIGH);
-    assert!(f.controller.discard_ratio() > 0.0);
-}
-
-#[test]
-fn a_jump_with_the_base_level_rejects_nothing() {
-    let mut f = with_few_pending_bytes();
-    f.numbers.2.store(2, Ordering::Relaxed);
-    observe(&mut f, HIGH);
-    assert_eq!(f.controller.discard_ratio(), 0.0);
-    observe(&mut f, LOW);
-    observe(&mut f, HIGH);
-    assert!(f.controller.discard_ratio() > 0.0, "the next jump has another cause");
-    // A lower level is no cause, and neither is one without a jump.
-    for level in [1, 3] {
-        let mut f = with_few_pending_bytes();
-        f.numbers.2.store(level, Ordering::Relaxed);
-        f.change(0, |s| s.pending_bytes = LOW);
-        f.numbers.2.store(1, Ordering::Relaxed);
-        observe(&mut f, HIGH);
-        assert!(f.controller.discard_ratio() > 0.0, "{level}");
-    }
-}
-
 #[test]
 fn dropping_the_controller_ends_its_thread() {
     let numbers = Numbers::default();
@@ -293,13 +208,10 @@ fn high_numbers_of_a_restart_do_not_count() {
     let mut checker = FlowChecker::new(numbers.clone());
     checker.write_flow.observe(MB, EngineClock::now());
     let controller = FlowController::new(FlowControlConfig::default());
-    checker.check(controller.limits());
+    checker.check(&controller.shared.limits);
     assert_eq!((controller.speed_limit(), controller.discard_ratio()), (None, 0.0));
-    numbers.set(0, |s| s.l0_files = 32);
-    checker.check(controller.limits());
-    assert_eq!(controller.speed_limit(), None, "within the tolerance of a trend");
-    numbers.set(0, |s| s.l0_files = 36);
-    checker.check(controller.limits());
+    numbers.set(0, |s| s.l0_files = 31);
+    checker.check(&controller.shared.limits);
     assert_eq!(controller.speed_limit(), Some(MB), "the number grew");
 }
 
@@ -333,14 +245,14 @@ fn files_of_a_real_engine_limit_the_speed_until_a_compaction() {
         FlowController::new(FlowControlConfig { l0_files_threshold: 3, ..FlowControlConfig::default() });
     let mut checker = FlowChecker::new(engine.clone());
     checker.write_flow.observe(MB, EngineClock::now());
-    checker.check(controller.limits());
+    checker.check(&controller.shared.limits);
     let mut limited = 0;
     for n in 0..5 {
         engine.put_cf(CF_DEFAULT, format!("zkey{n}").as_bytes(), &[7; 100]).unwrap();
         let events = engine.events();
         engine.flush_cfs(&[CF_DEFAULT], true).unwrap();
         await_event(&engine, events);
-        checker.check(controller.limits());
+        checker.check(&controller.shared.limits);
         limited += i32::from(controller.speed_limit().is_some());
         assert_eq!(engine.num_l0_files(CF_DEFAULT), n + 1);
     }
@@ -348,6 +260,6 @@ fn files_of_a_real_engine_limit_the_speed_until_a_compaction() {
     let events = engine.events();
     engine.compact_range_cf(CF_DEFAULT, None, None).unwrap();
     await_event(&engine, events);
-    checker.check(controller.limits());
+    checker.check(&controller.shared.limits);
     assert_eq!((engine.num_l0_files(CF_DEFAULT), controller.speed_limit()), (0, None));
 }
