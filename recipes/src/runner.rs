@@ -76,8 +76,10 @@ impl Runner {
     /// The scenario's first mistake, with file and line.
     pub fn new(scenario: Scenario) -> Result<Self> {
         directive::check(&scenario)?;
+        // One thread: what the client leaves in the background, such as the commit record of an async commit, begins
+        // only after the operation has ended.
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(1)
             .thread_name("client")
             .on_thread_start(|| tracepoints::register_thread("client", 0))
             .enable_all()
