@@ -24,16 +24,16 @@ pub struct InputArgs {
     #[arg(long, value_name = "KIND", conflicts_with_all = ["trace", "wall"])]
     pub value: Option<String>,
     /// perf: the event to draw, e.g. cycles; the first if absent
-    #[arg(long, value_name = "NAME", requires = "file")]
+    #[arg(long, value_name = "NAME", requires = "file", conflicts_with_all = ["trace", "wall", "host", "status"])]
     pub event: Option<String>,
     /// A program or library that ran, to resolve function names; may be given more than once
-    #[arg(long, value_name = "FILE", requires = "file")]
+    #[arg(long, value_name = "FILE", requires = "file", conflicts_with_all = ["trace", "wall", "host", "status"])]
     pub binary: Vec<PathBuf>,
     /// Directory of split debug information (`.build-id/ab/cdef.debug`); may be given more than once
-    #[arg(long, value_name = "DIR", requires = "file")]
+    #[arg(long, value_name = "DIR", requires = "file", conflicts_with_all = ["trace", "wall", "host", "status"])]
     pub debug_dir: Vec<PathBuf>,
     /// Do not write resolved symbols to the cache directory
-    #[arg(long, requires = "file")]
+    #[arg(long, requires = "file", conflicts_with_all = ["trace", "wall", "host", "status"])]
     pub no_symbol_cache: bool,
 }
 
