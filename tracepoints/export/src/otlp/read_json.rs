@@ -31,7 +31,7 @@ pub fn read_json(text: &[u8]) -> Result<Imported, ExportError> {
     reader.traces.finish(notes)
 }
 
-/// What an object of the outermost level is.
+/// An object of the outermost level.
 enum Part {
     Message,
     Resource,

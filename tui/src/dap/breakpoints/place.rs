@@ -81,7 +81,8 @@ impl Place {
         for gate in self.gates {
             match under(gate) {
                 Ok(gate) => gates.push(gate),
-                Err(problem) => refused = refused.or(Some(problem)),
+                // The function's last stage usually knows most values.
+                Err(problem) => refused = Some(problem),
             }
         }
         match refused.filter(|_| gates.is_empty()) {
