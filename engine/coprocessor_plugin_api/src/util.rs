@@ -62,7 +62,7 @@ mod tests {
     }
 
     mod of_the_package {
-        declare_plugin!(super::Echo::default());
+        declare_plugin!(super::Echo);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Cluster {
 
     /// Whether all running peers of the region have the version, one of them leads, and PD has its report.
     fn is_ready(&self, part: &Region) -> bool {
-        let version = |region: &Region| region.region_epoch.clone().unwrap_or_default().version;
+        let version = |region: &Region| region.region_epoch.unwrap_or_default().version;
         let metas = self.metas(part.id);
         let running = part.peers.iter().filter(|peer| self.addr(peer.store_id).is_ok()).count();
         let applied = metas.len() == running && metas.iter().all(|m| version(&m.region) >= version(part));

@@ -154,8 +154,11 @@ fn in_pairs(words: &[&str]) -> bool {
     !words.is_empty() && words.len().is_multiple_of(2)
 }
 
+/// Keys with their values.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Parses keys, each with its value.
-fn parse_pairs(words: &[&str]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+fn parse_pairs(words: &[&str]) -> Result<Pairs, String> {
     words.chunks(2).map(|pair| Ok((pair[0].into(), parse_value(pair[1])?))).collect()
 }
 

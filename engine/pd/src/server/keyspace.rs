@@ -165,7 +165,9 @@ impl Keyspaces {
 
     fn add(&mut self, id: u32, name: &str, mut config: HashMap<String, String>, now_s: i64) -> KeyspaceMeta {
         OWN_SETTINGS.iter().for_each(|name| drop(config.remove(*name)));
-        self.by_id.entry(id).insert_entry(new_keyspace(id, name, config, now_s)).get().clone()
+        let keyspace = new_keyspace(id, name, config, now_s);
+        self.by_id.insert(id, keyspace.clone());
+        keyspace
     }
 
     /// Changes settings, all or none, if each precondition holds: a value, or `None` for an absent setting.

@@ -41,7 +41,7 @@ pub async fn split_regions(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(ATTEMPT);
     }
-    let percentage = if total == 0 { 0 } else { 100 - left.len() * 100 / total };
+    let percentage = (left.len() * 100).checked_div(total).map_or(0, |share| 100 - share);
     Ok((percentage as u64, made.into_iter().collect()))
 }
 

@@ -22,7 +22,7 @@ use crate::{Storage, service::Call};
 
 /// An error in the reply.
 enum CoprocessorError {
-    RegionError(errorpb::Error),
+    RegionError(Box<errorpb::Error>),
     Other(String),
 }
 
@@ -58,7 +58,7 @@ impl Endpoint {
         let mut reply = RawCoprocessorResponse::default();
         match result {
             Ok(data) => reply.data = data,
-            Err(CoprocessorError::RegionError(e)) => reply.region_error = Some(e),
+            Err(CoprocessorError::RegionError(e)) => reply.region_error = Some(*e),
             Err(CoprocessorError::Other(e)) => reply.error = e,
         }
         reply
@@ -126,7 +126,10 @@ fn to_reply(error: PluginError) -> CoprocessorError {
         }
         _ => None,
     };
-    region_error.map_or_else(|| CoprocessorError::Other(error.to_string()), CoprocessorError::RegionError)
+    match region_error {
+        Some(e) => CoprocessorError::RegionError(Box::new(e)),
+        None => CoprocessorError::Other(error.to_string()),
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -82,7 +82,7 @@ fn deep_trees_are_read() {
     );
     let json = format!(r#"{{"startTime":1,"head":{tree},"samples":[900,900],"timestamps":[1,2]}}"#);
     assert_eq!(folded(&json).0, format!("{stack}leaf 2000\n"));
-    assert!(read(json[..json.len() - 60].as_bytes()).is_err());
+    assert!(read(&json.as_bytes()[..json.len() - 60]).is_err());
 }
 
 #[test]
