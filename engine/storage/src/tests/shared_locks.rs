@@ -35,7 +35,7 @@ fn lock(store: &TestStore, req: PessimisticLockRequest) -> Result<PessimisticLoc
     store.run(AcquirePessimisticLock::try_from(req)?)
 }
 
-fn share(store: &TestStore, key: &[u8], start_ts: u64) {
+pub(super) fn share(store: &TestStore, key: &[u8], start_ts: u64) {
     lock(store, request(Op::SharedPessimisticLock, key, start_ts)).unwrap();
 }
 

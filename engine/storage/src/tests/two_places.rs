@@ -9,7 +9,10 @@ use tikv_kv::{
 };
 use txn_types::{Key, LockOrSharedLocks, LockType, PessimisticLock, Value};
 
-use super::store::{TestStore, put, wait};
+use super::{
+    shared_locks::share,
+    store::{TestStore, put, wait},
+};
 use crate::mvcc::{MvccReader, probe::mvcc_rows};
 
 type Stored = <RocksKv as Engine>::Snap;
@@ -78,6 +81,25 @@ fn a_scan_prefers_a_stored_prewrite_to_the_lock_in_memory() {
     let expected = [(b"k".to_vec(), LockType::Put), (b"only in memory".to_vec(), LockType::Pessimistic)];
     assert_eq!(types.collect::<Vec<_>>(), expected);
     assert!(!cut);
+}
+
+/// The next scan begins at the last key of this one.
+#[test]
+fn a_scan_that_shared_locks_fill_skips_no_key() {
+    let store = TestStore::new();
+    share(&store, b"b", 10);
+    share(&store, b"b", 20);
+    store.must_prewrite(vec![put(b"c", b"v")], 30);
+    let stored = wait(store.storage.get_engine().async_snapshot(SnapContext::default())).unwrap();
+    let snapshot = TwoPlaces { stored, table: Some(table(&[b"d"])) };
+    let scan = |limit| {
+        let (locks, cut) =
+            MvccReader::new(snapshot.clone(), None, true).scan_locks(None, None, |_| true, limit).unwrap();
+        (locks.into_iter().map(|(key, _)| key.to_raw().unwrap()).collect::<Vec<_>>(), cut)
+    };
+    let keys = |names: &[&[u8]]| names.iter().map(|name| name.to_vec()).collect::<Vec<_>>();
+    assert_eq!(scan(2), (keys(&[b"b"]), true));
+    assert_eq!(scan(0), (keys(&[b"b", b"c", b"d"]), false));
 }
 
 #[test]

@@ -418,9 +418,14 @@ impl<S: Snapshot> MvccReader<S> {
         if in_memory.is_empty() {
             return Ok((stored, stored_cut));
         }
-        // Each list has the first keys of its kind, so the first keys of both together are complete.
+        // Each list has the first keys of its kind, so the first keys of both together are complete. But each lock of
+        // shared locks counts: a cut list of stored locks may have fewer keys than the limit.
         let mut locks: BTreeMap<_, _> = stored.into_iter().collect();
+        let last = locks.last_key_value().filter(|_| stored_cut).map(|(key, _)| key.clone());
         for (key, lock) in in_memory {
+            if last.as_ref().is_some_and(|last| key > *last) {
+                break;
+            }
             // A stored lock of another type is a prewrite, whose lock in memory is not yet removed.
             if locks.get(&key).is_none_or(is_pessimistic) {
                 locks.insert(key, LockOrSharedLocks::Lock(lock));
