@@ -132,6 +132,14 @@ impl Cluster {
         assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
     }
 
+    /// Joins the shared locks of a key.
+    fn share(&self, key: &[u8], start_ts: u64) {
+        let (mut request, client) = self.request(key, start_ts);
+        request.mutations[0].op = Op::SharedPessimisticLock.into();
+        let reply = self.finish(self.send((request, client)));
+        assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
+    }
+
     fn send(
         &self,
         (request, mut client): (PessimisticLockRequest, TikvClient<Channel>),
@@ -259,12 +267,8 @@ fn a_deadlock_with_one_of_the_holders_of_a_shared_lock_is_found() {
     let c = Cluster::start(LONG);
     let (t1, t2, t3) = (c.ts(), c.ts(), c.ts());
     c.lock(b"x", t3);
-    for ts in [t1, t2] {
-        let (mut request, client) = c.request(b"s", ts);
-        request.mutations[0].op = Op::SharedPessimisticLock.into();
-        let reply = c.finish(c.send((request, client)));
-        assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
-    }
+    c.share(b"s", t1);
+    c.share(b"s", t2);
     let waits = c.wait_for(b"x", t2, t3);
     // Lets no further transaction join; the next request waits for t1 and t2.
     let refused = c.finish(c.send(c.request(b"s", t3)));
@@ -284,6 +288,31 @@ fn a_deadlock_with_one_of_the_holders_of_a_shared_lock_is_found() {
     assert!(reply.errors[0].locked.is_some(), "{reply:?}");
     c.rollback(b"x", t3);
     assert_eq!(conflict(&c.finish(waits)).conflict_ts, t3);
+}
+
+/// A transaction that has given up its part of a shared lock may wait for one that waits for the other parts.
+#[test]
+fn a_wait_for_a_shared_lock_follows_its_holders() {
+    let c = Cluster::start(LONG);
+    let (t1, t2, t3) = (c.ts(), c.ts(), c.ts());
+    c.lock(b"x", t3);
+    c.share(b"s", t1);
+    c.share(b"s", t2);
+    // Lets no further transaction join; the next request waits for t1 and t2.
+    let refused = c.finish(c.send(c.request(b"s", t3)));
+    assert!(refused.errors[0].locked.is_some(), "{refused:?}");
+    let waits = c.wait_for(b"s", t3, 0);
+    c.rollback(b"s", t1);
+    let closes_cycle = |ts| {
+        let (request, client) = c.request(b"x", ts);
+        let reply = c.finish(c.send((PessimisticLockRequest { wait_timeout: 500, ..request }, client)));
+        reply.errors[0].deadlock.is_some()
+    };
+    // The change of the graph may be on its way.
+    assert!((0..40).any(|_| !closes_cycle(t1)), "t3 no longer waits for t1");
+    assert!((0..40).any(|_| closes_cycle(t2)), "t3 still waits for t2");
+    c.rollback(b"s", t2);
+    assert_eq!(conflict(&c.finish(waits)).conflict_ts, t2);
 }
 
 /// The graph of the old leader is lost; the next waits are detected by the new one.

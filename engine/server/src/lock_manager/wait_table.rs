@@ -85,7 +85,7 @@ impl WaitTable {
         if deadline > now { None } else { self.take_waiter(token) }
     }
 
-    /// Follows a new lock of the key. Returns the previous lock if its transaction was another one.
+    /// Follows a new lock of the key. Returns the previous lock if other transactions had it.
     pub fn update_waiter(
         &mut self,
         event: &UpdateWaitForEvent,

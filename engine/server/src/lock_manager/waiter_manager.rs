@@ -111,8 +111,10 @@ impl WaiterManager {
         let now = EngineClock::now();
         for event in events {
             let Some((previous, diag_ctx)) = self.wait_table.update_waiter(&event, now) else { continue };
-            // A request of the normal mode is woken before it can wait for another lock.
-            if !event.is_first_lock && previous.allow_lock_with_conflict {
+            // A request of the normal mode is woken before it can wait for another lock. But it stays when one of the
+            // transactions that share the lock gives up its part; that one may wait for this request later.
+            let stays = previous.allow_lock_with_conflict || previous.lock_info.is_shared_lock();
+            if !event.is_first_lock && stays {
                 self.detector_scheduler.clean_up_wait_for(event.start_ts, previous);
                 self.detector_scheduler.detect(event.start_ts, event.wait_info, diag_ctx);
             }
