@@ -1,6 +1,6 @@
 //! Commits one key of a transaction.
 use tikv_kv::Snapshot;
-use txn_types::{Key, TimeStamp, Write, WriteType};
+use txn_types::{Key, SharedLocks, TimeStamp, Write, WriteType};
 
 use super::common::{LockState, load_lock_state, put_or_release};
 use crate::mvcc::{ErrorInner, MvccTxn, Result, SnapshotReader, TxnCommitRecord, facts};
@@ -18,13 +18,12 @@ pub fn commit<S: Snapshot>(
     key: Key,
     commit_ts: TimeStamp,
 ) -> Result<()> {
-    let mut state = load_lock_state(txn, reader, &key)?;
-    let own = match &mut state {
-        LockState::Own(lock) => Some(lock.clone()),
-        LockState::Shared(shared) => shared.remove_lock(reader.start_ts),
+    let found = match load_lock_state(txn, reader, &key)? {
+        LockState::Own(lock) => Some((lock, None)),
+        LockState::Shared(mut shared) => shared.remove_lock(reader.start_ts).map(|lock| (lock, Some(shared))),
         LockState::Other(_) | LockState::None => None,
     };
-    let Some(lock) = own else { return handle_lock_not_found(reader, key, commit_ts) };
+    let Some((lock, others)) = found else { return handle_lock_not_found(reader, key, commit_ts) };
     let start_ts = reader.start_ts;
     tracepoints::step_inside!(
         COMMIT_CHECK_LOCK,
@@ -42,7 +41,7 @@ pub fn commit<S: Snapshot>(
     let Some(write_type) = WriteType::from_lock_type(lock.lock_type) else {
         // Never prewritten: the client gave up the key, and the rollback of its lock got lost.
         log::warn!("rolling back a pessimistic lock at its commit: key {key}, start_ts {start_ts}");
-        release(txn, key, &state, is_pessimistic_txn, TimeStamp::zero());
+        release(txn, key, others, is_pessimistic_txn, TimeStamp::zero());
         return Ok(());
     };
     let mut write = Write::new(write_type, start_ts, lock.short_value)
@@ -52,15 +51,21 @@ pub fn commit<S: Snapshot>(
         write = write.set_overlapped_rollback(true, None);
     }
     txn.put_write(key.clone(), commit_ts, &write);
-    release(txn, key, &state, is_pessimistic_txn, commit_ts);
+    release(txn, key, others, is_pessimistic_txn, commit_ts);
     Ok(())
 }
 
-/// Removes the transaction's lock. Other transactions keep their parts of shared locks.
-fn release(txn: &mut MvccTxn, key: Key, state: &LockState, is_pessimistic_txn: bool, commit_ts: TimeStamp) {
-    match state {
-        LockState::Shared(others) => put_or_release(txn, key, others, commit_ts),
-        _ => txn.unlock_key(key, is_pessimistic_txn, commit_ts),
+/// Removes the transaction's lock. `others`: the rest of the shared locks, which other transactions keep.
+fn release(
+    txn: &mut MvccTxn,
+    key: Key,
+    others: Option<SharedLocks>,
+    is_pessimistic_txn: bool,
+    commit_ts: TimeStamp,
+) {
+    match others {
+        Some(others) => put_or_release(txn, key, &others, commit_ts),
+        None => txn.unlock_key(key, is_pessimistic_txn, commit_ts),
     }
 }
 
