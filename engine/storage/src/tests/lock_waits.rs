@@ -37,10 +37,10 @@ fn fair(key: &[u8], start_ts: u64) -> PessimisticLockRequest {
     req
 }
 
-type Waiting = JoinHandle<Result<PessimisticLockResults>>;
+pub(super) type Waiting = JoinHandle<Result<PessimisticLockResults>>;
 
 /// Sends a request and waits until it is in its queue.
-fn enqueue(store: &TestStore, req: PessimisticLockRequest) -> Waiting {
+pub(super) fn enqueue(store: &TestStore, req: PessimisticLockRequest) -> Waiting {
     let before = waiting(store);
     let sent = send(store, req);
     until("the request waits", || waiting(store) > before);
@@ -53,7 +53,7 @@ fn send(store: &TestStore, req: PessimisticLockRequest) -> Waiting {
 }
 
 /// Number of requests in the queues, once the lock manager knows all of them.
-fn waiting(store: &TestStore) -> usize {
+pub(super) fn waiting(store: &TestStore) -> usize {
     let queued = store.storage.get_scheduler().get_lock_wait_queues().entry_count();
     if store.lock_mgr.waiting() < queued { 0 } else { queued }
 }
@@ -66,8 +66,18 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-fn lock(store: &TestStore, req: PessimisticLockRequest) -> Result<PessimisticLockResults> {
+pub(super) fn lock(store: &TestStore, req: PessimisticLockRequest) -> Result<PessimisticLockResults> {
     store.run(AcquirePessimisticLock::try_from(req)?)
+}
+
+/// Returns a store with a delay that no test reaches: a release wakes only the requests that it wakes at once.
+pub(super) fn without_delayed_wake_up() -> TestStore {
+    TestStore::with_config(crate::Config {
+        wake_up_delay_duration: Duration::from_secs(3600),
+        scheduler_worker_pool_size: 2,
+        read_pool_threads: 1,
+        ..Default::default()
+    })
 }
 
 /// Writes the locked key and commits.
@@ -126,13 +136,7 @@ fn a_rollback_wakes_too() {
 /// The oldest transaction is woken at once, the others after the delay.
 #[test]
 fn the_oldest_transaction_is_woken_first() {
-    let config = crate::Config {
-        wake_up_delay_duration: Duration::from_secs(3600),
-        scheduler_worker_pool_size: 2,
-        read_pool_threads: 1,
-        ..Default::default()
-    };
-    let store = TestStore::with_config(config);
+    let store = without_delayed_wake_up();
     lock(&store, request(b"k", 10)).unwrap();
     let requests: Vec<Waiting> = [40, 20, 30].map(|ts| enqueue(&store, request(b"k", ts))).into();
     commit(&store, b"k", 10, 50);

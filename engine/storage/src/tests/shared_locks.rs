@@ -1,16 +1,17 @@
 //! Shared locks: several transactions lock one key.
-use std::time::{Duration, Instant};
-
 use kvproto::kvrpcpb::{
     self, KeyError, LockInfo, Op, PessimisticLockRequest, prewrite_request::PessimisticAction,
 };
 use tikv_kv::{Engine, SnapContext, Snapshot};
 use txn_types::{Key, LockInfoExt, SharedLocks};
 
-use super::store::{LIMIT, TestStore, at_ms, key_error, op, prewrite_request, put, wait};
+use super::{
+    lock_waits::{enqueue, lock, waiting, without_delayed_wake_up},
+    store::{TestStore, at_ms, key_error, op, prewrite_request, put, wait},
+};
 use crate::{
-    PessimisticLockResults, Result,
-    txn::commands::{AcquirePessimisticLock, Flashback, typed_flush, typed_pessimistic_rollback},
+    Result,
+    txn::commands::{Flashback, typed_flush, typed_pessimistic_rollback},
     types::PrewriteResult,
 };
 
@@ -29,10 +30,6 @@ fn request(kind: Op, key: &[u8], start_ts: u64) -> PessimisticLockRequest {
         wait_timeout: -1,
         ..Default::default()
     }
-}
-
-fn lock(store: &TestStore, req: PessimisticLockRequest) -> Result<PessimisticLockResults> {
-    store.run(AcquirePessimisticLock::try_from(req)?)
 }
 
 pub(super) fn share(store: &TestStore, key: &[u8], start_ts: u64) {
@@ -324,26 +321,9 @@ fn a_flashback_rolls_back_each_part() {
     assert!(again.unwrap_err().to_string().contains("already rolled back"));
 }
 
-/// Number of requests in the queues, once the lock manager knows all of them.
-fn waiting(store: &TestStore) -> usize {
-    let queued = store.storage.get_scheduler().get_lock_wait_queues().entry_count();
-    if store.lock_mgr.waiting() < queued { 0 } else { queued }
-}
-
-/// Sends a request on a thread and waits until it is in its queue.
-fn enqueue(
-    store: &TestStore,
-    req: PessimisticLockRequest,
-) -> std::thread::JoinHandle<Result<PessimisticLockResults>> {
-    let before = waiting(store);
-    let (clone, req) = (store.clone(), PessimisticLockRequest { wait_timeout: 0, ..req });
-    let sent = std::thread::spawn(move || lock(&clone, req));
-    let end = Instant::now() + LIMIT;
-    while waiting(store) <= before {
-        assert!(Instant::now() < end, "the request does not wait");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    sent
+/// A request that waits for the lock in its way.
+fn waiting_request(kind: Op, key: &[u8], start_ts: u64) -> PessimisticLockRequest {
+    PessimisticLockRequest { wait_timeout: 0, ..request(kind, key, start_ts) }
 }
 
 #[test]
@@ -352,7 +332,7 @@ fn the_last_release_wakes_an_exclusive_request() {
     share(&store, b"k", 10);
     share(&store, b"k", 20);
     exclusive_error(&store, b"k", 30);
-    let waits = enqueue(&store, request(Op::PessimisticLock, b"k", 30));
+    let waits = enqueue(&store, waiting_request(Op::PessimisticLock, b"k", 30));
     store.rollback(&[b"k"], 10).unwrap();
     assert_eq!(waiting(&store), 1, "transaction 20 still has the lock");
     prewrite_op(&store, Op::SharedLock, b"k", 20).unwrap();
@@ -367,13 +347,7 @@ fn the_last_release_wakes_an_exclusive_request() {
 /// An exclusive lock wakes all shared requests at the front of its queue, but not those after an exclusive one.
 #[test]
 fn shared_requests_are_woken_together() {
-    let config = crate::Config {
-        wake_up_delay_duration: Duration::from_secs(3600),
-        scheduler_worker_pool_size: 2,
-        read_pool_threads: 1,
-        ..Default::default()
-    };
-    let store = TestStore::with_config(config);
+    let store = without_delayed_wake_up();
     lock(&store, request(Op::PessimisticLock, b"k", 10)).unwrap();
     let mut requests: Vec<_> = [
         (20, Op::SharedPessimisticLock),
@@ -381,7 +355,7 @@ fn shared_requests_are_woken_together() {
         (40, Op::PessimisticLock),
         (50, Op::SharedPessimisticLock),
     ]
-    .map(|(ts, kind)| enqueue(&store, request(kind, b"k", ts)))
+    .map(|(ts, kind)| enqueue(&store, waiting_request(kind, b"k", ts)))
     .into();
     let rest = requests.split_off(2);
     store.rollback(&[b"k"], 10).unwrap();
