@@ -55,13 +55,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         let begun = match status {
             // The transfer took too long, and the table may have new locks.
             LocksStatus::Normal => self.transfer_leader(to),
-            _ => match peer.check_transfer_leader(&self.ctx.config, to) {
-                Ok(()) => {
-                    self.write_locks_then_transfer(to);
-                    Ok(())
-                }
-                Err(e) => Err(e),
-            },
+            _ => {
+                peer.check_transfer_leader(&self.ctx.config, to).map(|()| self.write_locks_then_transfer(to))
+            }
         };
         if let Err(err) = begun {
             log::info!("region {}: {err}", self.fsm.region_id());
