@@ -220,7 +220,7 @@ fn deadlock(error: &Error) -> Option<(TimeStamp, &[WaitForEntry])> {
 }
 
 /// Returns the start timestamps of the transactions that have the lock.
-fn holders(lock: &LockInfo) -> impl Iterator<Item = u64> + '_ {
+pub(crate) fn holders(lock: &LockInfo) -> impl Iterator<Item = u64> + '_ {
     lock.iter_locks().map(|lock| lock.lock_version)
 }
 

@@ -8,7 +8,7 @@ use tracepoints::{
 use txn_types::{Key, Lock, LockOrSharedLocks, SharedLocks, TimeStamp, Write, WriteRef, WriteType};
 
 /// Maximum number of transactions shown of those that share a lock.
-const MAX_HOLDERS: usize = 8;
+pub const MAX_HOLDERS: usize = 8;
 
 /// Returns the user key as readable text.
 pub fn key_text(key: &Key) -> String {

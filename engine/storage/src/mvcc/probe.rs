@@ -7,10 +7,10 @@ use tracepoints::{
 };
 use txn_types::{Key, Lock, LockOrSharedLocks, SharedLocks, TimeStamp, WriteRef, WriteType};
 
+use super::facts::MAX_HOLDERS;
+
 /// Maximum number of CF write rows shown.
 const MAX_WRITES: usize = 8;
-/// Maximum number of transactions shown of those that share a lock.
-const MAX_HOLDERS: usize = 8;
 /// Maximum number of bytes of a value shown.
 const MAX_VALUE: usize = 32;
 

@@ -12,7 +12,6 @@ use futures::FutureExt;
 use kvproto::kvrpcpb::LockInfo;
 use tikv_kv::{Engine, Modify};
 use tracepoints::{EngineClock, Probe, Req, ending::Wait, request};
-use txn_types::LockInfoExt;
 
 use super::{Caller, Inner, RunningBytes, Task, memory_of, wait_slot::WaitSlot};
 use crate::{
@@ -20,7 +19,9 @@ use crate::{
     errors::{Error, ErrorInner},
     lock_manager::{
         DiagnosticContext, KeyLockWaitInfo, LockWaitToken, WaitFor, WaitTimeout,
-        lock_waiting_queue::{DelayedNotifyAll, LockWaitContext, LockWaitEntry, WaitingRequest, Woken},
+        lock_waiting_queue::{
+            DelayedNotifyAll, LockWaitContext, LockWaitEntry, WaitingRequest, Woken, holders,
+        },
     },
     mvcc::ReleasedLock,
     txn::{
@@ -61,7 +62,7 @@ impl<E: Engine> Inner<E> {
         });
         let wait = wait_for(&lock, token, &slot, req);
         // Of shared locks, the one of the oldest transaction.
-        let lock_ts = lock.lock_info_pb.iter_locks().map(|lock| lock.lock_version).next().unwrap_or_default();
+        let lock_ts = holders(&lock.lock_info_pb).next().unwrap_or_default();
         let WriteResultLockInfo { key: wanted, lock_digest, lock_info_pb, parameters, .. } = lock;
         let key = wanted.key.clone();
         let entry = LockWaitEntry {
