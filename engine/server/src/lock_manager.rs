@@ -98,8 +98,8 @@ impl LockManager {
         DeadlockService::new(self.waiter_mgr_scheduler.clone(), self.detector_scheduler.clone())
     }
 
-    /// Sets the default time of later waits, which is also the longest one. The detector drops the edge of a wait after
-    /// that time.
+    /// Sets the timeout of later waits: of those that name none, and the longest one that a request may name. An edge
+    /// in the graph of the deadlock detector lives as long.
     pub fn set_wait_for_lock_timeout(&self, timeout: Duration) {
         self.waiter_mgr_scheduler.change_config(timeout);
         self.detector_scheduler.change_ttl(timeout);

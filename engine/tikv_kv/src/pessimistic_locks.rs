@@ -52,14 +52,14 @@ pub struct MemoryLimits {
     pub instance: usize,
 }
 
-/// A lock. It stays until a write that removes it is applied.
+/// A lock, which stays in the table until a write that removes it is applied.
 #[derive(Clone, Debug)]
 struct Entry {
     lock: PessimisticLock,
-    /// Lives as long as a write that removes the lock is on its way: a refused write leaves the lock valid.
+    /// Mark of the write that removes the lock. The mark lives as long as the write is on its way: a refused write
+    /// leaves the lock valid.
     removal: Weak<()>,
-    /// Whether a check before a leader transfer has seen this removal. Its write has left the mailbox before the next
-    /// check.
+    /// Whether `take_unproposed` has found this mark. The write has left the mailbox before the next call.
     seen: bool,
     /// Whether the current leader transfer has written the lock.
     proposed: bool,
@@ -195,9 +195,9 @@ impl PeerPessimisticLocks {
         }
     }
 
-    /// Returns the locks that the leader must write before it hands over its leadership, and whether it must check
-    /// again once its mailbox has no write of now. A lock that a write on its way removes is not written, since it would
-    /// overwrite that write; if the write is refused, the next check returns the lock.
+    /// Returns the locks that the leader must write before it hands over its leadership, and whether it must call this
+    /// again once it has taken all present messages from its mailbox. A lock that a write on its way removes is not
+    /// returned: the lock would overwrite that write. If the write is refused, the next call returns the lock.
     pub fn take_unproposed(&mut self) -> (Vec<(Key, PessimisticLock)>, bool) {
         let (mut locks, mut again) = (Vec::new(), false);
         for (key, entry) in self.map.iter_mut().filter(|(_, entry)| !entry.proposed) {
@@ -298,7 +298,7 @@ pub struct RemovedLocks {
     pub version: u64,
     /// Encoded keys.
     pub keys: Vec<Key>,
-    /// The mark of the locks, which ends with this.
+    /// Marks the locks as removed until it is dropped.
     pub write: Arc<()>,
 }
 

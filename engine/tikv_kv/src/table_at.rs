@@ -32,9 +32,9 @@ impl TableAt {
         inserted.then(|| table.memory_size())
     }
 
-    /// Marks the locks that `data` replaces or deletes, and calls `send`. A refused write drops its marks. No leader transfer can take locks from the
-    /// table before the write is in the mailbox of the peer: otherwise the transfer could overtake the write.
-    /// TiKV: `TxnScheduler::handle_async_write`.
+    /// Marks the locks that `data` replaces or deletes, and calls `send`. The marks end with the write: a refused write
+    /// leaves its locks valid. The table stays locked until the write is in the mailbox of the peer: otherwise a leader
+    /// transfer could overtake the write. TiKV: `TxnScheduler::handle_async_write`.
     pub fn send<T>(&self, mut data: WriteData, send: impl FnOnce(WriteData) -> T) -> T {
         let mut table = self.table.write();
         if table.is_empty() || !table.is_valid_in(self.term, self.version) {

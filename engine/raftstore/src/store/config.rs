@@ -285,7 +285,8 @@ impl Config {
         self.validate_leader_missing()
     }
 
-    /// Checks the limits for a missing leader: each must be at least the one before it, the first two election timeouts.
+    /// Checks the times after which a peer without a leader acts. In this order, each must be at least the one before:
+    /// two election timeouts, the check of stale peers, the abnormal time without a leader, the maximum time.
     fn validate_leader_missing(&self) -> Result<(), String> {
         let election = self.election_timeout().as_millis() * 2;
         let check = self.peer_stale_state_check_interval.0.as_millis();

@@ -61,7 +61,7 @@ pub fn cleanup<S: Snapshot>(
     }
 }
 
-/// Whether the lock may be removed: its TTL has expired, or the request does not ask for that.
+/// Whether the lock may be removed: its TTL has expired, or `current_ts` is 0, with which a request ignores the TTL.
 fn ends(txn: &MvccTxn, key: &Key, lock: &Lock, current_ts: TimeStamp) -> bool {
     let alive = lock.ts.physical().saturating_add(lock.ttl) >= current_ts.physical();
     let ends = current_ts.is_zero() || !alive;

@@ -61,8 +61,8 @@ pub fn check_committed_record_on_err<S: Snapshot>(
     }
 }
 
-/// Writes shared locks of which one was removed. The key is released with the last one: only that wakes requests that
-/// wait for it.
+/// Writes shared locks after the removal of one, or releases the key if none is left. Only the release wakes requests
+/// that wait for the key.
 pub fn put_or_release(txn: &mut MvccTxn, key: Key, shared: &SharedLocks, commit_ts: TimeStamp) {
     match shared.is_empty() {
         true => txn.unlock_key(key, true, commit_ts),

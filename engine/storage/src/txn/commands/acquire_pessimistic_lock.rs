@@ -95,7 +95,8 @@ impl WriteCommand for AcquirePessimisticLock {
         let lock = match lock {
             Blocking::Lock(lock) => lock,
             Blocking::Growing(mut shared) => {
-                // No further transaction may join, so that the last one ends. The client retries, and waits for that.
+                // Without further transactions, the key is free once the present ones end. The client retries, and
+                // waits for that.
                 shared.set_shrink_only();
                 txn.put_shared_locks(key.key.clone(), &shared);
                 let error = key_is_locked(shared.into_lock_info(key.key.into_raw()?));

@@ -69,7 +69,7 @@ impl Limiter {
 
     /// Takes back the bytes of a write that did not happen.
     pub fn unconsume(&self, bytes: usize) {
-        // The checker may already have taken the count: subtract only what is left.
+        // The checker may have reset the count since the write was added: do not go below 0.
         let _ = self
             .consumed
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| Some(all.saturating_sub(bytes as u64)));

@@ -77,8 +77,9 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
     }
 
-    /// Begins the transfer if the log has all locks. Otherwise writes them first, or waits for a write of the mailbox that
-    /// may be refused and then leaves its lock valid: Raft refuses proposals once the transfer begins.
+    /// Begins the transfer if the log has all locks; Raft refuses proposals from then on. Otherwise writes the locks
+    /// first. If a write in the mailbox removes a lock, checks again after that write: if the write is refused, its
+    /// lock stays and must be written.
     fn write_locks_then_transfer(&mut self, to: &metapb::Peer) {
         let peer = &mut self.fsm.peer;
         let (region_id, term) = (peer.region_id, peer.term());
