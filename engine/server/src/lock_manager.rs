@@ -19,7 +19,9 @@ use std::{
 };
 
 use kvproto::deadlock::WaitForEntry;
-use storage::lock_manager::{LockManager as LockManagerTrait, LockWaitToken, UpdateWaitForEvent, WaitFor};
+use storage::lock_manager::{
+    LockManager as LockManagerTrait, LockWaitToken, UpdateWaitForEvent, WaitFor, lock_waiting_queue::holders,
+};
 use tokio::{runtime::Runtime, sync::oneshot};
 
 pub use deadlock::DetectorParts;
@@ -123,7 +125,7 @@ impl LockManagerTrait for LockManager {
                 DEADLOCK_DETECT,
                 diag_ctx.req,
                 ts = start_ts.into_inner(),
-                lock_ts = wait_info.lock_digest.ts.into_inner(),
+                lock_ts = holders(&wait_info.lock_info).next().unwrap_or_default(),
             );
             self.detector_scheduler.detect(start_ts, wait_info, diag_ctx);
         }

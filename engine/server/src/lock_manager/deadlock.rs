@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 use kvproto::deadlock::{DeadlockRequest, DeadlockRequestType, DeadlockResponse, WaitForEntry};
 use parking_lot::Mutex;
 use pd::client::PdClient;
-use storage::lock_manager::{DiagnosticContext, KeyLockWaitInfo};
+use storage::lock_manager::{DiagnosticContext, KeyLockWaitInfo, lock_waiting_queue::holders};
 use tokio::{
     runtime::Handle,
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 use tonic::{Status, Streaming};
 use tracepoints::{EngineClock, clock::EngineInstant};
-use txn_types::{LockInfoExt, TimeStamp};
+use txn_types::TimeStamp;
 
 use super::{
     client::Client,
@@ -151,9 +151,9 @@ impl Scheduler {
 
 /// Returns a wait for each transaction that has the lock: several share it.
 fn entries_of(txn_ts: TimeStamp, wait_info: &KeyLockWaitInfo) -> impl Iterator<Item = WaitForEntry> + '_ {
-    wait_info.lock_info.iter_locks().map(move |lock| WaitForEntry {
+    holders(&wait_info.lock_info).map(move |wait_for_txn| WaitForEntry {
         txn: txn_ts.into_inner(),
-        wait_for_txn: lock.lock_version,
+        wait_for_txn,
         key_hash: wait_info.lock_digest.hash,
         ..WaitForEntry::default()
     })

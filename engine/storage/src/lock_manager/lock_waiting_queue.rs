@@ -219,8 +219,8 @@ fn deadlock(error: &Error) -> Option<(TimeStamp, &[WaitForEntry])> {
     }
 }
 
-/// Returns the start timestamps of the transactions that have the lock.
-pub(crate) fn holders(lock: &LockInfo) -> impl Iterator<Item = u64> + '_ {
+/// Returns the start timestamps of the transactions that have the lock, the oldest first.
+pub fn holders(lock: &LockInfo) -> impl Iterator<Item = u64> + '_ {
     lock.iter_locks().map(|lock| lock.lock_version)
 }
 

@@ -61,7 +61,6 @@ impl<E: Engine> Inner<E> {
             (token, states)
         });
         let wait = wait_for(&lock, token, &slot, req);
-        // Of shared locks, the one of the oldest transaction.
         let lock_ts = holders(&lock.lock_info_pb).next().unwrap_or_default();
         let WriteResultLockInfo { key: wanted, lock_digest, lock_info_pb, parameters, .. } = lock;
         let key = wanted.key.clone();
