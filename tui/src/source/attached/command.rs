@@ -1,0 +1,33 @@
+//! The commands of an attached screen, and the requests that it steps.
+use kvproto::tracecontrol::continue_request::Mode;
+
+/// Selects the requests to step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestFilter {
+    /// The unencoded user key; empty: any.
+    pub key: Vec<u8>,
+    /// The region id; 0: any.
+    pub region: u64,
+    /// The kind's name in snake case; empty: any.
+    pub kind: String,
+}
+
+/// An operation of this program on the cluster: called when its requests would be stepped.
+pub type Operation = Box<dyn FnMut() -> tokio::sync::oneshot::Receiver<String> + Send>;
+
+/// A command of the screen to the thread of its subscription.
+pub(super) enum Command {
+    /// Waits for the next request.
+    Next,
+    /// Runs the operation of this program to its end, and then once more.
+    Again,
+    Continue(Mode),
+    /// Releases one held request, by the number of its hold.
+    Release(u64),
+    /// Runs to a gate that holds once.
+    RunTo(String),
+    Gate {
+        text: String,
+        set: bool,
+    },
+}

@@ -1,0 +1,441 @@
+//! The thread of an attached screen: subscribes to the servers, follows one operation, and sends commands.
+use std::{collections::HashMap, sync::mpsc::Sender, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use kvproto::tracecontrol::{
+    ContinueRequest, GatesRequest, StepEvent, SubscribeRequest, continue_request::Mode,
+};
+use security::SecurityManager;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tracepoints::{Outcome, trace::Step};
+
+use super::{
+    command::{Command, Operation, RequestFilter},
+    connection::{gone, refused},
+    link::{Heard, Link},
+    steps::Merged,
+};
+use crate::state::{HeldRequest, SourceEvent, Start};
+
+/// The thread's side of a subscription. At the stream's or the screen's end the server releases its holds.
+pub(super) struct Session {
+    pub(super) server: String,
+    pub(super) security: SecurityManager,
+    pub(super) wanted: RequestFilter,
+    pub(super) start: Start,
+    pub(super) events: Sender<SourceEvent>,
+    /// The gates that are switched on.
+    pub(super) gates: Vec<String>,
+    /// Sends the operation whose requests are stepped; None: other clients send the requests.
+    pub(super) operation: Option<Operation>,
+    /// The operation runs again after its end, without a further command.
+    pub(super) again: bool,
+    pub(super) round: Round,
+}
+
+/// The steps and holds of one operation.
+#[derive(Default)]
+pub(super) struct Round {
+    steps: Merged,
+    /// The requests that servers hold now, with the link and the number there.
+    holds: Vec<(usize, u64, HeldRequest)>,
+    next_hold: u64,
+    /// The link whose request is stepped; None: every process waits for one.
+    active: Option<usize>,
+    /// Number of requests that have ended, by link.
+    ended: HashMap<usize, u32>,
+    /// The time at which the round ends if nothing is held then; None: no end is near.
+    deadline: Option<tokio::time::Instant>,
+    /// The outcome that the round has at its deadline.
+    outcome: String,
+}
+
+impl Round {
+    fn end_after(&mut self, time: Duration) {
+        self.deadline = Some(tokio::time::Instant::now() + time);
+    }
+}
+
+/// Time in which a client sends the request again after a region error.
+const FOLLOWS: Duration = Duration::from_secs(3);
+/// Maximum time in which servers send the last steps after the end of an operation, or after a later step.
+const LINGER: Duration = Duration::from_millis(800);
+/// Interval in which servers are asked whether all requests of an operation have ended.
+const ASK: Duration = Duration::from_millis(10);
+/// Time in which a server reads its symbols, before it sends its first step.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// The effect of a message on the stepped request.
+enum Progress {
+    Continues,
+    /// The request ended with a region error: its client sends it again.
+    Retries,
+    Ended(Outcome),
+}
+
+/// The end of a round.
+enum End {
+    /// The operation has ended.
+    Operation,
+    /// The screen is closed.
+    Screen,
+}
+
+impl Session {
+    /// Steps operations until the screen is closed.
+    pub(super) async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        if let Err(e) = self.serve(&mut commands).await {
+            // The receiver is gone if the screen is closed.
+            let _ = self.events.send(SourceEvent::Failed(format!("{e:#}")));
+        }
+    }
+
+    async fn serve(&mut self, commands: &mut UnboundedReceiver<Command>) -> Result<()> {
+        let server = self.server.clone();
+        self.emit(SourceEvent::Log(format!("connecting to {server}")));
+        let events = self.events.clone();
+        // The receiver is gone if the screen is closed.
+        let say = move |text| drop(events.send(SourceEvent::Log(text)));
+        let mut links = Link::connect_all(&server, &self.security, &say).await?;
+        loop {
+            match self.step_one(&mut links, commands).await? {
+                End::Screen => return Ok(()),
+                End::Operation => links.iter_mut().for_each(Link::unsubscribe),
+            }
+            while !std::mem::take(&mut self.again) {
+                match commands.recv().await {
+                    None => return Ok(()),
+                    Some(Command::Next | Command::Again) => break,
+                    Some(Command::Gate { text, set }) => _ = self.note_gate(text, set),
+                    // Nothing is held between two operations.
+                    Some(_) => {}
+                }
+            }
+            self.round = Round::default();
+            self.emit(SourceEvent::Begin { title: String::from("the next request") });
+        }
+    }
+
+    /// Subscribes to every process. Returns the messages of all links, each with the number of its link.
+    async fn subscribe(&mut self, links: &mut [Link]) -> Result<UnboundedReceiver<(usize, Heard)>> {
+        let (sender, heard) = unbounded_channel();
+        let request = SubscribeRequest {
+            key: self.wanted.key.clone(),
+            region_id: self.wanted.region,
+            request_type: self.wanted.kind.clone(),
+            single_step: self.gates.is_empty() && !self.start.run,
+            gates: self.gates.clone(),
+            capture_stacks: self.start.stacks,
+            // 0 is no bound: an operation of this program sends several requests. Of other clients, one is stepped.
+            max_requests: u32::from(self.operation.is_none()),
+        };
+        for (number, link) in links.iter_mut().enumerate() {
+            let done = link.subscribe(&request, number, sender.clone()).await;
+            match done {
+                Ok(()) => {}
+                Err(status) if number == 0 => {
+                    return Err(refused(&link.server, &status, self.security.hint()));
+                }
+                Err(status) => {
+                    self.emit(SourceEvent::Log(format!("no steps of {}: {}", link.server, status.message())));
+                }
+            }
+        }
+        let stores: Vec<String> =
+            links.iter().filter(|link| link.is_subscribed()).map(|link| link.store.to_string()).collect();
+        let processes = match stores.len() {
+            1 => format!("store {} and others of its process", stores[0]),
+            n => format!("{n} processes, of the stores {} and others", stores.join(", ")),
+        };
+        self.emit(SourceEvent::Log(format!("waiting for a matching request in {processes}")));
+        if self.operation.is_some() && self.wanted == RequestFilter::default() {
+            self.emit(SourceEvent::Log(
+                "steps requests of other clients, too: no single key selects those of this operation".into(),
+            ));
+        }
+        Ok(heard)
+    }
+
+    /// Steps one operation: a request of a client with its retries, or the program's own operation.
+    async fn step_one(
+        &mut self,
+        links: &mut [Link],
+        commands: &mut UnboundedReceiver<Command>,
+    ) -> Result<End> {
+        let mut heard = self.subscribe(links).await?;
+        let mut answer = self.operation.as_mut().map(|operation| operation());
+        let mut before = None;
+        loop {
+            let (now, deadline) = (tokio::time::Instant::now(), self.round.deadline);
+            let until = deadline.unwrap_or_else(|| now + Duration::from_secs(3600));
+            tokio::select! {
+                Some((number, message)) = heard.recv() => match self.hear(links, number, message)? {
+                    Progress::Continues => {}
+                    Progress::Retries => heard = self.await_retry(links).await?,
+                    Progress::Ended(outcome) => return Ok(self.end(ending(outcome).to_owned())),
+                },
+                Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                    let late = self.round.steps.is_empty() && !text.starts_with("error");
+                    (self.round.outcome, answer) = (text, None);
+                    self.round.end_after(if late { FIRST } else { LINGER });
+                },
+                command = commands.recv() => match command {
+                    Some(command) => self.send(links, command).await?,
+                    None => return Ok(End::Screen),
+                },
+                () = tokio::time::sleep_until(until), if deadline.is_some() && self.round.holds.is_empty() => {
+                    return Ok(self.end(self.round.outcome.clone()));
+                },
+                () = tokio::time::sleep(ASK), if self.may_be_over(&answer) => {
+                    // Twice: a request that the client sends in the background may follow its answer.
+                    let ended = self.all_ended(links).await;
+                    if ended.is_some() && ended == before {
+                        return Ok(self.end(self.round.outcome.clone()));
+                    }
+                    before = ended;
+                },
+            }
+        }
+    }
+
+    /// Whether the operation of this program has its answer, steps have arrived, and nothing is held.
+    fn may_be_over(&self, answer: &Option<tokio::sync::oneshot::Receiver<String>>) -> bool {
+        self.operation.is_some()
+            && answer.is_none()
+            && self.round.holds.is_empty()
+            && !self.round.ended.is_empty()
+    }
+
+    /// The number of requests if every one that a server stepped has ended, its replicas included.
+    async fn all_ended(&self, links: &mut [Link]) -> Option<u32> {
+        for number in self.subscribed(links, None) {
+            let ended = self.round.ended.get(&number).copied().unwrap_or(0);
+            // A server that does not answer must not delay the end.
+            let adopted = tokio::time::timeout(LINGER, links[number].adopted()).await.ok().flatten();
+            if adopted != Some(ended) {
+                return None;
+            }
+        }
+        Some(self.round.ended.values().sum())
+    }
+
+    /// Handles a message of a link.
+    fn hear(&mut self, links: &mut [Link], number: usize, message: Heard) -> Result<Progress> {
+        let (own, active) = (self.operation.is_some(), self.round.active == Some(number));
+        match message {
+            Heard::Event(event) => {
+                if own || self.owns(number, links) {
+                    return self.on_event(number, event);
+                }
+            }
+            Heard::Ended if active && !own => {
+                bail!(
+                    "{} ended the stream before the end of the request: check whether the server was stopped",
+                    links[number].server
+                )
+            }
+            Heard::Ended => links[number].unsubscribe(),
+            Heard::Failed(status) if links.len() == 1 || active || self.holds_at(number) => {
+                return Err(gone(&links[number].server, &status));
+            }
+            Heard::Failed(status) => {
+                links[number].unsubscribe();
+                let text = format!("no more steps of {}: {}", links[number].server, status.message());
+                self.emit(SourceEvent::Log(text));
+            }
+        }
+        Ok(Progress::Continues)
+    }
+
+    fn on_event(&mut self, number: usize, event: StepEvent) -> Result<Progress> {
+        let own = self.operation.is_some();
+        Ok(match self.take(number, event)? {
+            None => {
+                // A step of a client's request: its retry has begun. A step after this program's operation: more may
+                // follow.
+                let ends = self.round.deadline.take().is_some();
+                if own && ends {
+                    self.round.end_after(LINGER);
+                }
+                Progress::Continues
+            }
+            Some(_) if own => {
+                *self.round.ended.entry(number).or_default() += 1;
+                Progress::Continues
+            }
+            Some(Outcome::RegionError) => Progress::Retries,
+            Some(outcome) => Progress::Ended(outcome),
+        })
+    }
+
+    /// Waits for the client's next try of the request after a region error, on any store.
+    async fn await_retry(&mut self, links: &mut [Link]) -> Result<UnboundedReceiver<(usize, Heard)>> {
+        self.round.outcome = ending(Outcome::RegionError).to_owned();
+        self.emit(SourceEvent::Log("a region error: waiting for the client's next try on any store".into()));
+        self.round.active = None;
+        links.iter_mut().for_each(Link::unsubscribe);
+        // A new channel: the end of the old stream may wait in the old one, and must not end the new stream.
+        let heard = self.subscribe(links).await?;
+        self.round.end_after(FOLLOWS);
+        Ok(heard)
+    }
+
+    /// Whether the stepped request is that of this link. Chooses the first link that has a request, and unsubscribes
+    /// from the other processes.
+    fn owns(&mut self, number: usize, links: &mut [Link]) -> bool {
+        if self.round.active.is_none() {
+            self.round.active = Some(number);
+            let others = links.iter_mut().enumerate().filter(|(i, _)| *i != number);
+            others.for_each(|(_, link)| link.unsubscribe());
+        }
+        self.round.active == Some(number)
+    }
+
+    fn holds_at(&self, number: usize) -> bool {
+        self.round.holds.iter().any(|(link, ..)| *link == number)
+    }
+
+    fn end(&self, outcome: String) -> End {
+        let summary = self.round.steps.summary();
+        // Without a screen, one operation is printed.
+        self.emit(SourceEvent::Finished { summary, outcome, more: !self.start.run });
+        End::Operation
+    }
+
+    fn emit(&self, event: SourceEvent) {
+        // The receiver is gone if the screen is closed; the closed command channel then ends this thread.
+        let _ = self.events.send(event);
+    }
+
+    /// Notes a gate that is switched on or off; returns whether the servers must know.
+    fn note_gate(&mut self, text: String, set: bool) -> bool {
+        let before = self.gates.len();
+        self.gates.retain(|known| *known != text);
+        // The servers refuse to remove a gate that is switched off already.
+        let was_set = self.gates.len() < before;
+        if set {
+            self.gates.push(text);
+        }
+        set || was_set
+    }
+
+    /// Handles an event of a stream. Returns the outcome of the request if it has ended.
+    fn take(&mut self, number: usize, event: StepEvent) -> Result<Option<Outcome>> {
+        let bad = || {
+            format!(
+                "cannot read a step from {}: use the same version of the server and this program",
+                self.server
+            )
+        };
+        if event.end {
+            let value: serde_json::Value = serde_json::from_slice(&event.json).with_context(bad)?;
+            let outcome = value.get("outcome").and_then(|o| serde_json::from_value(o.clone()).ok());
+            let summary = value.get("summary").cloned().unwrap_or(value);
+            self.round.steps.add(serde_json::from_value(summary).with_context(bad)?);
+            return Ok(Some(outcome.unwrap_or_default()));
+        }
+        let mut place = (0, String::new());
+        if !event.json.is_empty() {
+            let step: Step = serde_json::from_slice(&event.json).with_context(bad)?;
+            place = (step.store, step.thread.clone());
+            let step = self.round.steps.place(number, step);
+            self.emit(SourceEvent::Step(Box::new(step)));
+        }
+        let holds = &mut self.round.holds;
+        if event.held {
+            self.round.next_hold += 1;
+            let (id, stage, reason) = (self.round.next_hold, event.hold_stage, event.hold_reason);
+            let hold = HeldRequest { id, stage, store: place.0, thread: place.1, reason };
+            holds.push((number, event.hold_id, hold.clone()));
+            self.emit(SourceEvent::Held(hold));
+        } else if let Some(at) = holds.iter().position(|(link, id, hold)| {
+            (*link, *id, hold.stage.as_str()) == (number, event.hold_id, event.hold_stage.as_str())
+        }) {
+            // A stage without a step means: the request that was held there continues.
+            let (_, _, released) = holds.remove(at);
+            self.emit(SourceEvent::Released(released.id));
+        }
+        Ok(None)
+    }
+
+    async fn send(&mut self, links: &mut [Link], command: Command) -> Result<()> {
+        match command {
+            Command::Next => {
+                self.emit(SourceEvent::Log("this request has not ended yet: r runs it to its end".into()))
+            }
+            Command::Again => {
+                self.again = true;
+                self.continues(links, Mode::Run).await?;
+            }
+            Command::Continue(mode) => self.continues(links, mode).await?,
+            Command::Release(hold) => {
+                let held = self.round.holds.iter().find(|(.., known)| known.id == hold);
+                let Some((number, hold_id)) = held.map(|(link, id, _)| (*link, *id)) else { return Ok(()) };
+                let request =
+                    ContinueRequest { mode: Mode::Step.into(), hold_id, ..ContinueRequest::default() };
+                links[number].continues(request).await.map_err(|s| gone(&links[number].server, &s))?;
+            }
+            Command::RunTo(run_to) => {
+                let request =
+                    ContinueRequest { mode: Mode::Continue.into(), run_to, ..ContinueRequest::default() };
+                for number in self.subscribed(links, None) {
+                    let done = links[number].continues(request.clone()).await;
+                    self.say_refused(done);
+                }
+            }
+            Command::Gate { text, set } => {
+                if !self.note_gate(text.clone(), set) {
+                    return Ok(());
+                }
+                let (add, remove) = if set { (vec![text], vec![]) } else { (vec![], vec![text]) };
+                for number in self.subscribed(links, None) {
+                    let done =
+                        links[number].gates(GatesRequest { add: add.clone(), remove: remove.clone() }).await;
+                    self.say_refused(done);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Releases the first held request in the modes Step and Into, otherwise all. The streams report the releases.
+    async fn continues(&self, links: &mut [Link], mode: Mode) -> Result<()> {
+        let request = ContinueRequest { mode: mode.into(), ..ContinueRequest::default() };
+        let first = self
+            .round
+            .holds
+            .first()
+            .map(|(link, ..)| *link)
+            .filter(|_| matches!(mode, Mode::Step | Mode::Into));
+        for number in self.subscribed(links, first) {
+            let done = links[number].continues(request.clone()).await;
+            done.map_err(|s| gone(&links[number].server, &s))?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of the links with a subscription; with `only`, that one.
+    fn subscribed(&self, links: &[Link], only: Option<usize>) -> Vec<usize> {
+        let wanted = |i: &usize| only.is_none_or(|only| only == *i) && links[*i].is_subscribed();
+        (0..links.len()).filter(wanted).collect()
+    }
+
+    fn say_refused(&self, done: std::result::Result<(), tonic::Status>) {
+        if let Err(status) = done {
+            self.emit(SourceEvent::Log(format!("the server refused the gate: {}", status.message())));
+        }
+    }
+}
+
+/// Describes the end of the request; empty if the server did not report it.
+fn ending(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Unknown => "",
+        Outcome::Ok => "answered",
+        Outcome::KeyError => "answered with a key error (a lock or a conflict)",
+        Outcome::RegionError => "answered with a region error; the client retries",
+        Outcome::DeadlineExceeded => "deadline of the client exceeded",
+        Outcome::Error => "answered with an error",
+        Outcome::Cancelled => "cancelled by its client; clients have their own timeouts, often 2 s",
+    }
+}
