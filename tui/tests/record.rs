@@ -148,6 +148,7 @@ fn a_signal_keeps_the_recorded_part() {
         (libc::SIGINT, Some(130)),
         (libc::SIGTERM, Some(143)),
         (libc::SIGHUP, Some(129)),
+        (libc::SIGQUIT, Some(131)),
         (libc::SIGKILL, None),
     ] {
         let path = dir.path().join(format!("{signal}.trace"));

@@ -19,7 +19,9 @@ fn q_and_sigterm_give_the_terminal_back() {
 
 #[test]
 fn a_signal_at_the_first_moment_gives_the_terminal_back() {
-    for (signal, code) in [(libc::SIGTERM, 143), (libc::SIGINT, 130), (libc::SIGHUP, 129)] {
+    for (signal, code) in
+        [(libc::SIGTERM, 143), (libc::SIGINT, 130), (libc::SIGHUP, 129), (libc::SIGQUIT, 131)]
+    {
         let program = OnTerminal::start("");
         // Before the first frame.
         program.until(ENTER);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH},
+    consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH},
     flag,
     iterator::Signals as Pending,
 };
@@ -27,7 +27,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Signals {
     /// The signal that asked the program to end; 0: none.
     end: AtomicI32,
-    /// Another program has the terminal, so Ctrl-C is for that program.
+    /// Another program has the terminal, so Ctrl-C and Ctrl-\ are for that program.
     lent: AtomicBool,
     stop: Arc<AtomicBool>,
     continued: Arc<AtomicBool>,
@@ -58,11 +58,11 @@ impl Signals {
     }
 
     fn is_for_us(&self, signal: i32) -> bool {
-        signal != SIGINT || !self.lent.load(Ordering::SeqCst)
+        !matches!(signal, SIGINT | SIGQUIT) || !self.lent.load(Ordering::SeqCst)
     }
 }
 
-/// Installs the handlers of SIGTERM, SIGHUP and SIGINT, which ask the program to end with
+/// Installs the handlers of SIGTERM, SIGHUP, SIGINT and SIGQUIT, which ask the program to end with
 /// [`Stopped::exit_code`]. A thread ends the program if it has not ended after 2 s, or at a second signal.
 ///
 /// # Errors
@@ -72,7 +72,7 @@ pub fn listen() -> io::Result<&'static Signals> {
     if let Some(signals) = SIGNALS.get() {
         return Ok(signals);
     }
-    let pending = Pending::new([SIGTERM, SIGHUP, SIGINT])?;
+    let pending = Pending::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT])?;
     let signals = SIGNALS.get_or_init(Signals::default);
     std::thread::Builder::new().name("signals".into()).spawn(move || end_at_last(pending, signals))?;
     Ok(signals)
@@ -117,4 +117,20 @@ fn end_at_last(mut pending: Pending, signals: &'static Signals) {
     #[cfg(feature = "embedded")]
     recipes::temporary::remove_own();
     std::process::exit(Stopped(first).exit_code().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lent_terminal_keeps_the_signals_of_its_keys() {
+        let signals = Signals::default();
+        let ours = || [SIGINT, SIGQUIT, SIGTERM, SIGHUP].map(|signal| signals.is_for_us(signal));
+        assert_eq!(ours(), [true; 4]);
+        signals.lend(true);
+        assert_eq!(ours(), [false, false, true, true]);
+        signals.lend(false);
+        assert_eq!(ours(), [true; 4]);
+    }
 }
