@@ -9,7 +9,14 @@
 //! ok
 //! ```
 //! Empty lines separate blocks. Lines before a directive that begin with `#` are its comment.
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+/// Maximum size of a scenario file in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A parsed scenario file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +62,11 @@ pub struct ScenarioError {
 
 impl Scenario {
     /// Reads and parses a scenario file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a regular file or is too large; otherwise the first mistake in its text.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path)
             .map_err(|e| anyhow::anyhow!("cannot read the scenario file {}: {e}", path.display()))?;
         Ok(Self::parse(path, &text)?)
     }
@@ -219,6 +229,23 @@ pub(crate) fn split_words(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
+/// Reads a regular file: a device may have no end, and a pipe may never have a writer.
+fn read_text(path: &Path) -> io::Result<String> {
+    let wrong = |found: &str| {
+        io::Error::other(format!("expected a regular file of up to {MAX_BYTES} bytes, found {found}"))
+    };
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() {
+        return Err(wrong(if about.is_dir() { "a directory" } else { "a device, a pipe or a socket" }));
+    }
+    if about.len() > MAX_BYTES {
+        return Err(wrong(&format!("{} bytes", about.len())));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +274,21 @@ mod tests {
                 .to_string()
                 .contains("at least one directive")
         );
+    }
+
+    #[test]
+    fn a_file_that_is_not_regular_or_too_large_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = dir.path().join("large.txt");
+        std::fs::write(&large, TEXT).unwrap();
+        assert_eq!(Scenario::read(&large).unwrap().title, "T");
+        File::options().write(true).open(&large).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let (zero, folder) = (Path::new("/dev/zero"), dir.path());
+        for (path, found) in [(&*large, "1048577 bytes"), (folder, "a directory"), (zero, "a device")] {
+            let error = Scenario::read(path).unwrap_err().to_string();
+            assert!(error.contains("expected a regular file of up to 1048576 bytes"), "{error}");
+            assert!(error.contains(&format!("found {found}")), "{error}");
+        }
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn recipes_are_listed_and_unknown_ones_are_errors() {
     for (args, part) in [
         (["step", "point_gte", "--plain"], "point_get"),
         (["step", "/no/such/file.txt", "--plain"], "/no/such/file.txt"),
+        (["step", "/dev/zero", "--plain"], "found a device"),
         (["step", "point_get", "--gate=raft_comit"], "raft_commit"),
     ] {
         let output = run(&args);
