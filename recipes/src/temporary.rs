@@ -37,6 +37,11 @@ fn make_in(root: &Path) -> io::Result<TempDir> {
     Ok(dir)
 }
 
+/// Returns the directories of this process. Without one, no cluster of this process with temporary data runs.
+pub fn own() -> Vec<PathBuf> {
+    OWN.lock().iter().map(|(path, _)| path.clone()).filter(|path| path.exists()).collect()
+}
+
 /// Removes the directories of this process, for a program that must end without dropping its cluster.
 pub fn remove_own() {
     for (dir, _lock) in OWN.lock().drain(..) {
@@ -79,6 +84,7 @@ mod tests {
         }
         std::fs::write(foreign.join(LOCK), "").unwrap();
         let second = make_in(root.path()).unwrap();
+        assert!([used.path(), second.path()].iter().all(|dir| own().iter().any(|known| known == dir)));
         assert!(!left.exists(), "its lock was free");
         assert!([used.path(), second.path(), &foreign, &no_lock].iter().all(|d| d.exists()));
     }

@@ -278,7 +278,11 @@ fn each_step_of_a_run_has_the_raft_state_of_its_time() {
         assert!(own(step).persisted >= last(step), "{step:#?}");
     }
     for step in at("raft_ack") {
-        let quorum = step.state.facts.iter().find(|f| f.title == "Quorum").expect("the quorum");
+        let Some(quorum) = step.state.facts.iter().find(|f| f.title == "Quorum") else {
+            // The run does not wait for the last acknowledgement: it may end between this stamp and the facts.
+            assert!(step.late, "{step:#?}");
+            continue;
+        };
         let committed = own(step).commit >= last(step);
         assert_eq!(quorum.outcome.ends_with("committed"), committed, "{step:#?}");
     }
@@ -399,12 +403,19 @@ fn an_operation_of_the_user_follows_that_of_the_scenario() {
     });
 }
 
-/// The source ends its session in its thread, which may outlive a drop that no longer waits for it.
+/// Waits until the thread of the source has ended its cluster and its session: on a busy machine, it outlives the drop,
+/// which waits for a bounded time. A session that it begins later would be in the way of the next one.
 fn nothing_is_stepped() {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while let Err(e) = tracepoints::Session::start(tracepoints::SessionConfig::default()) {
-        assert!(Instant::now() < deadline, "{e}");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let wait = |what: &str| {
+        assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(5));
+    };
+    while !recipes::temporary::own().is_empty() {
+        wait("a cluster still runs");
+    }
+    while let Err(e) = tracepoints::Session::start(tracepoints::SessionConfig::default()) {
+        wait(&e.to_string());
     }
 }
 
