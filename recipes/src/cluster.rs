@@ -214,8 +214,7 @@ impl Cluster {
     }
 
     fn leader_meta(&self, region: u64) -> Option<RegionMeta> {
-        let leaders = self.metas(region).into_iter().filter(|m| m.raft.role == "Leader");
-        leaders.max_by_key(|m| m.raft.term)
+        newest_leader(&self.metas(region)).cloned()
     }
 
     /// Polls `done` until it returns a value. After [`BOUND`], fails with `failure` as the error's begin.
@@ -372,8 +371,7 @@ impl Cluster {
 
     fn is_settled(&self, region: u64) -> bool {
         let metas = self.metas(region);
-        let leaders = metas.iter().filter(|m| m.raft.role == "Leader");
-        let Some(last) = leaders.max_by_key(|m| m.raft.term).map(|m| m.raft.last_index) else { return false };
+        let Some(last) = newest_leader(&metas).map(|m| m.raft.last_index) else { return false };
         metas.iter().all(|m| m.raft.applied == last && m.raft.persisted == last)
     }
 
@@ -545,6 +543,11 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Finds the leader among the replicas of a region: of the peers that claim to lead, the one of the highest term.
+fn newest_leader(metas: &[RegionMeta]) -> Option<&RegionMeta> {
+    metas.iter().filter(|m| m.raft.role == "Leader").max_by_key(|m| m.raft.term)
 }
 
 /// Configures a small, quick store: elections take 1 s, not 10 s. Most other values are TiKV's defaults.

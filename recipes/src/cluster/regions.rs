@@ -6,7 +6,7 @@ use kvproto::metapb::Region;
 use pd::client::PdClient;
 use raftstore::debug::RegionMeta;
 
-use super::Cluster;
+use super::{Cluster, newest_leader};
 use crate::directive::Lease;
 
 impl Cluster {
@@ -25,25 +25,25 @@ impl Cluster {
         Ok(format!("{} regions", parts.len()))
     }
 
-    /// Whether all running peers of the region have the version, one of them leads, and PD has its report.
+    /// Whether all running peers of the region have its version, one of them leads and reads by its lease if leases are
+    /// on, and PD has the leader's report.
     fn is_ready(&self, part: &Region) -> bool {
         let version = |region: &Region| region.region_epoch.unwrap_or_default().version;
         let metas = self.metas(part.id);
         let running = part.peers.iter().filter(|peer| self.addr(peer.store_id).is_ok()).count();
         let applied = metas.len() == running && metas.iter().all(|m| version(&m.region) >= version(part));
-        let Some(leader) = metas.iter().filter(|m| m.raft.role == "Leader").max_by_key(|m| m.raft.term)
-        else {
-            return false;
-        };
+        let Some(leader) = newest_leader(&metas) else { return false };
         let reads = self.lease != Lease::On || leader.raft.lease.as_ref().is_some_and(|l| l.state == "valid");
+        if !applied || !reads {
+            return false;
+        }
         let pd = self.pd_endpoint();
         let reported =
             self.runtime.block_on(async { PdClient::connect(&[pd]).await?.get_region_by_id(part.id).await });
-        let reported = reported.is_ok_and(|found| {
+        reported.is_ok_and(|found| {
             version(&found.region) >= version(part)
                 && found.leader.is_some_and(|peer| peer.store_id == leader.raft.store)
-        });
-        applied && reads && reported
+        })
     }
 
     /// Compares the first entries of the replicas' logs with that of the leader's log, one line for each case. A log
@@ -58,15 +58,15 @@ impl Cluster {
         for meta in self.metas(region) {
             *lines.entry(beginning(&meta, &leader)?).or_default() += 1;
         }
-        let line = |((nth, text), count): ((u8, &str), usize)| {
-            let role = if nth == 0 { "leader" } else { "follower" };
+        let line = |((rank, text), count): ((u8, &str), usize)| {
+            let role = if rank == 0 { "leader" } else { "follower" };
             format!("{role} x{count}: {text}")
         };
         Ok(lines.into_iter().map(line).collect::<Vec<_>>().join("\n"))
     }
 }
 
-/// The place of the replica's line, and the text of it.
+/// Describes where a replica's log begins: the rank by which the lines are sorted (0: the leader), and the text.
 fn beginning(meta: &RegionMeta, leader: &RegionMeta) -> Result<(u8, &'static str)> {
     let (first, kept) = (meta.raft.first_index, leader.raft.first_index);
     Ok(match (meta.raft.store == leader.raft.store, first.cmp(&kept)) {
