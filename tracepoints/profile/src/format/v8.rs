@@ -46,15 +46,14 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
         || deep.iter().any(|(_, node)| node.self_size.0.is_some());
     let mut profile = if heap {
         let mut profile = Profile::new(&[("space", "bytes")]);
-        let head = file.head.0.take().unwrap_or_default();
-        sizes(&mut profile, head);
-        of_deep(&mut profile, &deep, size);
+        put_nested(&mut profile, file.head.0.take(), size);
+        put_deep(&mut profile, &deep, size);
         profile
     } else {
         let mut profile = Profile::new(&[("cpu", "nanoseconds")]);
         if file.trace_events.0.is_empty() {
             let mut tree = Tree::from_nodes(&mut profile, file.nodes.0, file.head, &mut losses);
-            of_deep(&mut profile, &deep, |profile, caller, node| tree.put(profile, caller, node));
+            put_deep(&mut profile, &deep, |profile, caller, node| tree.put(profile, caller, node));
             let times = Times {
                 start: file.start_time.0,
                 end: file.end_time.0,
@@ -85,24 +84,19 @@ fn is_root(call: &CallFrame) -> bool {
     call.function_name.0 == "(root)"
 }
 
-/// Reads the bytes that each node itself allocated.
-fn sizes(profile: &mut Profile, head: Node) {
-    let mut todo = vec![(StackId::ROOT, head)];
-    while let Some((caller, node)) = todo.pop() {
-        let stack = size(profile, caller, &node);
-        todo.extend(node.children.nodes().map(|child| (stack, child)));
+/// Adds the stack of a node to that of its caller; the root has no frame.
+fn push(profile: &mut Profile, caller: StackId, node: &Node) -> StackId {
+    let call = node.call();
+    if is_root(&call) {
+        return caller;
     }
+    let frame = frame(profile, &call);
+    profile.push(caller, frame)
 }
 
 /// Reads the bytes that a node itself allocated; returns its stack.
 fn size(profile: &mut Profile, caller: StackId, node: &Node) -> StackId {
-    let call = node.call();
-    let stack = if is_root(&call) {
-        caller
-    } else {
-        let frame = frame(profile, &call);
-        profile.push(caller, frame)
-    };
+    let stack = push(profile, caller, node);
     let size = node.self_size.0.unwrap_or(0.0);
     if size > 0.0 {
         profile.add(stack, LabelsId::default(), &[size as i64]);
@@ -110,8 +104,21 @@ fn size(profile: &mut Profile, caller: StackId, node: &Node) -> StackId {
     stack
 }
 
-/// Passes the nodes of a deep tree to `put`, which returns the stack of a node from that of its caller.
-fn of_deep(
+/// Passes the nodes of a tree to `put`, which returns the stack of a node from that of its caller.
+fn put_nested(
+    profile: &mut Profile,
+    head: Option<Node>,
+    mut put: impl FnMut(&mut Profile, StackId, &Node) -> StackId,
+) {
+    let mut todo: Vec<(StackId, Node)> = head.into_iter().map(|head| (StackId::ROOT, head)).collect();
+    while let Some((caller, node)) = todo.pop() {
+        let stack = put(profile, caller, &node);
+        todo.extend(node.children.nodes().map(|child| (stack, child)));
+    }
+}
+
+/// As [`put_nested`], for the nodes of a tree that is too deep for the JSON reader.
+fn put_deep(
     profile: &mut Profile,
     nodes: &[nested::Deep],
     mut put: impl FnMut(&mut Profile, StackId, &Node) -> StackId,
@@ -151,27 +158,13 @@ impl Tree {
         losses: &mut Losses,
     ) -> Self {
         let mut tree = Self::default();
-        tree.nested(profile, head.0);
+        put_nested(profile, head.0, |profile, caller, node| tree.put(profile, caller, node));
         tree.add(profile, nodes, losses);
         tree
     }
 
-    fn nested(&mut self, profile: &mut Profile, head: Option<Node>) {
-        let mut todo: Vec<(StackId, Node)> = head.into_iter().map(|head| (StackId::ROOT, head)).collect();
-        while let Some((caller, node)) = todo.pop() {
-            let stack = self.put(profile, caller, &node);
-            todo.extend(node.children.nodes().map(|child| (stack, child)));
-        }
-    }
-
     fn put(&mut self, profile: &mut Profile, caller: StackId, node: &Node) -> StackId {
-        let call = node.call();
-        let stack = if is_root(&call) {
-            caller
-        } else {
-            let frame = frame(profile, &call);
-            profile.push(caller, frame)
-        };
+        let stack = push(profile, caller, node);
         if let Some(id) = node.id() {
             self.stacks.insert(id, stack);
             self.hits.extend(node.hit_count.0.filter(|n| *n > 0.0).map(|n| (id, n)));
