@@ -28,9 +28,9 @@ pub fn find(name: &str) -> Result<Scenario> {
     if path.exists() || name.contains(['/', '.']) {
         return Scenario::read(path);
     }
-    let near = similar::names(name, RECIPES.iter().map(|(n, _)| *n));
-    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     let known: Vec<&str> = RECIPES.iter().map(|(n, _)| *n).collect();
+    let near = similar::names(name, known.iter().copied());
+    let hint = if near.is_empty() { String::new() } else { format!(" Did you mean {}?", near.join(" or ")) };
     bail!(
         "expected the name of a recipe or the path of a scenario file, found `{name}`.{hint} The recipes are: {}",
         known.join(", ")

@@ -238,8 +238,8 @@ impl Timeline {
         Some(cached.get_or_insert_with(|| Rc::new(Critical::find(&self.steps))).clone())
     }
 
-    /// Forgets what was found in the steps so far.
-    fn forget(&mut self) {
+    /// Drops the caches; the next call that needs one builds it from the changed steps.
+    fn drop_caches(&mut self) {
         self.tree.take();
         self.critical.take();
     }
@@ -288,13 +288,13 @@ impl Timeline {
     }
 
     pub(crate) fn add_request(&mut self, request: RequestInfo) {
-        self.forget();
+        self.drop_caches();
         self.requests.push(request);
     }
 
     /// Adds a step, or replaces the known one with its number.
     pub(crate) fn add_step(&mut self, mut step: Step) -> Arrival {
-        self.forget();
+        self.drop_caches();
         if let Some(known) = self.steps.get_mut(step.step) {
             *known = step;
             return Arrival::default();
@@ -341,7 +341,7 @@ impl Timeline {
 
     /// Ends the operation. Returns the step to which the cursor moves.
     pub(crate) fn finish(&mut self, ending: OperationEnd) -> Option<usize> {
-        self.forget();
+        self.drop_caches();
         self.holds.clear();
         self.ending = Some(ending);
         self.follow.then(|| self.end_step())

@@ -31,7 +31,7 @@ pub struct Content {
     pub lines: Vec<Line<'static>>,
     /// First line to show unless the user has scrolled.
     pub offset: usize,
-    /// `lines` are those from this one on, of as many; `None`: they are all.
+    /// The number of the first of `lines`, from 0, and the number of all lines; `None`: `lines` are all.
     pub part: Option<(usize, usize)>,
 }
 

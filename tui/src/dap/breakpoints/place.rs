@@ -81,7 +81,7 @@ impl Place {
         for gate in self.gates {
             match under(gate) {
                 Ok(gate) => gates.push(gate),
-                // The function's last stage usually knows most values.
+                // Reports the problem of the function's last stage, whose stamps usually have the most fields.
                 Err(problem) => refused = Some(problem),
             }
         }
