@@ -2,7 +2,8 @@
 //!
 //! They use crates of TiKV, which this repository does not build. So each page with such blocks has a file in
 //! `rust_blocks`, with the same path, that declares what the blocks use. A line `// block N` of that file stands for the
-//! Nth block. Where a line `// Signature of TiKV: ANCHOR` precedes a function, an ignored test compares it with TiKV's.
+//! Nth block. A block that includes a file is left out: cargo compiles that file. Where a line `// Signature of TiKV:
+//! ANCHOR` precedes a function, an ignored test compares it with TiKV's.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,10 +19,15 @@ const LEFT_OUT: [&str; 1] = ["#[rpn_fn]\n"];
 /// The comment before a function that has the parameters and result of TiKV's.
 const SIGNATURE_OF: &str = "// Signature of TiKV: ";
 
-/// The Rust blocks of a page, in order.
+/// The interface of plugins, below `components` in TiKV and below `engine` here: a plugin compiles with both.
+const PLUGIN: &str =
+    "coprocessor_plugin_api/src/plugin_api.rs::CoprocessorPlugin::on_raw_coprocessor_request";
+
+/// The Rust blocks of a page, in order, without those that include a file.
 fn blocks(text: &str) -> Vec<String> {
     let begins = text.split("\n```rust\n").skip(1);
-    begins.map(|rest| rest.split("\n```").next().unwrap_or_default().to_owned() + "\n").collect()
+    let all = begins.map(|rest| rest.split("\n```").next().unwrap_or_default());
+    all.filter(|block| !block.starts_with("{{#include ")).map(|block| block.to_owned() + "\n").collect()
 }
 
 /// The pages with Rust blocks: the path below `docs/src`, without its ending, and the blocks.
@@ -92,7 +98,7 @@ fn compile(name: &str, program: &str) -> Result<(), String> {
 #[test]
 fn rust_blocks_of_the_guide_compile() {
     let pages = pages();
-    assert!(pages.len() >= 4, "expected the pages with Rust blocks, found {pages:?}");
+    assert!(pages.len() >= 3, "expected the pages with Rust blocks, found {pages:?}");
     let mut mistakes = Vec::new();
     for (page, blocks) in pages {
         let path = declarations(&page);
@@ -116,6 +122,7 @@ fn a_block_that_does_not_compile_is_reported() {
     assert!(error.contains("mismatched types"), "{error}");
     assert!(fill("fn two() {}\n", &blocks(page)).unwrap_err().contains("// block 1"));
     assert!(fill("// block 2\n", &blocks(page)).unwrap_err().contains("1 to 1"));
+    assert!(blocks("text\n\n```rust\n{{#include code.rs}}\n```\n").is_empty());
 }
 
 /// From the word `fn` to the body, without white space and the comma of a last parameter.
@@ -126,30 +133,34 @@ fn signature(lines: &str) -> String {
     text.replace(",)", ")")
 }
 
-/// `TIKV_SRC` is a checkout of tikv/tikv 8e964719, as for the anchors of the guide.
+/// The signature of a function in a checkout.
+fn signature_at(checkout: &Path, anchor: &str) -> Result<String, String> {
+    let found = find(checkout, &Place::parse(anchor))?;
+    let rest: Vec<&str> = found.text.lines().skip(found.line as usize - 1).collect();
+    Ok(signature(&rest.join("\n")))
+}
+
+/// `TIKV_SRC` is a checkout of tikv/tikv 8e964719: `TIKV_SRC=DIR cargo test -p tidy -- --ignored`.
 #[test]
 #[ignore = "needs TIKV_SRC, a checkout of tikv/tikv"]
 fn declared_signatures_are_those_of_tikv() {
     let checkout =
         PathBuf::from(std::env::var_os("TIKV_SRC").expect("TIKV_SRC names a checkout of tikv/tikv"));
     let (mut compared, mut mistakes) = (0, Vec::new());
+    let mut compare = |anchor: &str, ours: String| match signature_at(&checkout, anchor) {
+        Ok(theirs) if theirs == ours => compared += 1,
+        Ok(theirs) => mistakes.push(format!("{anchor}: expected {theirs}, found {ours}")),
+        Err(why) => mistakes.push(why),
+    };
     for (page, _) in pages() {
         let text = fs::read_to_string(declarations(&page)).unwrap();
         for part in text.split(SIGNATURE_OF).skip(1) {
             let (anchor, ours) = part.split_once('\n').unwrap();
-            match find(&checkout, &Place::parse(anchor)) {
-                Ok(found) => {
-                    let rest: Vec<&str> = found.text.lines().skip(found.line as usize - 1).collect();
-                    let (theirs, ours) = (signature(&rest.join("\n")), signature(ours));
-                    compared += 1;
-                    if theirs != ours {
-                        mistakes.push(format!("{anchor}: expected {theirs}, found {ours}"));
-                    }
-                }
-                Err(why) => mistakes.push(why),
-            }
+            compare(anchor, signature(ours));
         }
     }
+    let ours = signature_at(&root().unwrap(), &format!("engine/{PLUGIN}")).unwrap();
+    compare(&format!("components/{PLUGIN}"), ours);
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
     assert!(compared > 15, "expected the signatures of the blocks' functions, found {compared}");
 }
