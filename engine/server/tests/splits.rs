@@ -120,8 +120,11 @@ fn regions_are_split_at_the_keys_that_a_client_gives_to_pd() {
         group: "g".to_owned(),
         retry_limit: 3,
     };
+    let again = pdpb::SplitAndScatterRegionsRequest { retry_limit: 0, ..request.clone() };
     let reply = h.block_on(pd.split_and_scatter_regions(request)).unwrap().into_inner();
     assert_eq!((reply.split_finished_percentage, reply.regions_id.len()), (100, 1), "{reply:?}");
+    let refused = h.block_on(pd.split_and_scatter_regions(again)).unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (tonic::Code::Unknown, "empty region"));
     let regions = h.until("PD has all regions", async || regions(&h).await.filter(|found| found.len() == 4));
     assert_eq!(regions[1..].iter().map(|region| region.start_key.clone()).collect::<Vec<_>>(), keys);
 }

@@ -475,16 +475,18 @@ impl Pd for PdService {
     ) -> Reply<pdpb::SplitAndScatterRegionsResponse> {
         let request = self.admit(request)?;
         let split = split_regions(&self.cluster, request.split_keys, request.retry_limit).await;
-        let (header, (split_finished_percentage, regions_id)) = self.split(split);
-        let scatter = pdpb::ScatterRegionRequest {
-            group: request.group,
-            regions_id: regions_id.clone(),
-            ..Default::default()
+        let scatter_finished_percentage = match &split {
+            // PD `ScatterRegionsByID`.
+            Ok((_, made)) if made.is_empty() => return Err(Status::unknown("empty region")),
+            Ok((_, made)) => {
+                let (group, regions_id) = (request.group, made.clone());
+                let scatter = pdpb::ScatterRegionRequest { group, regions_id, ..Default::default() };
+                let scattered = self.cluster.scatter(&scatter);
+                scattered.map_err(|refusal| Status::unknown(refusal.to_string()))?.0
+            }
+            Err(_) => 0,
         };
-        let scattered =
-            if regions_id.is_empty() { Ok((100, vec![])) } else { self.cluster.scatter(&scatter) };
-        let (scatter_finished_percentage, _) =
-            scattered.map_err(|refusal| Status::unknown(refusal.to_string()))?;
+        let (header, (split_finished_percentage, regions_id)) = self.split(split);
         reply!(SplitAndScatterRegionsResponse {
             header,
             split_finished_percentage,
