@@ -1,7 +1,7 @@
 //! Splits regions at keys (tikv/pd `splitter.RegionSplitter`).
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 const DESC: &str = "region-splitter";
 /// Interval in which the regions are looked at (PD `watchInterval`).
 const WATCH: Duration = Duration::from_millis(100);
-/// Timeout of one attempt (PD `timeout`).
+/// Timeout of one attempt, in engine time as that of its operators (PD `timeout`).
 const ATTEMPT: Duration = Duration::from_secs(60);
 /// Pause after the first attempt; it doubles with each, up to [`ATTEMPT`] (PD `initialSleepDuration`).
 const PAUSE: Duration = Duration::from_millis(100);
@@ -47,8 +47,8 @@ pub async fn split_regions(
 
 /// Waits until a region begins at each key; returns the regions that do after [`ATTEMPT`] at most.
 async fn wait_for_splits(cluster: &Cluster, mut keys: BTreeSet<Vec<u8>>) -> Answer<BTreeMap<Vec<u8>, u64>> {
-    let (end, mut found) = (Instant::now() + ATTEMPT, BTreeMap::new());
-    while !keys.is_empty() && Instant::now() < end {
+    let (end, mut found) = (cluster.now_ms() + ATTEMPT.as_millis() as u64, BTreeMap::new());
+    while !keys.is_empty() && cluster.now_ms() < end {
         tokio::time::sleep(WATCH).await;
         found.extend(cluster.regions_that_begin_at(&keys)?);
         keys.retain(|key| !found.contains_key(key));

@@ -28,8 +28,8 @@ fn report(cluster: &Cluster, stream: &ResponseSender, id: u64, version: u64, sta
 }
 
 /// A cluster of one store, whose region 2 has all keys.
-fn cluster(dir: &std::path::Path, stream: &ResponseSender) -> Arc<Cluster> {
-    let cluster = Cluster::open(dir, None, Some(1), ManualClock::at(1_000)).unwrap();
+fn cluster(dir: &std::path::Path, clock: Arc<ManualClock>, stream: &ResponseSender) -> Arc<Cluster> {
+    let cluster = Cluster::open(dir, None, Some(1), clock).unwrap();
     let region = Region { id: 2, peers: vec![Peer::voter(1, 102)], ..Default::default() };
     cluster.bootstrap(Store { id: 1, address: "a".to_owned(), ..Default::default() }, region).unwrap();
     report(&cluster, stream, 2, 1, "", "");
@@ -43,7 +43,7 @@ fn keys(keys: &[&str]) -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn the_leader_is_asked_and_new_regions_are_counted() {
     let (dir, (stream, mut sent)) = (tempfile::tempdir().unwrap(), mpsc::channel(8));
-    let cluster = cluster(dir.path(), &stream);
+    let cluster = cluster(dir.path(), ManualClock::at(1_000), &stream);
     let running = cluster.clone();
     let split = tokio::spawn(async move { split_regions(&running, keys(&["b", "d"]), 0).await });
     let asked = tokio::time::timeout(BOUND, sent.recv()).await.unwrap().unwrap().unwrap();
@@ -62,7 +62,7 @@ async fn the_leader_is_asked_and_new_regions_are_counted() {
 #[tokio::test]
 async fn keys_that_cannot_split_are_not_counted() {
     let (dir, (stream, _sent)) = (tempfile::tempdir().unwrap(), mpsc::channel(8));
-    let cluster = cluster(dir.path(), &stream);
+    let cluster = cluster(dir.path(), ManualClock::at(1_000), &stream);
     assert_eq!(split_regions(&cluster, vec![], 3).await, Ok((0, vec![])));
     report(&cluster, &stream, 5, 3, "b", "");
     report(&cluster, &stream, 2, 3, "", "b");
@@ -71,4 +71,17 @@ async fn keys_that_cannot_split_are_not_counted() {
     let fresh = Cluster::open(fresh.path(), None, None, ManualClock::at(1_000)).unwrap();
     let refusal = split_regions(&fresh, keys(&["b"]), 0).await.unwrap_err();
     assert_eq!(refusal.kind, kvproto::pdpb::ErrorType::NotBootstrapped);
+}
+
+#[tokio::test]
+async fn an_attempt_ends_by_the_clock_of_pd() {
+    let (dir, (stream, mut sent)) = (tempfile::tempdir().unwrap(), mpsc::channel(8));
+    let clock = ManualClock::at(1_000);
+    let cluster = cluster(dir.path(), clock.clone(), &stream);
+    let split = tokio::spawn(async move { split_regions(&cluster, keys(&["b"]), 0).await });
+    tokio::time::timeout(BOUND, sent.recv()).await.unwrap().unwrap().unwrap();
+    clock.set(1_000 + ATTEMPT.as_millis() as u64);
+    // Half of the attempt in real time: the clock of PD has ended it.
+    let split = tokio::time::timeout(ATTEMPT / 2, split).await.unwrap().unwrap();
+    assert_eq!(split, Ok((0, vec![])), "the leader does not split the region");
 }
