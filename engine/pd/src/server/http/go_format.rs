@@ -1,5 +1,9 @@
 //! Numbers, times and texts in Go's forms.
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    str::FromStr,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use serde::{Serialize, Serializer};
 
@@ -73,21 +77,23 @@ pub fn time(since_epoch: Duration) -> String {
 
 /// Parses a number of a path or query; the error is that of Go's `strconv`.
 pub fn parse_u64(text: &str) -> Result<u64, String> {
-    text.parse::<u64>().map_err(|e| go_error("ParseUint", text, &e))
+    parse(text, "ParseUint")
 }
 
 /// As [`parse_u64`], for signed numbers.
 pub fn parse_i64(text: &str) -> Result<i64, String> {
-    text.parse::<i64>().map_err(|e| go_error("Atoi", text, &e))
+    parse(text, "Atoi")
 }
 
-fn go_error(what: &str, text: &str, e: &std::num::ParseIntError) -> String {
-    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    let why = match e.kind() {
-        PosOverflow | NegOverflow => "value out of range",
-        _ => "invalid syntax",
-    };
-    format!("strconv.{what}: parsing {text:?}: {why}")
+/// Parses a number; the error is that of the `function` of Go's `strconv`.
+pub fn parse<T: FromStr<Err = ParseIntError>>(text: &str, function: &str) -> Result<T, String> {
+    text.parse().map_err(|e: ParseIntError| {
+        let why = match e.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.{function}: parsing {text:?}: {why}")
+    })
 }
 
 /// Parses pairs of hex digits.

@@ -16,7 +16,7 @@ use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Serializer, ser::PrettyFormatter};
 
-use super::{Api, Shared, error::ApiError};
+use super::{Api, Shared, error::ApiError, go_format};
 use crate::server::keyspace::{ConfigPatch, KeyspaceError, id_of};
 
 #[derive(Default, Deserialize)]
@@ -97,14 +97,15 @@ async fn create_by_id(State(api): Shared, body: Bytes) -> Response {
 }
 
 async fn load(State(api): Shared, Path(name): Path<String>, Query(query): Parameters) -> Response {
-    if query.get("force_refresh_group_id").is_some_and(|value| value == "true") {
-        // Groups of keyspaces are for several servers of timestamps.
-        return refused(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "keyspace group manager is not initialized".to_owned(),
-        );
-    }
-    running(&api, || answer(api.cluster.keyspace_by_name(&name)))
+    running(&api, || {
+        let found = api.cluster.keyspace_by_name(&name);
+        if found.is_ok() && query.get("force_refresh_group_id").is_some_and(|value| value == "true") {
+            // Groups of keyspaces are for several servers of timestamps.
+            let text = "keyspace group manager is not initialized";
+            return refused(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned());
+        }
+        answer(found)
+    })
 }
 
 async fn load_named_id(api: Shared, query: Parameters) -> Response {
@@ -141,8 +142,10 @@ async fn update_state(State(api): Shared, Path(name): Path<String>, body: Bytes)
 /// Lists up to `limit` keyspaces from the id `page_token` on.
 async fn all(State(api): Shared, Query(query): Parameters) -> Response {
     running(&api, || {
-        let given = |name: &str| query.get(name).map_or("", String::as_str);
-        let (start, limit) = match (number::<u32>(given("page_token")), number::<u32>(given("limit"))) {
+        let given = |name: &str| query.get(name).map(String::as_str).filter(|text| !text.is_empty());
+        let start = go_format::parse::<u32>(given("page_token").unwrap_or("0"), "ParseUint");
+        let limit = go_format::parse::<u32>(given("limit").unwrap_or("0"), "ParseInt");
+        let (start, limit) = match (start, limit) {
             (Ok(start), Ok(limit)) => (start, limit as usize),
             (Err(text), _) | (_, Err(text)) => return refused(StatusCode::BAD_REQUEST, text),
         };
@@ -162,16 +165,6 @@ async fn all(State(api): Shared, Query(query): Parameters) -> Response {
             next_page_token: next.map(|id| id.to_string()).unwrap_or_default(),
         })
     })
-}
-
-/// Parses a number as Go does; an empty text is 0.
-fn number<T: std::str::FromStr + Default>(text: &str) -> Result<T, String> {
-    if text.is_empty() {
-        return Ok(T::default());
-    }
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    let reason = if is_number { "value out of range" } else { "invalid syntax" };
-    text.parse().map_err(|_| format!("strconv.ParseUint: parsing {text:?}: {reason}"))
 }
 
 /// Refuses requests before the cluster is bootstrapped (tikv/pd `middlewares.BootstrapChecker`).

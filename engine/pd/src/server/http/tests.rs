@@ -312,7 +312,10 @@ async fn keyspaces_are_created_listed_and_changed() {
     for (method, path, body, status, text) in [
         ("GET", "/nope", "", 500, "[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist"),
         ("GET", "/id/x", "", 500, "invalid keyspace id"),
-        ("GET", "?limit=x", "", 400, "strconv.ParseUint: parsing \"x\": invalid syntax"),
+        ("GET", "/nope?force_refresh_group_id=true", "", 500, "keyspace does not exist"),
+        ("GET", "/one?force_refresh_group_id=true", "", 500, "keyspace group manager is not initialized"),
+        ("GET", "?page_token=x", "", 400, "strconv.ParseUint: parsing \"x\": invalid syntax"),
+        ("GET", "?limit=x", "", 400, "strconv.ParseInt: parsing \"x\": invalid syntax"),
         ("POST", "", "{", 400, "[PD:gin:ErrBindJSON]"),
         ("POST", "", r#"{"name": "one"}"#, 500, "keyspace already exists"),
         ("POST", "/id", r#"{"name": "x"}"#, 500, "keyspace id is empty"),
