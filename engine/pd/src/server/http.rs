@@ -1,5 +1,5 @@
-//! PD's HTTP API, `/pd/api/v1` and the keyspaces of `/pd/api/v2`, on the port of gRPC (tikv/pd `server/api/router.go`): the paths for pd-ctl,
-//! clients' tests and operators. Paths, codes and JSON shapes are PD's.
+//! PD's HTTP API, `/pd/api/v1` and the keyspaces of `/pd/api/v2`, on the port of gRPC (tikv/pd
+//! `server/api/router.go`): the paths for pd-ctl, clients' tests and operators. Paths, codes and JSON shapes are PD's.
 mod config;
 mod error;
 mod go_format;

@@ -19,7 +19,7 @@ const MAX_NAME: usize = 20;
 const OWN_SETTINGS: [&str; 3] =
     ["meta_service_group_addrs", "meta_service_group_id", "tso_keyspace_group_id"];
 
-/// A refused change of a keyspace, with PD's text.
+/// A refused read or change of a keyspace, with PD's text.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum KeyspaceError {
     #[error("[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist")]
@@ -71,14 +71,14 @@ impl KeyspaceError {
     }
 }
 
-/// Result of a change.
+/// Result of a read or a change.
 pub type Changed<T> = Result<T, KeyspaceError>;
 
 /// A change of the settings of a keyspace: values, or `None` for settings that are removed.
 pub type ConfigPatch = BTreeMap<String, Option<String>>;
 
 /// The keyspaces of a cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keyspaces {
     by_id: BTreeMap<u32, KeyspaceMeta>,
     /// The id given out last.

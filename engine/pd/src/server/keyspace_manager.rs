@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState};
 
 use super::{
-    cluster::{Cluster, Inner},
+    cluster::Cluster,
     keyspace::{Changed, ConfigPatch, KeyspaceError, Keyspaces, MAX_ID},
 };
 
@@ -64,11 +64,10 @@ impl Cluster {
         change: impl FnOnce(&mut Keyspaces, i64) -> Changed<KeyspaceMeta>,
     ) -> Changed<KeyspaceMeta> {
         let mut inner = self.running()?;
-        let Inner { keyspaces, .. } = &mut *inner;
-        let (saved, last_id) = keyspaces.save();
-        let changed = change(keyspaces, (self.now_ms() / 1000) as i64)?;
+        let before = inner.keyspaces.clone();
+        let changed = change(&mut inner.keyspaces, (self.now_ms() / 1000) as i64)?;
         if let Err(e) = self.save(&inner) {
-            inner.keyspaces = Keyspaces::restore(saved, last_id);
+            inner.keyspaces = before;
             return Err(e.into());
         }
         Ok(changed)
