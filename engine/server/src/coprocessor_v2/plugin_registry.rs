@@ -2,7 +2,7 @@
 //! folder, which is safe only for libraries of the same build.
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use coprocessor_plugin_api::{CoprocessorPlugin, DeclaredPlugin};
+use coprocessor_plugin_api::{CoprocessorPlugin, DeclaredPlugin, PluginInfo};
 use semver::Version;
 
 /// A plugin that cannot be registered.
@@ -14,28 +14,28 @@ pub enum PluginRegistrationError {
     )]
     Version {
         /// Name of the plugin.
-        name: String,
+        name: &'static str,
         /// Version as declared.
-        version: String,
+        version: &'static str,
         /// The rule that the version violates.
         error: semver::Error,
     },
     /// Requests select a plugin by its name alone.
     #[error("plugin {0}: expected a name that no other plugin has: rename one of the two")]
-    Name(String),
+    Name(&'static str),
 }
 
 /// A plugin that requests can select.
 pub struct LoadedPlugin {
-    name: String,
+    name: &'static str,
     version: Version,
     plugin: Box<dyn CoprocessorPlugin>,
 }
 
 impl LoadedPlugin {
     /// Returns the name.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Returns the version.
@@ -52,12 +52,12 @@ impl LoadedPlugin {
 /// Plugins by their names; clones share the plugins.
 #[derive(Clone, Default)]
 pub struct PluginRegistry {
-    loaded_plugins: HashMap<String, Arc<LoadedPlugin>>,
+    loaded_plugins: HashMap<&'static str, Arc<LoadedPlugin>>,
 }
 
 impl fmt::Debug for PluginRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plugins = self.loaded_plugins.values().map(|plugin| (&plugin.name, plugin.version.to_string()));
+        let plugins = self.loaded_plugins.values().map(|plugin| (plugin.name, plugin.version.to_string()));
         f.debug_map().entries(plugins).finish()
     }
 }
@@ -68,18 +68,16 @@ impl PluginRegistry {
     /// # Errors
     /// Its version is none by semantic versioning, or another plugin has its name.
     pub fn register(&mut self, declared: DeclaredPlugin) -> Result<(), PluginRegistrationError> {
-        let DeclaredPlugin { info, plugin } = declared;
-        let (name, version) = (info.name.to_owned(), info.version);
-        if self.loaded_plugins.contains_key(&name) {
+        let DeclaredPlugin { info: PluginInfo { name, version }, plugin } = declared;
+        if self.loaded_plugins.contains_key(name) {
             return Err(PluginRegistrationError::Name(name));
         }
         let version = Version::parse(version).map_err(|error| PluginRegistrationError::Version {
-            name: name.clone(),
-            version: version.to_owned(),
+            name,
+            version,
             error,
         })?;
-        let loaded = LoadedPlugin { name: name.clone(), version, plugin };
-        self.loaded_plugins.insert(name, Arc::new(loaded));
+        self.loaded_plugins.insert(name, Arc::new(LoadedPlugin { name, version, plugin }));
         Ok(())
     }
 
@@ -98,7 +96,7 @@ impl PluginRegistry {
 mod tests {
     use std::ops::Range;
 
-    use coprocessor_plugin_api::{Key, PluginInfo, PluginResult, RawRequest, RawResponse, RawStorage};
+    use coprocessor_plugin_api::{Key, PluginResult, RawRequest, RawResponse, RawStorage};
 
     use super::*;
 
