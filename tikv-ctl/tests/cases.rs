@@ -1,8 +1,9 @@
 //! Compares the output of tikv-ctl with text files: `tests/cases/*.txt`.
 //!
-//! A case file names a data directory of `tests/golden`, which a real TiKV wrote, or `raw-v1ttl` and `raw-v2`, which are made. Each block is a command, `----`, and its output.
-//! `DATA_DIR` stands for a copy of the directory, `TIKV_TOML` for its configuration. `flip FILE OFFSET`, `cut FILE SIZE` and
-//! `remove FILE` damage the copy. `UPDATE_CASES=1` rewrites the outputs, except those of the real tikv-ctl (`from: tikv-ctl`).
+//! A case file names a data directory: one of `tests/golden`, which a real TiKV wrote, or `raw-v1ttl` or `raw-v2`,
+//! which `common/raw.rs` writes. Each block is a command, `----`, and its output. `DATA_DIR` stands for a copy of the
+//! directory, `TIKV_TOML` for its configuration. `flip FILE OFFSET`, `cut FILE SIZE` and `remove FILE` damage the copy.
+//! `UPDATE_CASES=1` rewrites the outputs, except those of the real tikv-ctl (`from: tikv-ctl`).
 //! A line that begins with `## ` is a comment of the next command.
 mod common;
 

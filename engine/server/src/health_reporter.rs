@@ -16,13 +16,13 @@ use crate::{service::HealthController, slow_score::SlowScore};
 /// Inspects one store.
 pub struct RaftstoreReporter {
     health: HealthController,
-    /// Time between two inspections, from which an inspection is late; zero: never inspect.
+    /// Time between two inspections; an inspection that takes as long is late. Zero: never inspect.
     interval: Duration,
     score: Arc<Mutex<SlowScore>>,
 }
 
 impl RaftstoreReporter {
-    /// Creates the reporter of a store. Zero as `interval` means never.
+    /// Creates the reporter of a store, which inspects once in every `interval`; zero: never.
     pub fn new(health: HealthController, interval: Duration) -> Self {
         Self { health, interval, score: Arc::new(Mutex::new(SlowScore::new(interval))) }
     }

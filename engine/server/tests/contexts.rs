@@ -82,7 +82,7 @@ fn unserved_commands_are_refused_in_a_batch_too() {
         for (id, rpc) in [(0, "Coprocessor"), (2, "KvGC"), (3, "KvImport")] {
             assert_eq!(error(id), format!("this store does not serve {rpc}"));
         }
-        // Served, but this store has no plugin.
+        // The command is served, but the store has no plugin with an empty name.
         assert_eq!(error(1), "No registered coprocessor with name ''");
     });
 }
