@@ -58,9 +58,14 @@ impl Global {
         self.tls.security().map_err(|e| Error::other(e.to_string()))
     }
 
+    /// Returns the file of `--output`; none for `-`, which is standard output.
+    pub fn output_file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| !is_stdin(path))
+    }
+
     /// Opens the file of `--output`; fails if it would be inside the data directory.
     pub fn open_output(&self) -> Result<Option<OutputFile>> {
-        let Some(path) = self.output.as_ref().filter(|path| !is_stdin(path)) else { return Ok(None) };
+        let Some(path) = self.output_file() else { return Ok(None) };
         let fail = |what: String| Error::other(format!("--output {}: {what}", path.display()));
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = std::fs::canonicalize(parent.unwrap_or(Path::new(".")));

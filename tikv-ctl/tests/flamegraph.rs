@@ -349,6 +349,8 @@ fn a_dash_as_output_is_standard_output() {
     let (code, out, err) = ctl(&["flamegraph", &file, "--folded", "-o", "-"]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "a;b 3\n", ""));
     assert!(!std::path::Path::new("-").exists());
+    let (code, out, err) = ctl(&["flamegraph", "diff", &file, &file, "-o", "-"]);
+    assert!(code == 0 && !out.is_empty() && !err.contains("-: "), "{out}{err}");
     std::fs::write(&file, "a;b 0\n").unwrap();
     let (code, out, err) = ctl(&["flamegraph", &file, "--folded"]);
     assert!(code == 0 && out.is_empty() && err.contains("1 samples have the value 0"), "{err}");

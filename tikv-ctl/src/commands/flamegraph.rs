@@ -12,7 +12,6 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use security::SecurityManager;
 use serde_json::json;
-use tracepoints_input::is_stdin;
 use tracepoints_profile::{
     Folded, Operation, Pick, Profile as Stacks,
     flame::Measure,
@@ -198,7 +197,7 @@ pub fn run(args: &FlamegraphArgs, global: &Global, out: &mut Output<'_>) -> Resu
         (None, _) => cpu_profile(&status_address(args, global)?, args, &global.security()?, out)?,
     };
     write(args, global, &profile, out)?;
-    if let Some(path) = global.output.as_ref().filter(|path| !is_stdin(path)) {
+    if let Some(path) = global.output_file() {
         let total = input::in_unit(&profile.folded, unit(profile.measure));
         out.note(&format!("{}: {} stacks, {total}", path.display(), profile.folded.len()));
     }

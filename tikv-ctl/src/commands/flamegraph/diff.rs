@@ -66,7 +66,7 @@ pub fn run(args: &DiffArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     } else {
         comparison.table(args.top)
     };
-    if let Some(path) = &global.output {
+    if let Some(path) = global.output_file() {
         out.note(&format!("{}: {}", path.display(), comparison.totals()));
     }
     if out.is_json() { out.json(&as_json(&comparison)) } else { out.bytes(text.as_bytes()) }
