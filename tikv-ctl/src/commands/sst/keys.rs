@@ -41,93 +41,87 @@ pub fn run(
         Some(from) => table.iter_from(from)?,
         None => table.iter()?,
     };
-    if out.is_json() {
-        as_json(iter, to.as_deref(), limit, rows, out)
-    } else {
-        as_text(iter, to.as_deref(), limit, rows, out)
-    }
+    let entries = Entries { iter, to: to.as_deref(), limit, count: 0, damages: 0 };
+    if out.is_json() { as_json(entries, rows, out) } else { as_text(entries, rows, out) }
 }
 
-/// Moves to the next readable entry; reports the damage on the way.
-#[inline]
-fn advance(iter: &mut TableIter, damages: &mut usize, out: &mut Output<'_>) -> bool {
-    loop {
-        match iter.advance() {
-            Ok(moved) => return moved,
-            Err(e) => {
-                *damages += 1;
-                out.note(&e.to_string());
-            }
-        }
-    }
-}
-
-fn as_text(
-    mut iter: TableIter,
-    to: Option<&[u8]>,
+/// The entries to print: those below `to`, up to `limit` of them.
+struct Entries<'a> {
+    iter: TableIter,
+    to: Option<&'a [u8]>,
     limit: u64,
-    rows: KvFormat,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let (mut text, mut count, mut damages) = (Line::default(), 0, 0);
-    let mut lines = EntryLines::new(Form::Escaped);
-    while count < limit && advance(&mut iter, &mut damages, out) {
-        let key = iter.key();
-        if to.is_some_and(|to| key.user_key >= to) {
-            break;
+    count: u64,
+    damages: usize,
+}
+
+impl Entries<'_> {
+    /// Moves to the next readable entry; reports the damage on the way.
+    #[inline]
+    fn advance(&mut self, out: &mut Output<'_>) -> bool {
+        if self.count == self.limit {
+            return false;
         }
-        count += 1;
-        lines.add(key, iter.shared(), iter.value(), &mut text);
-        add_raw_line(rows, key, iter.value(), &mut text);
+        let moved = loop {
+            match self.iter.advance() {
+                Ok(moved) => break moved,
+                Err(e) => {
+                    self.damages += 1;
+                    out.note(&e.to_string());
+                }
+            }
+        };
+        let found = moved && self.to.is_none_or(|to| self.iter.key().user_key < to);
+        self.count += u64::from(found);
+        found
+    }
+
+    /// Fails if entries were damaged.
+    fn finish(&self) -> Result<()> {
+        if self.damages > 0 { Err(damaged(self.damages)) } else { Ok(()) }
+    }
+}
+
+fn as_text(mut entries: Entries<'_>, rows: KvFormat, out: &mut Output<'_>) -> Result<()> {
+    let mut text = Line::default();
+    let mut lines = EntryLines::new(Form::Escaped);
+    while entries.advance(out) {
+        let iter = &entries.iter;
+        lines.add(iter.key(), iter.shared(), iter.value(), &mut text);
+        add_raw_line(rows, iter.key(), iter.value(), &mut text);
         if text.len() >= FLUSH_AT {
             out.bytes(text.as_bytes())?;
             text.clear();
         }
     }
     out.bytes(text.as_bytes())?;
-    out.line(format!("\nTotal keys: {count}"))?;
-    if damages > 0 { Err(damaged(damages)) } else { Ok(()) }
+    out.line(format!("\nTotal keys: {}", entries.count))?;
+    entries.finish()
 }
 
-fn as_json(
-    mut iter: TableIter,
-    to: Option<&[u8]>,
-    limit: u64,
-    rows: KvFormat,
-    out: &mut Output<'_>,
-) -> Result<()> {
-    let (mut list, mut count, mut damages) = (out.list(), 0, 0);
-    while count < limit && advance(&mut iter, &mut damages, out) {
-        if to.is_some_and(|to| iter.key().user_key >= to) {
-            break;
-        }
-        count += 1;
-        list.push(out, &entry_json(rows, iter.key(), iter.value()))?;
+fn as_json(mut entries: Entries<'_>, rows: KvFormat, out: &mut Output<'_>) -> Result<()> {
+    let mut list = out.list();
+    while entries.advance(out) {
+        list.push(out, &entry_json(rows, entries.iter.key(), entries.iter.value()))?;
     }
     list.end(out)?;
-    if damages > 0 { Err(damaged(damages)) } else { Ok(()) }
+    entries.finish()
 }
 
 /// Adds the line of a raw row that has bytes of the store.
 pub(super) fn add_raw_line(rows: KvFormat, key: InternalKey<'_>, value: &[u8], text: &mut Line) {
-    if let Some(row) = decode(rows, key, value) {
+    if let Some(row) = RawRow::decode(row_format(rows, key), CF_DEFAULT, key.user_key, value) {
         text.format(format_args!("  {}\n", raw_row::text(&row)));
     }
 }
 
-/// Decodes the row of an entry that puts a value. An SST does not name its column family; raw rows of API V2 are
-/// in CF default only.
-fn decode<'a>(
-    rows: KvFormat,
-    key: InternalKey<'_>,
-    value: &'a [u8],
-) -> Option<api_version::Result<RawRow<'a>>> {
-    (key.value_type() == ValueType::Value).then(|| RawRow::decode(rows, CF_DEFAULT, key.user_key, value))?
+/// Returns the encoding of an entry's row: V1, which has no bytes of the store, if the entry puts no value. An SST does
+/// not name its column family, so callers decode its rows as those of CF default; API V2 has raw rows only there.
+fn row_format(rows: KvFormat, key: InternalKey<'_>) -> KvFormat {
+    if key.value_type() == ValueType::Value { rows } else { KvFormat::V1 }
 }
 
 pub(super) fn entry_json(rows: KvFormat, key: InternalKey<'_>, value: &[u8]) -> Value {
-    let rows = if key.value_type() == ValueType::Value { rows } else { KvFormat::V1 };
-    let mut object = stored_json(rows, CF_DEFAULT, key.user_key, value);
+    let mut object = stored_json(row_format(rows, key), CF_DEFAULT, key.user_key, value);
     object["seq"] = json!(key.sequence());
     object["type"] = json!(type_name(key.value_type()));
     object
