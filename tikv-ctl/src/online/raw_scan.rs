@@ -10,7 +10,6 @@ use kvproto::{
     kvrpcpb::{ApiVersion, Context, KvPair, RawScanRequest},
     metapb::Region,
     raft_serverpb::PeerState,
-    tikvpb::tikv_client::TikvClient,
 };
 use tonic::{Code, Status};
 
@@ -173,9 +172,7 @@ impl Online {
         rest: &mut Remaining<'a, 'b>,
         push: &mut dyn FnMut(KvPair, &mut Remaining<'a, 'b>) -> Answer<bool>,
     ) -> Answer<bool> {
-        let mut client =
-            TikvClient::new(self.channel.clone()).max_decoding_message_size(super::MAX_MESSAGE_LEN);
-        let mut piece = PIECE;
+        let (mut client, mut piece) = (self.kv(), PIECE);
         loop {
             request.limit = piece.min(u32::try_from(rest.limit).unwrap_or(PIECE));
             let reply = match self.runtime.block_on(client.raw_scan(request.clone())) {
