@@ -2,7 +2,7 @@
 use std::{ops::Range, time::Duration};
 
 use coprocessor_plugin_api::{Key, KvPair, PluginError, RawStorage, StorageFuture, Value};
-use futures::FutureExt;
+use futures::{FutureExt, TryFutureExt};
 use kvproto::kvrpcpb::Context;
 use tracepoints::Req;
 
@@ -30,46 +30,46 @@ fn cf() -> String {
 impl RawStorage for RawStorageImpl {
     fn get(&self, key: Key) -> StorageFuture<'_, Option<Value>> {
         let read = self.storage.raw_get(self.context.clone(), cf(), key, self.req);
-        read.map(|result| result.map(|(value, _)| value).map_err(to_plugin_error)).boxed_local()
+        read.map_ok(|(value, _)| value).map_err(to_plugin_error).boxed_local()
     }
 
     fn batch_get(&self, keys: Vec<Key>) -> StorageFuture<'_, Vec<KvPair>> {
         let read = self.storage.raw_batch_get(self.context.clone(), cf(), keys, self.req);
-        read.map(|result| result.map(|(pairs, _)| pairs).map_err(to_plugin_error)).boxed_local()
+        read.map_ok(|(pairs, _)| pairs).map_err(to_plugin_error).boxed_local()
     }
 
     fn scan(&self, key_range: Range<Key>) -> StorageFuture<'_, Vec<KvPair>> {
         let Range { start, end } = key_range;
         let (context, limit) = (self.context.clone(), usize::MAX);
         let read = self.storage.raw_scan(context, cf(), start, end, limit, false, false, self.req);
-        read.map(|result| result.map(|(pairs, _)| pairs).map_err(to_plugin_error)).boxed_local()
+        read.map_ok(|(pairs, _)| pairs).map_err(to_plugin_error).boxed_local()
     }
 
     fn put(&self, key: Key, value: Value) -> StorageFuture<'_, ()> {
         let write = self.storage.raw_put(self.context.clone(), cf(), key, value, 0, self.req);
-        write.map(|result| result.map_err(to_plugin_error)).boxed_local()
+        write.map_err(to_plugin_error).boxed_local()
     }
 
     fn batch_put(&self, kv_pairs: Vec<KvPair>) -> StorageFuture<'_, ()> {
         let ttls = vec![0; kv_pairs.len()];
         let write = self.storage.raw_batch_put(self.context.clone(), cf(), kv_pairs, ttls, self.req);
-        write.map(|result| result.map_err(to_plugin_error)).boxed_local()
+        write.map_err(to_plugin_error).boxed_local()
     }
 
     fn delete(&self, key: Key) -> StorageFuture<'_, ()> {
         let write = self.storage.raw_delete(self.context.clone(), cf(), key, self.req);
-        write.map(|result| result.map_err(to_plugin_error)).boxed_local()
+        write.map_err(to_plugin_error).boxed_local()
     }
 
     fn batch_delete(&self, keys: Vec<Key>) -> StorageFuture<'_, ()> {
         let write = self.storage.raw_batch_delete(self.context.clone(), cf(), keys, self.req);
-        write.map(|result| result.map_err(to_plugin_error)).boxed_local()
+        write.map_err(to_plugin_error).boxed_local()
     }
 
     fn delete_range(&self, key_range: Range<Key>) -> StorageFuture<'_, ()> {
         let Range { start, end } = key_range;
         let write = self.storage.raw_delete_range(self.context.clone(), cf(), start, end, self.req);
-        write.map(|result| result.map_err(to_plugin_error)).boxed_local()
+        write.map_err(to_plugin_error).boxed_local()
     }
 }
 
