@@ -25,7 +25,7 @@ use super::{
     safe_point::{SafePoints, ServiceSafePoint},
     saved::{SavedRegion, SavedState},
     scatter_groups::ScatterGroups,
-    state_file::{DirLock, StateFile},
+    state_file::{CLUSTER_STATE, DirLock, StateFile},
     stores::{StoreInfo, Stores},
     tso::TimestampOracle,
 };
@@ -95,7 +95,7 @@ impl Cluster {
         clock: Arc<dyn PdClock>,
     ) -> Result<Cluster> {
         let lock = DirLock::take(dir)?;
-        let file = StateFile::new(dir, "cluster.state");
+        let file = StateFile::new(dir, CLUSTER_STATE);
         let tso_file = StateFile::new(dir, "tso.state");
         let tso_exists = tso_file.path().exists();
         let tso = TimestampOracle::open(tso_file, clock.clone())?;

@@ -12,6 +12,9 @@ use super::error::{Error, Result};
 const MAGIC: &[u8; 8] = b"PDSTATE1";
 const HEADER: usize = 20;
 
+/// Name of the state file of a cluster.
+pub const CLUSTER_STATE: &str = "cluster.state";
+
 /// Files and directories of a tikv-server, whose lock has the same name.
 const OF_STORE: [&str; 3] = ["db", "raft-engine", "last_tikv.toml"];
 
@@ -21,9 +24,12 @@ pub struct DirLock(#[allow(dead_code)] File);
 
 impl DirLock {
     /// Creates `dir` if it is missing, and locks it. [`Error::Locked`] if
-    /// another process or PD has locked it, [`Error::OfStore`] if it belongs to a tikv-server.
+    /// another process or PD has locked it, [`Error::OfStore`] if it belongs to a tikv-server
+    /// and has no state of a PD.
     pub fn take(dir: &Path) -> Result<DirLock> {
-        if let Some(found) = OF_STORE.into_iter().find(|name| dir.join(name).exists()) {
+        // An older PD could write its state there; only this state has the ids and timestamps that it gave out.
+        let has_state = dir.join(CLUSTER_STATE).exists();
+        if let Some(found) = OF_STORE.into_iter().find(|name| !has_state && dir.join(name).exists()) {
             return Err(Error::OfStore { path: dir.to_owned(), found });
         }
         fs::create_dir_all(dir).map_err(Error::io("creating", dir))?;
@@ -151,6 +157,14 @@ mod tests {
             assert!(matches!(DirLock::take(dir.path()), Err(Error::OfStore { .. })));
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
+    }
+
+    #[test]
+    fn the_state_of_a_pd_in_the_directory_of_a_store_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("db")).unwrap();
+        StateFile::new(dir.path(), CLUSTER_STATE).save(b"state").unwrap();
+        DirLock::take(dir.path()).unwrap();
     }
 
     #[test]
