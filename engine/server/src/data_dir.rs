@@ -186,9 +186,10 @@ fn check_content(path: &Path) -> Result<(), DataDirError> {
     let dir = || path.to_owned();
     let names = names(path)?;
     let has = |name: &str| names.iter().any(|n| n == name);
-    // Logs may be in the directory as well. A directory without any part
-    // of a store belongs to another program.
-    let made_by_a_store = names.is_empty() || ["LOCK", "db", "raft-engine", "tablets"].iter().any(|n| has(n));
+    // Logs may be in the directory as well. A directory without any part of a store belongs to another program, such as
+    // PD, whose lock has the same name.
+    let has_part = ["db", "raft-engine", "tablets"].iter().any(|n| has(n));
+    let made_by_a_store = names.is_empty() || has_part || (has("LOCK") && !has("cluster.state"));
     if !made_by_a_store {
         let mut foreign: Vec<_> = names.into_iter().filter(|n| !OURS.contains(&n.as_str())).collect();
         foreign.sort();
@@ -287,6 +288,12 @@ mod tests {
         let foreign = message(tmp.path());
         assert!(foreign.contains("thesis.txt"), "{foreign}");
         assert!(!tmp.path().join("LOCK").exists(), "nothing is written into a foreign directory");
+        let pd = tempfile::tempdir().unwrap();
+        for name in ["LOCK", "cluster.state", "tso.state"] {
+            fs::write(pd.path().join(name), "").unwrap();
+        }
+        let foreign = message(pd.path());
+        assert!(foreign.contains("cluster.state"), "{foreign}");
     }
 
     #[test]
