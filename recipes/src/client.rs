@@ -150,6 +150,7 @@ impl Clients {
             Op::CommitSecondaries { .. } => {
                 bail!("expected a request of the last transaction, found none: the runner makes it")
             }
+            Op::Gc { at, .. } => bail!("expected a collection below {at} by the runner, found a client's"),
             Op::FollowerGet { key } => {
                 let follower = follower.context("expected a running follower, found none")?;
                 Ok(show(follower.read(key, self.timestamp().await?).await?))

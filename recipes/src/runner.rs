@@ -176,6 +176,10 @@ impl Runner {
                 let leader = self.started()?.leader_replica(key)?;
                 self.txns.get(txn)?.lock((key, *shared), leader, for_update_ts, (*wait_ms, *fair))
             }
+            Op::Gc { key, at } => {
+                let ts = *self.names.get(at).with_context(|| format!("no timestamp is named {at}"))?;
+                self.started()?.collect_at_leader(key, ts)?
+            }
             Op::Flush { txn, generation, changes } => {
                 let leader = self.started()?.leader_replica(op.key())?;
                 self.pipelined.get(txn)?.flush(leader, *generation, changes)

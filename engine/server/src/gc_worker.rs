@@ -12,6 +12,7 @@ use std::sync::{
     mpsc::{Receiver, SyncSender, sync_channel},
 };
 
+use tracepoints::{Req, RequestKind, request};
 use txn_types::{Key, TimeStamp};
 
 pub use compaction_filter::{RawCompactionFilterFactory, WriteCompactionFilterFactory};
@@ -53,13 +54,45 @@ pub enum GcTask {
     Stop,
 }
 
+impl GcTask {
+    /// Returns the keys; none for a task of the whole store.
+    fn keys(&self) -> &[Key] {
+        match self {
+            GcTask::GcKeys { keys, .. }
+            | GcTask::RawGcKeys { keys, .. }
+            | GcTask::OrphanVersions { keys } => keys,
+            GcTask::Gc { .. } | GcTask::Stop => &[],
+        }
+    }
+
+    fn first_key(&self) -> Vec<u8> {
+        let Some(key) = self.keys().first() else { return Vec::new() };
+        let user_key = match self {
+            GcTask::OrphanVersions { .. } => key.clone().truncate_ts().and_then(|key| key.to_raw()),
+            _ => key.to_raw(),
+        };
+        user_key.unwrap_or_else(|_| key.as_encoded().clone())
+    }
+
+    /// Returns the name of the task, as TiKV's metrics have it.
+    fn name(&self) -> &'static str {
+        match self {
+            GcTask::Gc { .. } => "gc",
+            GcTask::GcKeys { .. } => "gc_keys",
+            GcTask::RawGcKeys { .. } => "raw_gc_keys",
+            GcTask::OrphanVersions { .. } => "orphan_versions",
+            GcTask::Stop => "stop",
+        }
+    }
+}
+
 /// State that the filters, the manager and the worker share. TiKV: `GcContext`.
 #[derive(Debug)]
 pub struct GcContext {
     /// 0 until PD has answered.
     safe_point: AtomicU64,
     enable_compaction_filter: bool,
-    tasks: SyncSender<GcTask>,
+    tasks: SyncSender<(Req, GcTask)>,
     /// Number of tasks that are not done.
     pending: AtomicUsize,
     stopped: AtomicBool,
@@ -68,7 +101,7 @@ pub struct GcContext {
 
 impl GcContext {
     /// Creates the state of one store, and the receiver of its worker.
-    pub fn new(enable_compaction_filter: bool) -> (Arc<Self>, Receiver<GcTask>) {
+    pub fn new(enable_compaction_filter: bool) -> (Arc<Self>, Receiver<(Req, GcTask)>) {
         let (tasks, receiver) = sync_channel(GC_MAX_PENDING_TASKS);
         let context = Self {
             safe_point: AtomicU64::new(0),
@@ -104,7 +137,10 @@ impl GcContext {
     /// Hands a task to the worker. If its queue is full the garbage stays, as in TiKV.
     fn schedule(&self, task: GcTask) {
         self.pending.fetch_add(1, Ordering::AcqRel);
-        if self.tasks.try_send(task).is_err() {
+        let req = request::begin(RequestKind::GcTask, &task.first_key(), 0);
+        tracepoints::stamp!(GC_SCHEDULE, req, keys = task.keys().len());
+        if self.tasks.try_send((req, task)).is_err() {
+            request::end(req);
             self.pending.fetch_sub(1, Ordering::AcqRel);
             self.metrics.dropped_task();
             log::warn!("the GC worker is busy or has stopped: dropped a task, its garbage stays on the disk");

@@ -31,6 +31,8 @@ pub enum Op {
     RawBatchScan { ranges: Vec<(Vec<u8>, Vec<u8>)>, limit: u32 },
     /// A request to the plugin `plugin` of a version that fulfils `version`, for the keys of `from..to`.
     RawCoprocessor { plugin: String, version: String, from: Vec<u8>, to: Vec<u8> },
+    /// Collects the garbage below the timestamp `at` on the store that leads the region of `key`.
+    Gc { key: Vec<u8>, at: String },
     /// Locks a key for the pessimistic transaction `txn`. `wait_ms`: as `wait_timeout` of the request; `fair`:
     /// fair locking; `shared`: other transactions may share the lock.
     PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool, shared: bool },
@@ -125,6 +127,7 @@ impl Op {
             Op::Commit { .. } => "commit",
             Op::Rollback { .. } => "rollback",
             Op::HeartBeat { .. } => "heart_beat",
+            Op::Gc { .. } => "gc",
             Op::Flush { .. } => "flush",
             Op::BufferGet { .. } => "buffer_get",
             Op::CommitSecondaries { .. } => "commit_secondaries",
@@ -144,6 +147,7 @@ impl Op {
                 | Op::Flush { .. }
                 | Op::BufferGet { .. }
                 | Op::CommitSecondaries { .. }
+                | Op::Gc { .. }
         )
     }
 
@@ -159,7 +163,7 @@ impl Op {
     /// The timestamps that the operation names.
     pub(super) fn named_timestamps(&self) -> Vec<&str> {
         match self {
-            Op::Get { at: Some(name), .. } => vec![name],
+            Op::Get { at: Some(name), .. } | Op::Gc { at: name, .. } => vec![name],
             Op::TwoClients(first, second) => [first.named_timestamps(), second.named_timestamps()].concat(),
             _ => Vec::new(),
         }
@@ -204,6 +208,7 @@ impl Op {
             Op::RawTtl { key }
             | Op::RawDelete { key }
             | Op::PessimisticLock { key, .. }
+            | Op::Gc { key, .. }
             | Op::Get { key, .. }
             | Op::Put { key, .. }
             | Op::Delete { key }
@@ -275,6 +280,7 @@ impl fmt::Display for Op {
                 let (fair, shared) = (if *fair { " fair" } else { "" }, if *shared { " shared" } else { "" });
                 write!(f, "{name} {txn} {}{wait}{fair}{shared}", escape(key))
             }
+            Op::Gc { key, at } => write!(f, "{name} {at} {}", escape(key)),
             Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => write!(f, "{name} {txn}"),
             Op::RawPut { key, value, ttl } => {
                 write!(f, "{name} {} {}", escape(key), value_text(value))?;

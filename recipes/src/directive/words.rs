@@ -22,6 +22,7 @@ pub(super) const OPS: &[&str] = &[
     "scan FROM TO limit=N",
     "scan-reverse FROM TO limit=N",
     "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair] [shared]",
+    "gc NAME KEY",
     "follower-get KEY",
     "commit NAME",
     "rollback NAME",
@@ -139,6 +140,7 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
             Op::BufferGet { txn: (*txn).into(), keys: owned(keys) }
         }
         ["commit-secondaries", keys @ ..] if !keys.is_empty() => Op::CommitSecondaries { keys: owned(keys) },
+        ["gc", at, key] => Op::Gc { key: (*key).into(), at: (*at).into() },
         ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
             from: (*from).into(),

@@ -149,7 +149,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 27] = [
+pub const CLIENT_OPERATIONS: [&str; 28] = [
     "",
     "get",
     "put",
@@ -177,6 +177,7 @@ pub const CLIENT_OPERATIONS: [&str; 27] = [
     "two_clients",
     "raw_coprocessor",
     "commit_secondaries",
+    "gc",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.

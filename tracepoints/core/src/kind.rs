@@ -67,6 +67,10 @@ request_kinds! {
     GetHealthFeedback,
     BroadcastTxnStatus,
     RawCoprocessor,
+    /// A compaction of RocksDB whose filter drops old versions.
+    GcCompaction,
+    /// A task of the GC worker.
+    GcTask,
 }
 
 impl RequestKind {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use api_version::{KeyMode, KvFormat};
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
 use storage::ttl_current_ts;
-use txn_types::{Key, WriteRef, WriteType};
+use tracepoints::{Facts, Req, RequestKind, facts::shown, request};
+use txn_types::{Key, TimeStamp, WriteRef, WriteType};
 
 use super::{
     GcContext, GcTask,
     metrics::GcKeyMode,
-    versions::{Version, Versions},
+    versions::{Decision, Version, Versions},
 };
 
 /// Number of keys in one task of the worker.
@@ -37,6 +38,7 @@ impl CompactionFilterFactory for WriteCompactionFilterFactory {
             orphans: Vec::new(),
             filtered: 0,
             rollbacks: 0,
+            req: None,
         }))
     }
 }
@@ -50,6 +52,8 @@ struct WriteCompactionFilter {
     orphans: Vec<Key>,
     filtered: u64,
     rollbacks: u64,
+    /// The compaction as a request, from its first record.
+    req: Option<Req>,
 }
 
 impl CompactionFilter for WriteCompactionFilter {
@@ -71,7 +75,16 @@ impl WriteCompactionFilter {
             WriteType::Delete => Version::Delete,
             WriteType::Lock | WriteType::Rollback => Version::Other,
         };
-        let removed = self.versions.remove::<txn_types::Error>(key, || Ok(kind))?;
+        let req = *self.req.get_or_insert_with(|| begin(key, self.gc.safe_point()));
+        let decision = self.versions.decide::<txn_types::Error>(key, || Ok(kind))?;
+        tracepoints::step_inside!(
+            GC_FILTER_VERSION,
+            req,
+            version_facts(key, &write, decision),
+            start_ts = write.start_ts.into_inner(),
+            removed = decision.removes(),
+        );
+        let removed = decision.removes();
         if removed {
             self.filtered += 1;
             self.rollbacks += u64::from(kind == Version::Other);
@@ -106,7 +119,37 @@ impl Drop for WriteCompactionFilter {
     fn drop(&mut self) {
         self.flush(true);
         self.gc.metrics.filtered(GcKeyMode::Txn, self.filtered, self.rollbacks);
+        if let Some(req) = self.req {
+            request::end(req);
+        }
     }
+}
+
+/// Begins the request of a compaction, with its first key.
+fn begin(key: &[u8], safe_point: TimeStamp) -> Req {
+    let first = user_key(key);
+    let req = request::begin(RequestKind::GcCompaction, &first, 0);
+    tracepoints::step_thread!(GC_FILTER, req, safe_point = safe_point.into_inner());
+    req
+}
+
+/// Returns the raw key of a record, or the bytes of a key that is no user key.
+fn user_key(key: &[u8]) -> Vec<u8> {
+    let raw = Key::split_on_ts_for(key).ok().map(|(key, _)| Key::from_encoded_slice(key).to_raw());
+    raw.and_then(Result::ok).unwrap_or_else(|| key.to_vec())
+}
+
+/// Shows a record and the decision about it.
+fn version_facts(key: &[u8], write: &WriteRef<'_>, decision: Decision) -> Facts {
+    let commit_ts = Key::decode_ts_from(key).unwrap_or_default();
+    let what =
+        format!("{} at {commit_ts}: {:?}, {}", shown(&user_key(key)), write.write_type, decision.text());
+    Facts::new("Version")
+        .text("key", shown(&user_key(key)))
+        .ts("commit_ts", commit_ts.into_inner())
+        .ts("start_ts", write.start_ts.into_inner())
+        .text("kind", format!("{:?}", write.write_type))
+        .outcome(what)
 }
 
 /// Makes the filters of CF default of a store of API V2.
@@ -143,10 +186,11 @@ impl CompactionFilter for RawCompactionFilter {
             return false;
         }
         let now = self.now;
-        let removed = self.versions.remove::<RawError>(encoded, || {
+        let decision = self.versions.decide::<RawError>(encoded, || {
             let raw = KvFormat::V2.decode_raw_value(value)?;
             Ok(if raw.is_valid(now) { Version::Value } else { Version::Delete })
         });
+        let removed = decision.map(Decision::removes);
         if self.versions.lone_deletes() >= BATCH {
             self.hand_over(false);
         }

@@ -12,6 +12,7 @@ use storage::{
     txn::actions::gc::gc,
 };
 use tikv_kv::{Engine, IterOptions, Iterator, Modify, RocksKv, SnapContext, Snapshot, WriteData};
+use tracepoints::{Facts, Req, facts::shown, request};
 use txn_types::{Key, TimeStamp};
 
 use super::{GcContext, GcTask, metrics::GcKeyMode};
@@ -33,7 +34,7 @@ impl GcWorker {
     pub fn start(
         kv: RocksEngine,
         gc: Arc<GcContext>,
-        tasks: Receiver<GcTask>,
+        tasks: Receiver<(Req, GcTask)>,
         batch_keys: usize,
         store_id: u64,
     ) -> std::result::Result<Self, ThreadsError> {
@@ -56,7 +57,7 @@ impl GcWorker {
     pub fn stop(self) {
         self.gc.stopped.store(true, Ordering::Release);
         // If the queue is full, the thread has tasks and sees the flag before the next one.
-        let _ = self.gc.tasks.try_send(GcTask::Stop);
+        let _ = self.gc.tasks.try_send((Req::NONE, GcTask::Stop));
         if self.thread.join().is_err() {
             log::error!("the GC worker panicked");
         }
@@ -70,12 +71,13 @@ struct Runner {
 }
 
 impl Runner {
-    fn work(&self, tasks: &Receiver<GcTask>) {
+    fn work(&self, tasks: &Receiver<(Req, GcTask)>) {
         while !self.stopped() {
             match tasks.recv() {
-                Ok(GcTask::Stop) | Err(_) => return,
-                Ok(task) => {
-                    self.run(task);
+                Ok((_, GcTask::Stop)) | Err(_) => return,
+                Ok((req, task)) => {
+                    self.run(req, task);
+                    request::end(req);
                     self.gc.pending.fetch_sub(1, Ordering::AcqRel);
                 }
             }
@@ -86,26 +88,35 @@ impl Runner {
         self.gc.stopped.load(Ordering::Acquire)
     }
 
-    fn run(&self, task: GcTask) {
+    fn run(&self, req: Req, task: GcTask) {
         let gc = &self.gc;
+        tracepoints::stamp!(GC_TASK, req, keys = task.keys().len());
+        tracepoints::facts!(req, Facts::new("Task").text("task", task.name()).outcome(task.name()));
+        if req.stepped() {
+            tracepoints::gate::block(tracepoints::stage::GC_TASK, req);
+        }
         let (index, result) = match task {
-            GcTask::Gc { safe_point } => (0, self.gc_all(safe_point)),
+            GcTask::Gc { safe_point } => (0, self.gc_all(req, safe_point)),
             GcTask::GcKeys { keys, safe_point } => {
-                let result = self.gc_keys(&keys, safe_point).map(|deleted| {
+                let result = self.gc_keys(req, &keys, safe_point).map(|deleted| {
                     gc.metrics.deletions_handled(GcKeyMode::Txn, keys.len() as u64);
                     gc.metrics.deleted(deleted);
                 });
                 (1, result)
             }
             GcTask::RawGcKeys { keys, safe_point } => {
-                let result = self.raw_gc_keys(&keys, safe_point).map(|()| {
+                let result = self.raw_gc_keys(req, &keys, safe_point).map(|()| {
                     gc.metrics.deletions_handled(GcKeyMode::Raw, keys.len() as u64);
                 });
                 (2, result)
             }
             GcTask::OrphanVersions { keys } => {
                 gc.metrics.orphans(keys.len() as u64);
-                (3, self.write(keys.into_iter().map(|key| Modify::Delete(CF_DEFAULT, key)).collect()))
+                let delete = |key: Key| {
+                    tracepoints::step_inside!(GC_DELETE_VALUE, req, value_facts(&key));
+                    Modify::Delete(CF_DEFAULT, key)
+                };
+                (3, self.write(req, keys.into_iter().map(delete).collect()))
             }
             GcTask::Stop => return,
         };
@@ -116,14 +127,14 @@ impl Runner {
     }
 
     /// Collects the garbage of all keys of this store.
-    fn gc_all(&self, safe_point: TimeStamp) -> Result<()> {
+    fn gc_all(&self, req: Req, safe_point: TimeStamp) -> Result<()> {
         let mut next = None;
         loop {
             if self.stopped() {
                 return Ok(());
             }
             let (keys, after) = self.reader()?.scan_keys(next, self.batch_keys)?;
-            self.gc.metrics.deleted(self.gc_keys(&keys, safe_point)?);
+            self.gc.metrics.deleted(self.gc_keys(req, &keys, safe_point)?);
             match after {
                 Some(key) => next = Some(key),
                 None => return Ok(()),
@@ -132,18 +143,19 @@ impl Runner {
     }
 
     /// Collects the garbage of keys; returns the number of deleted versions.
-    fn gc_keys(&self, keys: &[Key], safe_point: TimeStamp) -> Result<u64> {
+    fn gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<u64> {
         let (mut reader, mut modifies, mut deleted) = (self.reader()?, Vec::new(), 0);
+        reader.req = req;
         for key in keys {
             deleted += gc(&mut reader, key, safe_point, &mut modifies)?.deleted_versions as u64;
         }
-        self.write(modifies)?;
+        self.write(req, modifies)?;
         Ok(deleted)
     }
 
     /// Deletes raw keys whose newest version at or below the safe point is deleted or has expired, with all
     /// their older versions.
-    fn raw_gc_keys(&self, keys: &[Key], safe_point: TimeStamp) -> Result<()> {
+    fn raw_gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<()> {
         let snapshot = self.snapshot()?;
         let (now, mut modifies) = (ttl_current_ts(), Vec::new());
         for key in keys {
@@ -158,7 +170,7 @@ impl Runner {
                 found = iter.next()?;
             }
         }
-        self.write(modifies)
+        self.write(req, modifies)
     }
 
     fn snapshot(&self) -> Result<<RocksKv as Engine>::Snap> {
@@ -171,12 +183,23 @@ impl Runner {
     }
 
     /// TiKV: `modify_on_kv_engine`.
-    fn write(&self, modifies: Vec<Modify>) -> Result<()> {
+    fn write(&self, req: Req, modifies: Vec<Modify>) -> Result<()> {
         if modifies.is_empty() {
             return Ok(());
         }
+        tracepoints::step_thread!(GC_WRITE, req, modifies = modifies.len());
         let data = WriteData::from_modifies(modifies);
         futures::executor::block_on(self.engine.async_write(SnapContext::default(), data))?;
         Ok(())
     }
+}
+
+/// Shows a value that is deleted.
+fn value_facts(key: &Key) -> Facts {
+    let (user_key, start_ts) = Key::split_readable(key.as_encoded());
+    let start_ts = start_ts.unwrap_or_default();
+    Facts::new("Value")
+        .text("key", shown(&user_key))
+        .ts("start_ts", start_ts.into_inner())
+        .outcome(format!("{} at {start_ts}", shown(&user_key)))
 }

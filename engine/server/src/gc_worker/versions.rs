@@ -12,6 +12,39 @@ pub enum Version {
     Other,
 }
 
+/// The decision about a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Stays: newer than the safe point.
+    Newer,
+    /// Stays: a read at the safe point sees it.
+    Newest,
+    /// Stays for now: a delete that may hide versions in other files.
+    NewestDelete,
+    /// Goes: a newer version is below the safe point.
+    Older,
+    /// Goes: it has no effect on reads.
+    NoEffect,
+}
+
+impl Decision {
+    /// Whether to remove the version.
+    pub fn removes(self) -> bool {
+        matches!(self, Decision::Older | Decision::NoEffect)
+    }
+
+    /// Returns the decision in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Decision::Newer => "kept: newer than the safe point",
+            Decision::Newest => "kept: what a read at the safe point sees",
+            Decision::NewestDelete => "kept: a delete, until nothing older is left",
+            Decision::Older => "dropped: older than what a read at the safe point sees",
+            Decision::NoEffect => "dropped: no effect on reads",
+        }
+    }
+}
+
 /// Walks over the versions of all keys of a compaction.
 #[derive(Debug)]
 pub struct Versions {
@@ -33,19 +66,19 @@ impl Versions {
         Self { safe_point, key: Vec::new(), remove_older: false, after_delete: None, lone_deletes }
     }
 
-    /// Returns whether to remove a version; `kind` is asked only if it matters. `key` is an encoded key without
+    /// Returns the decision about a version; `kind` is asked only if it matters. `key` is an encoded key without
     /// the prefix of data, with its timestamp.
     ///
     /// # Errors
     /// Of `kind`, and for a key without a timestamp.
-    pub fn remove<E: From<txn_types::Error>>(
+    pub fn decide<E: From<txn_types::Error>>(
         &mut self,
         key: &[u8],
         kind: impl FnOnce() -> Result<Version, E>,
-    ) -> Result<bool, E> {
+    ) -> Result<Decision, E> {
         let (user_key, ts) = Key::split_on_ts_for(key)?;
         if ts > self.safe_point {
-            return Ok(false);
+            return Ok(Decision::Newer);
         }
         if user_key != self.key.as_slice() {
             self.end_of_key();
@@ -56,18 +89,18 @@ impl Versions {
             *older += 1;
         }
         if self.remove_older {
-            return Ok(true);
+            return Ok(Decision::Older);
         }
         match kind()? {
-            Version::Other => Ok(true),
+            Version::Other => Ok(Decision::NoEffect),
             Version::Value => {
                 self.remove_older = true;
-                Ok(false)
+                Ok(Decision::Newest)
             }
             Version::Delete => {
                 self.remove_older = true;
                 self.after_delete = Some(0);
-                Ok(false)
+                Ok(Decision::NewestDelete)
             }
         }
     }
@@ -101,7 +134,7 @@ mod tests {
         let mut walk = Versions::new(safe_point.into());
         let removed = versions.iter().filter(|(key, ts, kind)| {
             let key = Key::from_raw(key).append_ts((*ts).into());
-            walk.remove::<txn_types::Error>(key.as_encoded(), || Ok(*kind)).unwrap()
+            walk.decide::<txn_types::Error>(key.as_encoded(), || Ok(*kind)).unwrap().removes()
         });
         let removed = removed.map(|(_, ts, _)| *ts).collect();
         (removed, walk.take_lone_deletes(true))
@@ -128,6 +161,6 @@ mod tests {
     #[test]
     fn keys_without_a_timestamp_are_errors() {
         let mut walk = Versions::new(9.into());
-        assert!(walk.remove::<txn_types::Error>(b"short", || Ok(Version::Value)).is_err());
+        assert!(walk.decide::<txn_types::Error>(b"short", || Ok(Version::Value)).is_err());
     }
 }

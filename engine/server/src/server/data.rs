@@ -21,7 +21,7 @@ pub(super) struct Data {
     pub engines: Engines,
     pub gc: Arc<GcContext>,
     /// The tasks of the thread of garbage collection.
-    pub gc_tasks: Receiver<GcTask>,
+    pub gc_tasks: Receiver<(tracepoints::Req, GcTask)>,
     pub ttl_metrics: TtlMetrics,
     /// Whether the API version of the data is checked. Compactions drop no expired key before that.
     is_checked: Arc<AtomicBool>,

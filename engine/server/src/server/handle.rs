@@ -96,6 +96,12 @@ impl ServerHandle {
         Some((gc.safe_point().into_inner(), gc.pending()))
     }
 
+    /// Returns a function that counts the unfinished tasks of garbage collection, also while the store stops.
+    pub fn gc_pending(&self) -> Option<impl Fn() -> usize + Send + 'static> {
+        let gc = self.running.as_ref()?.gc_worker.context().clone();
+        Some(move || gc.pending())
+    }
+
     /// Returns the configuration in effect; starting with it again opens the same data.
     pub fn config(&self) -> &TikvConfig {
         &self.config

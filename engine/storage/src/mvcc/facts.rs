@@ -118,6 +118,14 @@ pub fn version(key: &Key, read_ts: TimeStamp, commit_ts: TimeStamp, write: &Writ
     write_rows(ts(facts, "commit_ts", commit_ts, note), write).outcome(outcome)
 }
 
+/// Shows a record that GC keeps or deletes.
+pub fn gc_version(key: &Key, commit_ts: TimeStamp, write: &Write, stays: bool) -> Facts {
+    let facts = ts(Facts::new("Version").text("key", key_text(key)), "commit_ts", commit_ts, "");
+    let what = if stays { "kept" } else { "deleted" };
+    let outcome = format!("{} at {commit_ts}: {:?}, {what}", key_text(key), write.write_type);
+    write_rows(facts, &write.as_ref()).outcome(outcome)
+}
+
 fn write_rows(facts: Facts, write: &WriteRef<'_>) -> Facts {
     let facts = ts(facts, "start_ts", write.start_ts, "").text("kind", format!("{:?}", write.write_type));
     match (write.write_type, write.short_value) {

@@ -5,7 +5,7 @@ use engine_rocks::{CF_DEFAULT, CF_WRITE};
 use tikv_kv::{Modify, Snapshot};
 use txn_types::{Key, TimeStamp, Write, WriteType};
 
-use crate::mvcc::{MvccReader, Result};
+use crate::mvcc::{MvccReader, Result, facts};
 
 /// Counts of one garbage collection of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,13 @@ pub fn gc<S: Snapshot>(
         if commit_ts <= safe_point {
             let stays = !found_change && write.write_type == WriteType::Put;
             found_change |= matches!(write.write_type, WriteType::Put | WriteType::Delete);
+            tracepoints::step_inside!(
+                GC_VERSION,
+                reader.req,
+                facts::gc_version(key, commit_ts, &write, stays),
+                commit_ts = commit_ts.into_inner(),
+                removed = !stays,
+            );
             if !stays {
                 delete(key, commit_ts, &write, modifies);
                 info.deleted_versions += 1;

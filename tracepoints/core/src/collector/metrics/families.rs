@@ -271,6 +271,7 @@ pub(super) fn command(kind: RequestKind) -> &'static str {
         KvFlush => "flush",
         KvBufferBatchGet => "buffer_batch_get",
         BroadcastTxnStatus => "update_txn_status_cache",
-        Client | Tso | GetRegion | GetLockWaitInfo | GetHealthFeedback | RawCoprocessor | Other => "other",
+        Client | Tso | GetRegion | GetLockWaitInfo | GetHealthFeedback | RawCoprocessor | GcCompaction
+        | GcTask | Other => "other",
     }
 }
