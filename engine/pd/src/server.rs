@@ -10,6 +10,7 @@ mod http;
 mod incoming;
 mod keyspace;
 mod keyspace_manager;
+mod keyspace_watch;
 mod operator;
 mod pairs;
 mod regions;

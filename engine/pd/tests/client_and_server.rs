@@ -7,6 +7,7 @@ use std::{
 };
 
 use kvproto::{
+    keyspacepb::{self, keyspace_client::KeyspaceClient},
     metapb::{Peer, Region, RegionEpoch, Store},
     pdpb::{self, pd_client::PdClient as PdGrpc},
 };
@@ -224,4 +225,59 @@ async fn a_real_client_gets_timestamps() {
     let first = client.current_timestamp().await.unwrap();
     let second = client.current_timestamp().await.unwrap();
     assert!((first.physical, first.logical) < (second.physical, second.logical));
+}
+
+/// Reads the next message of a watch: `NAME STATE` of each keyspace.
+async fn next_keyspaces(stream: &mut tonic::Streaming<keyspacepb::WatchKeyspacesResponse>) -> Vec<String> {
+    let next = tokio::time::timeout(WAIT, stream.message()).await.expect("PD sends in time");
+    let reply = next.expect("the stream is open").expect("the stream has not ended");
+    let show = |meta: keyspacepb::KeyspaceMeta| format!("{} {}", meta.name, meta.state().as_str_name());
+    reply.keyspaces.into_iter().map(show).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_sends_all_keyspaces_and_then_each_change() {
+    use keyspacepb::{KeyspaceState, update_keyspace_state_request::Keyspace::Id};
+    let dir = tempfile::tempdir().unwrap();
+    let handle = start(dir.path(), any_port());
+    connect(&handle).await.bootstrap_cluster(store(1), region(&[1])).await.unwrap();
+    let mut client = KeyspaceClient::connect(format!("http://{}", handle.addr())).await.unwrap();
+    let header = Some(pdpb::RequestHeader { cluster_id: handle.cluster_id(), ..Default::default() });
+    let foreign = client.watch_keyspaces(keyspacepb::WatchKeyspacesRequest { header: None }).await;
+    assert_eq!(foreign.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    let request = keyspacepb::WatchKeyspacesRequest { header: header.clone() };
+    let mut watch = client.watch_keyspaces(request).await.unwrap().into_inner();
+    assert_eq!(next_keyspaces(&mut watch).await, ["DEFAULT ENABLED"]);
+    create_keyspace(handle.addr(), "one").await;
+    assert_eq!(next_keyspaces(&mut watch).await, ["one ENABLED"]);
+    let mut to = async |id, state: KeyspaceState| {
+        let header = header.clone();
+        let keyspace = Some(Id(id));
+        let request = keyspacepb::UpdateKeyspaceStateRequest { header, keyspace, state: state as i32 };
+        let reply = client.update_keyspace_state(request).await.unwrap().into_inner();
+        reply.header.and_then(|header| header.error).map(|error| (error.r#type(), error.message))
+    };
+    assert_eq!(to(1, KeyspaceState::Disabled).await, None);
+    assert_eq!(next_keyspaces(&mut watch).await, ["one DISABLED"]);
+    let (kind, _) = to(2, KeyspaceState::Disabled).await.expect("there is no keyspace 2");
+    assert_eq!(kind, pdpb::ErrorType::EntryNotFound);
+    let (_, text) = to(0, KeyspaceState::Disabled).await.expect("the default keyspace stays enabled");
+    assert!(text.contains("cannot modify default keyspace"), "{text}");
+    assert_eq!(to(1, KeyspaceState::Archived).await, None);
+    assert_eq!(next_keyspaces(&mut watch).await, ["one ARCHIVED"], "nothing of refused changes");
+}
+
+/// Creates a keyspace over PD's HTTP API.
+async fn create_keyspace(addr: SocketAddr, name: &str) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let body = format!(r#"{{"name":"{name}"}}"#);
+    let request = format!(
+        "POST /pd/api/v2/keyspaces HTTP/1.1\r\nHost: pd\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    tokio::time::timeout(WAIT, stream.read_to_string(&mut reply)).await.expect("PD replies").unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
 }

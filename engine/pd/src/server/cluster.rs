@@ -19,6 +19,7 @@ use super::{
     error::{Error, Refusal, Result},
     heartbeat_streams::HeartbeatStreams,
     keyspace::Keyspaces,
+    keyspace_watch::KeyspaceChanges,
     operator::Operator,
     pairs::{PairError, Pairs},
     regions::{RegionInfo, RegionTable},
@@ -73,6 +74,7 @@ pub struct Inner {
     safe_points: SafePoints,
     pairs: Pairs,
     pub keyspaces: Keyspaces,
+    pub keyspace_changes: KeyspaceChanges,
 }
 
 /// The answer to a query for several regions.

@@ -46,6 +46,8 @@ pub enum KeyspaceError {
     NoName,
     #[error("cannot change keyspace state from {} to {}", .0.as_str_name(), .1.as_str_name())]
     Transition(KeyspaceState, KeyspaceState),
+    #[error("expected a keyspace state from 0 to 3, found {0}")]
+    UnknownState(i32),
     #[error("cannot change config for keyspace with state {}", .0.as_str_name())]
     Frozen(KeyspaceState),
     #[error("{0}")]

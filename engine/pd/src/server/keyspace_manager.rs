@@ -6,6 +6,7 @@ use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState};
 use super::{
     cluster::Cluster,
     keyspace::{Changed, ConfigPatch, KeyspaceError, Keyspaces, MAX_ID},
+    keyspace_watch::KeyspaceWatch,
 };
 
 impl Cluster {
@@ -26,6 +27,16 @@ impl Cluster {
         }
         let limit = if limit == 0 { usize::MAX } else { limit };
         Ok(self.lock().keyspaces.starting_at(start).take(limit).cloned().collect())
+    }
+
+    /// Returns all keyspaces, by their ids.
+    pub fn all_keyspaces(&self) -> Vec<KeyspaceMeta> {
+        self.lock().keyspaces.starting_at(0).cloned().collect()
+    }
+
+    /// Begins to watch the keyspaces.
+    pub fn watch_keyspaces(&self) -> KeyspaceWatch {
+        self.lock().keyspace_changes.watch()
     }
 
     /// Creates a keyspace with the next free id.
@@ -58,6 +69,14 @@ impl Cluster {
         self.change_keyspaces(|keyspaces, now_s| keyspaces.update_state(name, state, now_s))
     }
 
+    /// Changes the state of the keyspace with this id.
+    pub fn update_keyspace_state_by_id(&self, id: u32, state: KeyspaceState) -> Changed<KeyspaceMeta> {
+        self.change_keyspaces(|keyspaces, now_s| {
+            let name = keyspaces.by_id(id)?.name.clone();
+            keyspaces.update_state(&name, state, now_s)
+        })
+    }
+
     /// Changes the keyspaces of a running cluster. The change is on disk before it is returned.
     fn change_keyspaces(
         &self,
@@ -70,6 +89,7 @@ impl Cluster {
             inner.keyspaces = before;
             return Err(e.into());
         }
+        inner.keyspace_changes.publish(&changed);
         Ok(changed)
     }
 }

@@ -1,10 +1,10 @@
-//! pdpb and keyspacepb over gRPC: checks request headers and sets response headers (tikv/pd
+//! pdpb over gRPC: checks request headers and sets response headers (tikv/pd
 //! `server/grpc_service.go`).
 use std::sync::Arc;
 
 use futures::StreamExt;
 use kvproto::{
-    keyspacepb::{self, keyspace_server::Keyspace},
+    keyspacepb,
     pdpb::{self, ErrorType, pd_server::Pd},
 };
 use tokio::sync::mpsc;
@@ -16,11 +16,12 @@ use super::{
     cluster::{Answer, Cluster},
     error::Refusal,
     heartbeat_streams::ResponseSender,
-    keyspace::KeyspaceError,
     regions::RegionInfo,
     splitter::split_regions,
 };
 use crate::client::CALLER_ID;
+
+mod keyspaces;
 
 /// Maximum number of operators queued for a slow reader; newer ones are dropped.
 const HEARTBEAT_STREAM_CAPACITY: usize = 256;
@@ -52,6 +53,8 @@ has_header!(
     keyspacepb::GetAllKeyspacesRequest,
     keyspacepb::LoadKeyspaceByIdRequest,
     keyspacepb::LoadKeyspaceRequest,
+    keyspacepb::UpdateKeyspaceStateRequest,
+    keyspacepb::WatchKeyspacesRequest,
     pdpb::AllocIdRequest,
     pdpb::AskBatchSplitRequest,
     pdpb::AskSplitRequest,
@@ -554,53 +557,5 @@ impl Pd for PdService {
             response.status = operator.status as i32;
         }
         Ok(Response::new(response))
-    }
-}
-
-impl PdService {
-    fn keyspace_reply(
-        &self,
-        found: Result<keyspacepb::KeyspaceMeta, KeyspaceError>,
-    ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
-        let (header, keyspace) = self.split(found.map(Some).map_err(|e| e.to_refusal()));
-        Ok(Response::new(keyspacepb::LoadKeyspaceResponse { header, keyspace }))
-    }
-}
-
-#[tonic::async_trait]
-impl Keyspace for PdService {
-    async fn load_keyspace(
-        &self,
-        request: Request<keyspacepb::LoadKeyspaceRequest>,
-    ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
-        let request = self.admit(request)?;
-        self.keyspace_reply(self.cluster.keyspace_by_name(&request.name))
-    }
-
-    async fn load_keyspace_by_id(
-        &self,
-        request: Request<keyspacepb::LoadKeyspaceByIdRequest>,
-    ) -> Reply<keyspacepb::LoadKeyspaceResponse> {
-        use keyspacepb::load_keyspace_by_id_request::Keyspace::Id;
-        let request = self.admit(request)?;
-        self.keyspace_reply(match request.keyspace {
-            Some(Id(id)) => self.cluster.keyspace_by_id(id),
-            _ => Err(KeyspaceError::NotFound),
-        })
-    }
-
-    async fn get_all_keyspaces(
-        &self,
-        request: Request<keyspacepb::GetAllKeyspacesRequest>,
-    ) -> Reply<keyspacepb::GetAllKeyspacesResponse> {
-        use keyspacepb::get_all_keyspaces_request::StartKeyspace::StartId;
-        let request = self.admit(request)?;
-        let first = match request.start_keyspace {
-            Some(StartId(id)) => id,
-            _ => 0,
-        };
-        let found = self.cluster.keyspaces(first, request.limit as usize);
-        let (header, keyspaces) = self.split(found.map_err(|e| e.to_refusal()));
-        Ok(Response::new(keyspacepb::GetAllKeyspacesResponse { header, keyspaces }))
     }
 }
