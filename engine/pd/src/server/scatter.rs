@@ -1,5 +1,5 @@
 //! Spreads the regions of a group over the stores (tikv/pd `scatter.RegionScatterer`).
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use kvproto::{
     metapb::Peer,
@@ -16,6 +16,41 @@ use super::{
 };
 
 const DESC: &str = "scatter-region";
+/// Maximum number of further attempts (PD `maxRetryLimit`).
+const MAX_RETRIES: u64 = 30;
+/// Pause after the first attempt; it doubles with each, up to [`MAX_PAUSE`] (PD `initialSleepDuration`).
+const PAUSE: Duration = Duration::from_millis(100);
+/// PD `maxSleepDuration`.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Scatters regions as [`Cluster::scatter`], in up to `retry_limit` more attempts for those that failed. A region that PD
+/// does not know is not tried again.
+///
+/// # Errors
+/// As [`Cluster::scatter`].
+pub async fn scatter_regions(
+    cluster: &Cluster,
+    request: &pdpb::ScatterRegionRequest,
+) -> Answer<(u64, Vec<u64>)> {
+    let (mut share, mut failed) = cluster.scatter(request)?;
+    let mut pause = PAUSE;
+    for _ in 0..request.retry_limit.min(MAX_RETRIES) {
+        let known = |id: &u64| matches!(cluster.region(*id), Ok(Some(_)));
+        let (again, unknown): (Vec<u64>, Vec<u64>) = failed.iter().partition(|id| known(id));
+        if again.is_empty() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MAX_PAUSE);
+        let request = pdpb::ScatterRegionRequest { regions_id: again, ..request.clone() };
+        failed = cluster.scatter(&request)?.1;
+        failed.extend(unknown);
+    }
+    if let total @ 1.. = request.regions_id.len() {
+        share = ((total - failed.len()) * 100 / total) as u64;
+    }
+    Ok((share, failed))
+}
 
 impl Cluster {
     /// Gives each region an operator that moves a peer or the leader to the store where its group has the

@@ -17,6 +17,7 @@ use super::{
     error::Refusal,
     heartbeat_streams::ResponseSender,
     regions::RegionInfo,
+    scatter::scatter_regions,
     splitter::split_regions,
 };
 use crate::client::CALLER_ID;
@@ -458,7 +459,8 @@ impl Pd for PdService {
         request: Request<pdpb::ScatterRegionRequest>,
     ) -> Reply<pdpb::ScatterRegionResponse> {
         let request = self.admit(request)?;
-        let (header, (finished_percentage, failed_regions_id)) = self.split(self.cluster.scatter(&request));
+        let scattered = scatter_regions(&self.cluster, &request).await;
+        let (header, (finished_percentage, failed_regions_id)) = self.split(scattered);
         reply!(ScatterRegionResponse { header, finished_percentage, failed_regions_id })
     }
 
@@ -482,9 +484,13 @@ impl Pd for PdService {
             // PD `ScatterRegionsByID`.
             Ok((_, made)) if made.is_empty() => return Err(Status::unknown("empty region")),
             Ok((_, made)) => {
-                let (group, regions_id) = (request.group, made.clone());
-                let scatter = pdpb::ScatterRegionRequest { group, regions_id, ..Default::default() };
-                let scattered = self.cluster.scatter(&scatter);
+                let scatter = pdpb::ScatterRegionRequest {
+                    group: request.group,
+                    regions_id: made.clone(),
+                    retry_limit: request.retry_limit,
+                    ..Default::default()
+                };
+                let scattered = scatter_regions(&self.cluster, &scatter).await;
                 scattered.map_err(|refusal| Status::unknown(refusal.to_string()))?.0
             }
             Err(_) => 0,

@@ -81,3 +81,32 @@ fn a_region_that_lacks_a_peer_is_not_scattered() {
     let request = ScatterRegionRequest { region_id: 77, ..Default::default() };
     assert_eq!(cluster.scatter(&request).unwrap_err().kind, ErrorType::RegionNotFound);
 }
+
+#[tokio::test]
+async fn a_region_that_failed_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = std::sync::Arc::new(cluster(dir.path(), 3));
+    let (stream, _) = mpsc::channel(64);
+    let report = |conf_ver, stores: &[u64]| {
+        let mut region = region(2, stores);
+        region.region_epoch.as_mut().unwrap().conf_ver = conf_ver;
+        let leader = region.peers.first().copied();
+        let report = RegionHeartbeatRequest { region: Some(region), leader, term: 6, ..Default::default() };
+        cluster.region_heartbeat(report, &stream).unwrap();
+    };
+    report(4, &[1, 2]);
+    let request = |retry_limit| ScatterRegionRequest {
+        regions_id: vec![2, 3, 99],
+        group: "g".to_owned(),
+        retry_limit,
+        ..Default::default()
+    };
+    assert_eq!(scatter_regions(&cluster, &request(0)).await, Ok((33, vec![2, 99])));
+    let (running, retried) = (cluster.clone(), request(5));
+    let scattered = tokio::spawn(async move { scatter_regions(&running, &retried).await });
+    // The task runs until its first pause.
+    tokio::task::yield_now().await;
+    report(5, &[1, 2, 3]);
+    let scattered = tokio::time::timeout(Duration::from_secs(60), scattered).await.unwrap().unwrap();
+    assert_eq!(scattered, Ok((66, vec![99])), "PD does not know region 99");
+}
