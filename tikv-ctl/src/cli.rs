@@ -27,7 +27,7 @@ pub struct Global {
     pub data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// TiKV config path: the locations of files and the master key are read from it
+    /// TiKV's configuration file, which has the locations of files and the master key
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Accepted for compatibility: nothing is logged, at any level
