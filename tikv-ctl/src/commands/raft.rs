@@ -329,12 +329,12 @@ pub fn log(region: u64, index: u64, binary: bool, source: &dyn Source, out: &mut
 
 fn data_lines(entry: &Entry, data: &[u8]) -> Result<Vec<String>> {
     let bad = |e: prost::DecodeError| {
-        Error::other(format!("cannot decode the entry's data: {e}; give -b for its bytes"))
+        Error::other(format!("cannot decode the entry's data: {e}; give -b to print its bytes"))
     };
     let (name, message, context) = match entry.entry_type() {
         EntryType::EntryNormal if simple_write::is_simple(data) => {
             let command = simple_write::decode(data).ok_or_else(|| {
-                Error::other("cannot decode the entry's data (raftstore-v2); give -b for its bytes")
+                Error::other("cannot decode the entry's data (raftstore-v2); give -b to print its bytes")
             })?;
             let text = message_text("raft_cmdpb.RaftCmdRequest", &command.encode_to_vec())?;
             return Ok(vec![format!("SimpleWrite: {text}")]);

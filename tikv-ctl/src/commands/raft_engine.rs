@@ -165,6 +165,6 @@ fn check(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     }
     match damages.is_empty() && broken.is_empty() {
         true => Ok(()),
-        false => Err(Error::other(format!("{} groups broken; {}", broken.len(), texts.join("; ")))),
+        false => Err(Error::other(format!("{} Raft groups are broken; {}", broken.len(), texts.join("; ")))),
     }
 }
