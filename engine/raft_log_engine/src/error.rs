@@ -28,7 +28,8 @@ pub enum Error {
     },
     /// A file cannot be replayed.
     #[error(
-        "corrupt Raft log in {dir}, file {}: {detail}; keep a copy, then open it with a more tolerant recovery mode",
+        "corrupt Raft log in {dir}, file {}: {detail}; `tikv-ctl log` shows the damage: replace the store by a new \
+         one, which gets the data of other replicas",
         .file.as_deref().unwrap_or("unknown")
     )]
     Corrupt {

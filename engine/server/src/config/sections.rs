@@ -134,7 +134,8 @@ impl ServerConfig {
         let unreachable = ["0.0.0.0:", "[::]:"].iter().any(|any| self.advertise_addr.starts_with(any));
         if unreachable {
             return Err(format!(
-                "server.advertise-addr {} cannot be dialled; give this host's address",
+                "server.advertise-addr: expected an address to which other hosts can connect, found {}; give this \
+                 host's address",
                 self.advertise_addr
             ));
         }
