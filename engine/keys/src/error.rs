@@ -27,7 +27,7 @@ pub enum Error {
         key: Vec<u8>,
     },
     /// The input ends within the value.
-    #[error("unexpected end of input: {what} needs {need} bytes, {have} are left")]
+    #[error("expected {need} bytes for {what}, found {have}")]
     UnexpectedEof {
         /// The value being read.
         what: &'static str,

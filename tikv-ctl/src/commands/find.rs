@@ -110,7 +110,7 @@ pub fn run(args: &FindArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     match damages.len() {
         0 => Ok(()),
         n => Err(Error::other(format!(
-            "{n} places could not be read (see the warnings), so records may be missing"
+            "places that could not be read: {n} (see the warnings); records may be missing"
         ))),
     }
 }
