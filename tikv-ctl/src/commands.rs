@@ -62,7 +62,7 @@ pub enum Cmd {
     Store(store::StoreCmd),
     #[command(flatten)]
     Server(server::ServerCmd),
-    /// Control for Raft Engine: `-- dump|check|try-purge --path PATH`, `-- repair --path PATH --queue QUEUE --script FILE`
+    /// Run a command on raft-engine's files: `-- dump|check|try-purge --path PATH`, `-- repair --path PATH --queue QUEUE --script FILE`
     RaftEngineCtl(raft_engine::RaftEngineArgs),
     #[command(flatten)]
     Encryption(encryption::EncryptionCmd),
