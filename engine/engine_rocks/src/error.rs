@@ -14,7 +14,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The directory exists but contains no database.
-    #[error("expected a RocksDB in {path}, found no CURRENT file; check the path or allow to create one")]
+    #[error("expected a RocksDB in {path}, found no CURRENT file; check the path")]
     NoDatabase {
         /// The database directory.
         path: PathBuf,

@@ -10,7 +10,7 @@ pub enum Error {
     #[error("{0}: expected a PEM file, but cannot read it: {1}")]
     Read(String, std::io::Error),
     /// A file has no PEM block of the expected kind.
-    #[error("{path}: expected {expected}, found {found}")]
+    #[error("{path}: expected {expected}, found {found}; give a PEM file that contains it")]
     Pem {
         /// Path of the file.
         path: String,
