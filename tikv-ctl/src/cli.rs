@@ -27,7 +27,7 @@ pub struct Global {
     pub data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// TiKV config path: the locations of files and the master key are read from it
+    /// TiKV's configuration file, which has the locations of files and the master key
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Accepted for compatibility: nothing is logged, at any level
@@ -70,15 +70,16 @@ impl Global {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = std::fs::canonicalize(parent.unwrap_or(Path::new(".")));
         let data_dir = self.data_dir.as_ref().and_then(|dir| std::fs::canonicalize(dir).ok());
-        let parent = parent.map_err(|e| fail(format!("its directory: {e}")))?;
+        let parent = parent.map_err(|e| fail(format!("cannot find its directory: {e}")))?;
         if data_dir.is_some_and(|dir| parent.starts_with(dir)) {
             return Err(fail(
-                "expected a file outside of the data directory, where nothing is written: name another"
+                "expected a file outside of the data directory, found one in it, where tikv-ctl writes nothing: \
+                 name another"
                     .to_owned(),
             ));
         }
         if path.is_dir() {
-            return Err(fail("expected a file, found a directory".to_owned()));
+            return Err(fail("expected a file, found a directory: name a file in it".to_owned()));
         }
         Ok(Some(OutputFile::new(path)))
     }

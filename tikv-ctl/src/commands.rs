@@ -62,7 +62,7 @@ pub enum Cmd {
     Store(store::StoreCmd),
     #[command(flatten)]
     Server(server::ServerCmd),
-    /// Control for Raft Engine: `-- dump|check|try-purge --path PATH`, `-- repair --path PATH --queue QUEUE --script FILE`
+    /// Run a command on raft-engine's files: `-- dump|check|try-purge --path PATH`, `-- repair --path PATH --queue QUEUE --script FILE`
     RaftEngineCtl(raft_engine::RaftEngineArgs),
     #[command(flatten)]
     Encryption(encryption::EncryptionCmd),
@@ -86,8 +86,8 @@ pub enum Cmd {
     Sst(sst::SstArgs),
     /// Find every place that stores a version of a key, and explain what a read returns
     #[command(
-        after_help = "Searches the Raft log, the WAL, SSTs and blob files. A record that is in several places is one \
-                            entry of the list. The list is in order of time."
+        after_help = "Searches the Raft log, the WAL, SSTs and blob files. Lists each record once, with all \
+                      places that contain the record, in order of time."
     )]
     Find(find::FindArgs),
     /// Explain a key: its forms, its table, its column values, its timestamp, its region

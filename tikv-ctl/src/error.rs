@@ -21,7 +21,7 @@ pub enum Error {
     Other(String),
     /// The command finished, but skipped damage that it reported before.
     #[error(
-        "{0} damaged places were reported above: their data is missing from the output, and older versions of the \
+        "damaged places reported above: {0}; their data is missing from the output, and older versions of the \
          affected keys may appear instead; recover these keys from another replica"
     )]
     Damaged(usize),

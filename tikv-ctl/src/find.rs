@@ -223,7 +223,7 @@ fn lock_meaning(value: &[u8]) -> String {
     match parse_lock(value) {
         Ok(LockOrSharedLocks::Lock(lock)) => one_lock(&lock),
         Ok(LockOrSharedLocks::Shared(shared)) => {
-            let joins = if shared.is_shrink_only() { ", none may join" } else { "" };
+            let joins = if shared.is_shrink_only() { ", no other may join" } else { "" };
             let holders = shared.iter().map(|lock| format!("; of {}: {}", lock.ts, one_lock(lock)));
             format!("shared by {}{joins}{}", shared.len(), holders.collect::<String>())
         }

@@ -55,6 +55,8 @@ pub fn get(
     })
 }
 
+const TRUNCATED: &str = "expected a whole reply, found a part of one: try again";
+
 /// Returns the body of a complete reply.
 fn parse(reply: &[u8]) -> std::result::Result<Vec<u8>, String> {
     let end = reply
@@ -69,16 +71,20 @@ fn parse(reply: &[u8]) -> std::result::Result<Vec<u8>, String> {
         .strip_prefix("HTTP/1.")
         .and_then(|s| s.split(' ').nth(1))
         .and_then(|code| code.parse().ok())
-        .ok_or_else(|| format!("expected an HTTP/1.1 reply, found {status:?}"))?;
+        .ok_or_else(|| {
+            format!(
+                "expected an HTTP/1.1 reply, found {status:?}: give the address of the server's --status-addr"
+            )
+        })?;
     let header = |name: &str| {
         let found = head.lines().skip(1).filter_map(|line| line.split_once(':'));
         found.filter(|(n, _)| n.trim().eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned()).next()
     };
     let body = if header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
-        unchunk(rest).ok_or("the reply was truncated")?
+        unchunk(rest).ok_or(TRUNCATED)?
     } else {
         let len = header("content-length").and_then(|v| v.parse().ok()).unwrap_or(rest.len());
-        rest.get(..len).ok_or("the reply was truncated")?.to_vec()
+        rest.get(..len).ok_or(TRUNCATED)?.to_vec()
     };
     if code != 200 {
         let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();

@@ -104,7 +104,7 @@ fn parse(
         }
         if opt.convert.is_some() {
             return Err(wrong(Error::other(
-                "a conversion and a command cannot run together: leave one of them out",
+                "expected a conversion or a command, found both: leave one of them out",
             )));
         }
     }

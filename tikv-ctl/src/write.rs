@@ -114,7 +114,7 @@ impl Change {
     fn is_not(&self, now: Option<&str>) -> Error {
         let what = match &self.target {
             Target::File { path } => {
-                format!("expected {} as it was for the plan, found other contents", path.display())
+                format!("expected the earlier contents of {}, found others", path.display())
             }
             target => format!(
                 "expected {target:?} to be {1}, found {0}",
@@ -122,7 +122,9 @@ impl Change {
                 self.old.as_deref().unwrap_or("none")
             ),
         };
-        Error::other(format!("{what}: the store has changed since; nothing was changed"))
+        Error::other(format!(
+            "{what}: the store has changed since the plan or the undo file was made; nothing was changed"
+        ))
     }
 
     /// Creates a change of a region's Raft state.

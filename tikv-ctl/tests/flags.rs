@@ -56,7 +56,7 @@ fn options_without_an_effect_are_refused_or_noted() {
     let (code, out, err) = ctl(&["--data-dir", path, "--pd", "127.0.0.1:1", "store"]);
     assert_eq!((code, out.lines().next()), (0, Some("store id: 1")), "{err}");
     assert!(err.contains("note: --pd has no effect on store"), "{err}");
-    refused(&["--to-hex", "a", "store"], "a conversion and a command cannot run together");
+    refused(&["--to-hex", "a", "store"], "expected a conversion or a command, found both");
     refused(&["--log-level", "loud", "store"], "loud");
     refused(&["sst", "--watch"], "--watch");
     let (code, _, err) = ctl(&["sst", path, "layout", "--from", "a"]);

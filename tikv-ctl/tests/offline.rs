@@ -361,7 +361,10 @@ fn half_written_directories_are_reported() {
     bytes[3] ^= 1;
     std::fs::write(&damaged, &bytes).unwrap();
     let (code, out, err) = ctl(&["sst", damaged.to_str().unwrap(), "verify"]);
-    assert!(code != 0 && out.contains("checksum") && err.contains("1 damaged places"), "{out}{err}");
+    assert!(
+        code != 0 && out.contains("checksum") && err.contains("damaged places reported above: 1;"),
+        "{out}{err}"
+    );
     // The whole records of a torn WAL are read.
     let copy = copy_of(guard.path());
     let wal = contents(copy.path()).into_keys().rfind(|p| p.extension().is_some_and(|e| e == "log")).unwrap();

@@ -79,7 +79,7 @@ fn ldb_refuses_unsupported_arguments_in_one_sentence() {
         (&["--max_keys=many", "scan"], "expected a number"),
         (&["put", "a", "b"], "only reading commands"),
         (&["dump_wal"], "`tikv-ctl wal FILE`"),
-        (&["get"], "get takes 1 words, found 0"),
+        (&["get"], "number of words after get: expected 1, found 0"),
         (&["scan", "more"], "scan takes 0 words"),
     ] {
         let error = fails(&[&["ldb", db.as_str()][..], args].concat());

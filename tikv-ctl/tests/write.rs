@@ -228,7 +228,7 @@ fn a_damaged_sst_is_reported_with_its_regions() {
     bytes[3] ^= 0xff;
     std::fs::write(&name, bytes).unwrap();
     let (code, out, err) = run(&path, &["bad-ssts"]);
-    assert!(code == 1 && err.contains("1 SSTs are damaged"), "{err}");
+    assert!(code == 1 && err.contains("damaged SSTs: 1;"), "{err}");
     assert!(
         out.contains(&format!("tikv-ctl ldb --db={} unsafe_remove_sst_file 0000", db.display())),
         "{out}"

@@ -14,7 +14,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The directory exists but contains no database.
-    #[error("expected a RocksDB in {path}, found no CURRENT file; check the path or allow to create one")]
+    #[error("expected a RocksDB in {path}, found no CURRENT file; check the path")]
     NoDatabase {
         /// The database directory.
         path: PathBuf,
@@ -31,7 +31,8 @@ pub enum Error {
     },
     /// Values are in Titan's blob files, which RocksDB alone cannot read and would leave dangling.
     #[error(
-        "RocksDB in {path} keeps values in Titan blob files (titandb/); open it read-only: values in blobs then fail to read"
+        "RocksDB in {path} keeps values in Titan blob files (titandb/), which this server cannot write: open it \
+         read-only, without the values in blob files"
     )]
     Titan {
         /// The database directory.
@@ -56,7 +57,7 @@ pub enum Error {
         source: rocksdb::Error,
     },
     /// Unknown column family.
-    #[error("no column family {cf:?}; there are {known:?}")]
+    #[error("expected one of the column families {known:?}, found {cf:?}")]
     UnknownCf {
         /// The unknown name.
         cf: String,
@@ -74,7 +75,7 @@ pub enum Error {
         source: prost::DecodeError,
     },
     /// A range whose end is before its start.
-    #[error("expected a range, found an end below its start")]
+    #[error("expected a range with its start first, found an end below its start: swap the two keys")]
     BadRange,
     /// A file operation failed.
     #[error("{path}: {source}")]

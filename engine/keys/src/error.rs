@@ -27,7 +27,7 @@ pub enum Error {
         key: Vec<u8>,
     },
     /// The input ends within the value.
-    #[error("unexpected end of input: {what} needs {need} bytes, {have} are left")]
+    #[error("expected {need} bytes for {what}, found {have}")]
     UnexpectedEof {
         /// The value being read.
         what: &'static str,
@@ -37,7 +37,11 @@ pub enum Error {
         have: usize,
     },
     /// Memcomparable group with nonzero padding or an invalid marker.
-    #[error("bad memcomparable padding: marker {marker:02X} after group {}", hex_upper(.group))]
+    #[error(
+        "expected zeros and a matching marker (F7 to FF) as memcomparable padding, found marker {marker:02X} after \
+         group {}",
+        hex_upper(.group)
+    )]
     BadPadding {
         /// The eight bytes before the marker.
         group: Vec<u8>,
@@ -45,19 +49,19 @@ pub enum Error {
         marker: u8,
     },
     /// More bytes after the value.
-    #[error("{0} unexpected bytes after the value")]
+    #[error("expected the end after the value, found {0} more bytes")]
     TrailingBytes(usize),
     /// Varint longer than 64 bits.
-    #[error("varint is longer than 64 bits")]
+    #[error("expected a varint of up to 64 bits, found a longer one")]
     VarintOverflow,
     /// Negative length.
-    #[error("compact bytes have a negative length: {0}")]
+    #[error("expected a length of compact bytes of 0 or more, found {0}")]
     NegativeLength(i64),
     /// Key too short for a timestamp.
     #[error("expected a key with an 8-byte timestamp at its end, found {0} bytes")]
     KeyLength(usize),
     /// Text that is not an escaped or hexadecimal byte string.
-    #[error("cannot read {text:?} as {expected}: position {position}")]
+    #[error("expected {expected}, found {text:?}, which is invalid from byte {position} on")]
     BadText {
         /// "escaped bytes" or "hexadecimal".
         expected: &'static str,

@@ -8,7 +8,7 @@ use raft::eraftpb;
 
 /// A number on the wire without a variant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what}: {value}; it may come from a newer version")]
+#[error("expected a known {what}, found {value}: a newer version may have written it")]
 pub struct UnknownVariant {
     /// The enumeration.
     pub what: &'static str,

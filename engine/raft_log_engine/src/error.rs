@@ -5,13 +5,13 @@ use std::{path::PathBuf, result};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The directory is missing or contains no log.
-    #[error("expected a Raft log in {dir}, found no *.raftlog file; check the path or allow to create one")]
+    #[error("expected a Raft log in {dir}, found no *.raftlog file; check the path")]
     Missing {
         /// The log's directory.
         dir: PathBuf,
     },
     /// raft-engine accepts only paths in UTF-8.
-    #[error("expected a path in UTF-8, found {dir:?}")]
+    #[error("expected a path in UTF-8, found {dir:?}; rename the directory")]
     BadPath {
         /// The log's directory.
         dir: PathBuf,
@@ -28,7 +28,8 @@ pub enum Error {
     },
     /// A file cannot be replayed.
     #[error(
-        "corrupt Raft log in {dir}, file {}: {detail}; keep a copy, then open it with a more tolerant recovery mode",
+        "corrupt Raft log in {dir}, file {}: {detail}; `tikv-ctl log` shows the damage: replace the store by a new \
+         one, which gets the data of other replicas",
         .file.as_deref().unwrap_or("unknown")
     )]
     Corrupt {
@@ -40,7 +41,9 @@ pub enum Error {
         detail: String,
     },
     /// Entries below the first index were requested.
-    #[error("entries of region {region_id} from index {index} are compacted, the first is {first}")]
+    #[error(
+        "region {region_id}: expected a request for entries from index {first} on, found {index}: those are compacted"
+    )]
     EntryCompacted {
         /// The region.
         region_id: u64,
@@ -50,7 +53,9 @@ pub enum Error {
         first: u64,
     },
     /// Entries above the last index were requested.
-    #[error("entries of region {region_id} up to index {end} are missing, the last is {last}")]
+    #[error(
+        "region {region_id}: expected entries up to index {end}, excluded, found {last} as the last index"
+    )]
     EntryNotFound {
         /// The region.
         region_id: u64,

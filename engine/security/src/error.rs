@@ -7,10 +7,10 @@ pub enum Error {
     #[error("{0} is missing: TLS needs ca-path, cert-path and key-path, all three")]
     Missing(&'static str),
     /// A file cannot be read: its path, and the reason.
-    #[error("{0}: {1}; expected a PEM file")]
+    #[error("{0}: expected a PEM file, but cannot read it: {1}")]
     Read(String, std::io::Error),
     /// A file has no PEM block of the expected kind.
-    #[error("{path}: expected {expected}, found {found}")]
+    #[error("{path}: expected {expected}, found {found}; give a PEM file that contains it")]
     Pem {
         /// Path of the file.
         path: String,

@@ -123,7 +123,7 @@ impl SecurityManager {
             _ if bare.is_empty() => Some("it is empty"),
             None => Some("it has no port"),
             Some(("", _)) => Some("it has no host"),
-            Some((_, port)) if port.parse::<u16>().is_err() => Some("its port is no number up to 65535"),
+            Some((_, port)) if port.parse::<u16>().is_err() => Some("its port is not a number up to 65535"),
             Some(_) => None,
         };
         if let Some(why) = why {
@@ -188,8 +188,8 @@ mod tests {
             ("http://", "it is empty"),
             ("127.0.0.1", "it has no port"),
             (":20160", "it has no host"),
-            ("127.0.0.1:99999", "its port is no number up to 65535"),
-            ("127.0.0.1:x", "its port is no number up to 65535"),
+            ("127.0.0.1:99999", "its port is not a number up to 65535"),
+            ("127.0.0.1:x", "its port is not a number up to 65535"),
         ] {
             let error = security.endpoint(address).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

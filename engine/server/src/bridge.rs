@@ -51,7 +51,7 @@ impl FromStr for BridgeSink {
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
     /// The output file cannot be written; its path, and the reason.
-    #[error("--bridge chrome: cannot write {0}: {1}")]
+    #[error("--bridge chrome: cannot write {0}: {1}; name a file in a directory that this user may write")]
     File(PathBuf, io::Error),
     /// The filter in the environment is invalid.
     #[error("--bridge: {FILTER}: expected a list of TARGET=LEVEL: {0}")]

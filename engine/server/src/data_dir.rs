@@ -34,7 +34,7 @@ pub enum DataDirError {
     )]
     NoParent(PathBuf),
     /// This path is no directory.
-    #[error("data dir {0} is not a directory; choose another --data-dir")]
+    #[error("data dir {0}: expected a directory, found a file; choose another --data-dir")]
     NotADirectory(PathBuf),
     /// The directory has files of something else.
     #[error(
@@ -65,14 +65,18 @@ pub enum DataDirError {
         what: String,
     },
     /// The directory is of TiKV's Raft store v2.
-    #[error("data dir {dir} belongs to a server with Raft store v2 (tablets/); this server reads db/ only")]
+    #[error(
+        "data dir {dir} belongs to a server with Raft store v2 (tablets/); this server reads db/ only: give the \
+         directory of a server with db/"
+    )]
     Tablets {
         /// The data directory.
         dir: PathBuf,
     },
     /// An earlier server has stopped because of corrupt data.
     #[error(
-        "data dir {dir} contains panic_mark_file: an earlier server found corrupt data; check it with tikv-ctl first"
+        "data dir {dir} contains panic_mark_file: an earlier server found corrupt data; check the data with \
+         tikv-ctl, then remove this file"
     )]
     PanicMark {
         /// The data directory.
@@ -284,7 +288,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         assert!(message(&tmp.path().join("a/b")).contains("parent directory does not exist"));
         fs::write(tmp.path().join("thesis.txt"), "hello").unwrap();
-        assert!(message(&tmp.path().join("thesis.txt")).contains("not a directory"));
+        assert!(message(&tmp.path().join("thesis.txt")).contains("expected a directory, found a file"));
         let foreign = message(tmp.path());
         assert!(foreign.contains("thesis.txt"), "{foreign}");
         assert!(!tmp.path().join("LOCK").exists(), "nothing is written into a foreign directory");

@@ -141,7 +141,7 @@ fn a_gate_holds_the_request_and_engine_time() {
     let gates = GatesRequest { add: vec!["grpc_reply".into()], remove: vec!["grpc_decode".into()] };
     let refused = s.h.block_on(s.control.set_gates(gates)).unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
-    assert!(refused.message().contains("set are raw_get"), "nothing was added: {refused}");
+    assert!(refused.message().contains("these gates are set: raw_get"), "nothing was added: {refused}");
     assert!(s.go(Mode::Continue));
     assert_eq!(s.until_held(&mut stream).hold_stage, "raw_get");
     assert!(s.go(Mode::Step));

@@ -30,7 +30,7 @@ pub enum AdminCmd {
         #[arg(short = 'k', value_name = "KEY")]
         key: String,
     },
-    /// Inject failures to a server and recover from them (needs --host)
+    /// Set, remove and list the fail points of a server (needs --host)
     Fail {
         #[command(subcommand)]
         cmd: FailCmd,

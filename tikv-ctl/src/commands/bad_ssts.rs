@@ -103,7 +103,9 @@ fn bad_ssts(store: &Offline, manifest: Option<&Path>, global: &Global, out: &mut
     }
     match bad {
         0 => Ok(()),
-        n => Err(Error::other(format!("{n} SSTs are damaged"))),
+        n => Err(Error::other(format!(
+            "damaged SSTs: {n}; restore them from a copy, or run the commands that the text output gives"
+        ))),
     }
 }
 

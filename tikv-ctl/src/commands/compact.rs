@@ -126,7 +126,7 @@ fn compact_dir(args: &CompactRangeArgs, global: &Global, out: &mut Output<'_>) -
 fn one_cf(args: &CompactArgs) -> Result<&String> {
     match args.cf.as_slice() {
         [cf] => Ok(cf),
-        _ => Err(Error::other("compact takes one column family; compact-cluster takes several")),
+        _ => Err(Error::other("compact: expected one column family, found several: use compact-cluster")),
     }
 }
 

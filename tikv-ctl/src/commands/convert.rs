@@ -14,16 +14,16 @@ use crate::{
 #[derive(Clone, Debug, Default, Args)]
 #[command(group = ArgGroup::new("conversion").multiple(false), next_help_heading = "Conversions of keys")]
 pub struct Convert {
-    /// Convert a hex key to escaped key
+    /// Convert a hexadecimal key to escaped form
     #[arg(long = "to-escaped", value_name = "HEX", group = "conversion")]
     pub hex_to_escaped: Option<String>,
-    /// Convert an escaped key to hex key
+    /// Convert an escaped key to hexadecimal
     #[arg(long = "to-hex", value_name = "ESCAPED", group = "conversion")]
     pub escaped_to_hex: Option<String>,
-    /// Decode a key in escaped format
+    /// Decode a memcomparable key in escaped form
     #[arg(long, value_name = "ESCAPED", group = "conversion")]
     pub decode: Option<String>,
-    /// Encode a key in escaped format
+    /// Encode a key in escaped form as memcomparable
     #[arg(long, value_name = "ESCAPED", group = "conversion")]
     pub encode: Option<String>,
 }

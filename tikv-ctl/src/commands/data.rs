@@ -14,7 +14,7 @@ use kvproto::kvrpcpb::MvccInfo;
 use prost::Message;
 use serde_json::{Value, json};
 
-use key_args::{RAW_KEY_HINT, read_key};
+use key_args::{RANGE_END_HINT, RAW_KEY_HINT, read_key};
 use mvcc_filter::MvccFilter;
 use raw::{PrintArgs, RawScanArgs};
 
@@ -34,25 +34,25 @@ const FLUSH_AT: usize = 64 << 10;
 /// Commands that print data of a store.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DataCmd {
-    /// Print region size
+    /// Print the sizes of regions by column family
     Size(SizeArgs),
-    /// Print the range db range
+    /// Print the MVCC records of a range of keys
     Scan(ScanArgs),
-    /// Print all raw keys in the range
+    /// Print the rows of a range as they are in RocksDB
     RawScan(RawScanArgs),
-    /// Print the raw value
+    /// Print the value of one row as it is in RocksDB
     Print(PrintArgs),
-    /// Print the mvcc value
+    /// Print the MVCC records of a key
     Mvcc(MvccArgs),
 }
 
 /// Regions and column families, and how to measure them.
 #[derive(Clone, Debug, Args)]
 pub struct SizeArgs {
-    /// Set the region id, if not specified, print all regions
+    /// The region; all regions if absent
     #[arg(short = 'r', value_name = "REGION")]
     region: Option<u64>,
-    /// Set the cf name, if not specified, print all cf
+    /// Column families, separated with commas
     #[arg(short = 'c', value_name = "CF", value_delimiter = ',', default_value = CFS)]
     cf: Vec<String>,
     /// Estimate from the properties and indexes of the SSTs without reading the data; older versions and
@@ -66,9 +66,9 @@ pub struct SizeArgs {
 pub struct ScanArgs {
     #[arg(short = 'f', long, value_name = "KEY", help = RAW_KEY_HINT)]
     from: String,
-    #[arg(short = 't', long, value_name = "KEY", help = RAW_KEY_HINT)]
+    #[arg(short = 't', long, value_name = "KEY", help = RANGE_END_HINT)]
     to: Option<String>,
-    /// Set the scan limit
+    /// Print at most this many keys
     #[arg(long)]
     limit: Option<u64>,
     #[command(flatten)]

@@ -223,10 +223,12 @@ fn copy(file: &RandomFile, to: Option<&Path>, dir: &Path) -> Result<u32> {
 fn create(path: &Path, dir: &Path) -> Result<File> {
     let fail = |what: String| Error::other(format!("--out-file {}: {what}", path.display()));
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = std::fs::canonicalize(parent).map_err(|e| fail(format!("its directory: {e}")))?;
+    let parent =
+        std::fs::canonicalize(parent).map_err(|e| fail(format!("cannot find its directory: {e}")))?;
     if std::fs::canonicalize(dir).is_ok_and(|dir| parent.starts_with(dir)) {
         return Err(fail(
-            "expected a file outside of the data directory, where nothing is written: name another"
+            "expected a file outside of the data directory, found one in it, where tikv-ctl writes nothing: \
+             name another"
                 .to_owned(),
         ));
     }

@@ -13,7 +13,7 @@ use crate::{Error, Online, Result, cli::Global, print::output::Output, text::mes
 /// `fail inject`, `recover`, `list`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum FailCmd {
-    /// Inject failures
+    /// Set fail points
     Inject {
         /// Fail points and their actions: NAME=ACTIONS
         args: Vec<String>,
@@ -21,7 +21,7 @@ pub enum FailCmd {
         #[arg(short = 'f', value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Recover failures; all listed ones if none is named
+    /// Remove fail points; all that are set if none is named
     Recover {
         /// Fail points
         args: Vec<String>,

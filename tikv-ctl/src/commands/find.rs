@@ -68,7 +68,7 @@ pub fn run(args: &FindArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     let store = open_offline(global, out)?;
     let (mut any, mut damages, mut objects) = (false, Vec::new(), Vec::new());
     for target in &targets {
-        out.tick("readings of the key");
+        out.tick("possible keys");
         let found = find(&store, target)?;
         damages.extend(found.damages.iter().map(ToString::to_string));
         if found.events.is_empty() {
@@ -110,7 +110,7 @@ pub fn run(args: &FindArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     match damages.len() {
         0 => Ok(()),
         n => Err(Error::other(format!(
-            "{n} places could not be read (see the warnings), so records may be missing"
+            "places that could not be read: {n} (see the warnings); records may be missing"
         ))),
     }
 }

@@ -43,9 +43,8 @@ pub struct InflightArgs {
 
 /// Parses an interval of 0.05 to 3600 seconds.
 fn seconds(text: &str) -> std::result::Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|e| format!("expected seconds: {e}"))?;
-    let fits = (0.05..=3600.0).contains(&seconds);
-    fits.then_some(seconds).ok_or_else(|| format!("expected 0.05 to 3600 seconds, found {text}"))
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.05..=3600.0).contains(seconds));
+    seconds.ok_or_else(|| format!("expected 0.05 to 3600 seconds, found {text}"))
 }
 
 /// Filter of the requests to keep. An absent criterion matches every request.
@@ -104,7 +103,8 @@ impl<'a> Server<'a> {
         let host = self.host;
         Error::other(match status.code() {
             Code::Unimplemented => format!(
-                "--host {host}: this server has no trace control (TiKV has none): run it on this project's tikv-server"
+                "--host {host}: this server has no trace control (TiKV has none): give the address of this \
+                 project's tikv-server"
             ),
             _ => is_status_address(host, &self.security)
                 .unwrap_or_else(|| format!("--host {host}: {}", status.message())),
@@ -120,7 +120,10 @@ fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> Resul
         let reply = server.runtime.block_on(server.client.clone().in_flight(request));
         let reply = reply.map_err(|e| server.failure(&e))?.into_inner();
         let rows: Vec<InFlight> = serde_json::from_slice(&reply.json).map_err(|e| {
-            Error::other(format!("expected a list of requests from the server, decoding failed: {e}"))
+            Error::other(format!(
+                "expected a list of requests from the server, but decoding failed: {e}; use the tikv-ctl of the \
+                 server's version"
+            ))
         })?;
         if args.watch.is_some() && !out.is_json() && std::io::stdout().is_terminal() {
             out.raw(b"\x1b[2J\x1b[H")?;
@@ -156,7 +159,7 @@ fn keep(args: &KeepArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     server.runtime.block_on(server.client.clone().keep(request)).map_err(|e| server.failure(&e))?;
     let text = || {
         format!(
-            "the server keeps the next {} matching requests: fetch them with kept --why asked",
+            "the server keeps the next {} matching requests: fetch them with `tikv-ctl kept --why asked`",
             args.count
         )
     };

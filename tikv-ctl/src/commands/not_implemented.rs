@@ -26,7 +26,7 @@ pub fn error(cmd: &NotImplementedCmd) -> Error {
     Error::other(match cmd {
         NotImplementedCmd::ReuseReadonlyRemains { .. } => {
             "reuse-readonly-remains is not implemented: use TiKV's own tikv-ctl. Reading a directory on a read-only \
-             disk needs no agent directory: give it to any command that reads"
+             disk needs no agent directory: give the read-only directory to any command that reads"
         }
         NotImplementedCmd::CompactLogBackup { .. } => {
             "compact-log-backup is not implemented: log backups are in object storage; use TiKV's own tikv-ctl or br"

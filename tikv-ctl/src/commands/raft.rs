@@ -28,13 +28,13 @@ use crate::{
 /// `raft log` and `raft region`.
 #[derive(Debug, Subcommand)]
 pub enum RaftCmd {
-    /// Print the raft log entry info
+    /// Print an entry of the Raft log
     #[command(group = ArgGroup::new("entry").args(["key", "region"]).required(true))]
     Log {
-        /// Set the region id
+        /// The region of the entry
         #[arg(short = 'r', value_name = "REGION", requires = "index", conflicts_with = "key")]
         region: Option<u64>,
-        /// Set the raft log index
+        /// The index of the entry
         #[arg(short = 'i', value_name = "INDEX", requires = "region", conflicts_with = "key")]
         index: Option<u64>,
         #[arg(
@@ -47,7 +47,7 @@ pub enum RaftCmd {
         #[arg(short = 'b')]
         binary: bool,
     },
-    /// Print region info
+    /// Print the states of regions
     #[command(alias = "info")]
     Region(RegionArgs),
 }
@@ -55,7 +55,7 @@ pub enum RaftCmd {
 /// Selection of regions.
 #[derive(Clone, Debug, Args)]
 pub struct RegionArgs {
-    /// Set the region ids, separated with commas if multiple
+    /// Region ids, separated with commas
     #[arg(
         short = 'r',
         alias = "region",
@@ -64,7 +64,7 @@ pub struct RegionArgs {
         conflicts_with = "all_regions"
     )]
     pub regions: Option<Vec<u64>>,
-    /// Print info for all regions
+    /// Print all regions
     #[arg(long)]
     pub all_regions: bool,
     /// Hex start key
@@ -73,7 +73,7 @@ pub struct RegionArgs {
     /// Hex end key
     #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
     pub end: String,
-    /// Limit the number of keys to scan; 0: no limit
+    /// Print at most this many regions; 0: no limit
     #[arg(long, default_value_t = 16)]
     pub limit: usize,
     /// Skip tombstone regions
@@ -329,12 +329,12 @@ pub fn log(region: u64, index: u64, binary: bool, source: &dyn Source, out: &mut
 
 fn data_lines(entry: &Entry, data: &[u8]) -> Result<Vec<String>> {
     let bad = |e: prost::DecodeError| {
-        Error::other(format!("cannot decode the entry's data: {e}; give -b for its bytes"))
+        Error::other(format!("cannot decode the entry's data: {e}; give -b to print its bytes"))
     };
     let (name, message, context) = match entry.entry_type() {
         EntryType::EntryNormal if simple_write::is_simple(data) => {
             let command = simple_write::decode(data).ok_or_else(|| {
-                Error::other("cannot decode the entry's data (raftstore-v2); give -b for its bytes")
+                Error::other("cannot decode the entry's data (raftstore-v2); give -b to print its bytes")
             })?;
             let text = message_text("raft_cmdpb.RaftCmdRequest", &command.encode_to_vec())?;
             return Ok(vec![format!("SimpleWrite: {text}")]);

@@ -24,27 +24,27 @@ pub struct RaftEngineArgs {
 #[derive(Debug, Parser)]
 #[command(name = "raft-engine-ctl", no_binary_name = true)]
 pub enum Ctl {
-    /// Dump log entries in data file(s)
+    /// Print the items of log files
     Dump {
-        /// Path of log file, or of a directory with log files
+        /// Path of a log file, or of a directory with log files
         #[arg(short, long)]
         path: PathBuf,
         /// Raft groups; all if absent
         #[arg(short, long, value_delimiter = ',')]
         raft_groups: Vec<u64>,
     },
-    /// Purge obsolete files; no other process may use the directory
+    /// Remove files that are no longer needed; no other process may use the directory
     TryPurge {
         /// Path of the directory
         #[arg(short, long)]
         path: PathBuf,
     },
-    /// Repair log entry holes by a script: data that its functions leave out is lost
+    /// Repair holes in the entries by a script: items that its functions omit are lost
     Repair {
         /// Path of the directory
         #[arg(short, long)]
         path: PathBuf,
-        /// Queue name: append, rewrite or all
+        /// Queue whose files are repaired: append, rewrite or all
         #[arg(short, long, default_value = "append", value_parser = ["append", "rewrite", "all"])]
         queue: String,
         /// Path of the Rhai script; see raft-engine's README for the functions it may define
@@ -53,7 +53,7 @@ pub enum Ctl {
         #[command(flatten)]
         how: WriteOptions,
     },
-    /// Check data files for logical errors
+    /// Check log files for damage and for holes in the entries
     Check {
         /// Path of the directory
         #[arg(short, long)]
@@ -165,6 +165,6 @@ fn check(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     }
     match damages.is_empty() && broken.is_empty() {
         true => Ok(()),
-        false => Err(Error::other(format!("{} groups broken; {}", broken.len(), texts.join("; ")))),
+        false => Err(Error::other(format!("{} Raft groups are broken; {}", broken.len(), texts.join("; ")))),
     }
 }

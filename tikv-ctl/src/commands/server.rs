@@ -17,18 +17,18 @@ pub enum ServerCmd {
               value_parser = ["prometheus", "jemalloc", "rocksdb_raft", "rocksdb_kv"])]
         tag: Vec<String>,
     },
-    /// Force a consistency-check for a specified region on a server
+    /// Check on a server that all replicas of a region have the same data
     ConsistencyCheck {
         /// The target region
         #[arg(short = 'r', value_name = "REGION")]
         region: u64,
     },
-    /// Get the state of a region's read progress from a server
+    /// Print the safe_ts and resolved_ts state of a region on a server
     GetRegionReadProgress {
         /// The target region id
         #[arg(short = 'r', long, value_name = "REGION")]
         region: u64,
-        /// When specified, prints the locks associated with the transaction that has the smallest start_ts
+        /// Make the server log the locks of the transaction with the smallest start_ts
         #[arg(long)]
         log: bool,
         /// The smallest start_ts of the target transaction

@@ -13,7 +13,7 @@ use crate::{Error, Result, encryption::Keyring, print::output::Output};
 pub fn run(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     let bytes = read_whole(path, keyring)?;
     let meta = SnapshotMeta::decode(bytes.as_slice()).map_err(|e| {
-        let what = "expected the SnapshotMeta of a .meta file in snap/, decoding failed";
+        let what = "expected the SnapshotMeta of a .meta file in snap/, but decoding failed";
         Error::other(format!("{} at byte 0 of {}: {what}: {e}", path.display(), bytes.len()))
     })?;
     if meta.cf_files.is_empty() {

@@ -14,24 +14,24 @@ use crate::{Online, Result, cli::Global, print::output::Output, source::Source};
 /// Commands that ask a store.
 #[derive(Debug, Subcommand)]
 pub enum StoreCmd {
-    /// Print a raft log entry
+    /// Print an entry of the Raft log, or the states of regions
     Raft {
         #[command(subcommand)]
         cmd: RaftCmd,
     },
-    /// Print region info, as `raft region` does
+    /// Print the states and leaders of regions
     Region(RegionArgs),
     #[command(flatten)]
     Data(DataCmd),
-    /// Get all regions with corrupt raft
+    /// Print the regions whose Raft states keep a server from starting
     BadRegions {},
-    /// Show region properties
+    /// Print the properties of a region, such as its number of rows
     RegionProperties {
         /// The target region id
         #[arg(short = 'r', value_name = "REGION")]
         region: u64,
     },
-    /// Show range properties
+    /// Print the properties of a range, such as its number of rows
     RangeProperties {
         /// Hex start key, not starting with "z"
         #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
@@ -40,11 +40,11 @@ pub enum StoreCmd {
         #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
         end: String,
     },
-    /// Print the store id and api version
+    /// Print the store's id and API version
     Store {},
-    /// Print the cluster id
+    /// Print the cluster's id and, with --host or --pd, the leaders of regions
     Cluster {},
-    /// Show the cluster id
+    /// Print the cluster's id
     ShowClusterId {},
 }
 

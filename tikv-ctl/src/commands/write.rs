@@ -19,18 +19,18 @@ use crate::{Result, cli::Global, print::output::Output};
 /// Commands that change a data directory, a server or a cluster.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WriteCmd {
-    /// Set some regions on the node to tombstone by manual
+    /// Mark the peers of regions on this store as removed (tombstone)
     Tombstone(tombstone::TombstoneArgs),
-    /// Recover mvcc data by deleting records that the other column families contradict
+    /// Delete MVCC records that the other column families contradict
     RecoverMvcc(recover_mvcc::RecoverMvccArgs),
-    /// Unsafely recover when the store can not start normally; this recover may lose data
+    /// Remove failed stores or unapplied entries from regions; may lose data
     UnsafeRecover {
         #[command(subcommand)]
         cmd: unsafe_recover::UnsafeRecoverCmd,
     },
-    /// Recreate a region with given metadata, but alloc new id for it
+    /// Create an empty region, with a new id, in place of a lost one
     RecreateRegion(recreate_region::RecreateRegionArgs),
-    /// Reset data in a TiKV to a certain version: locks and versions committed later are deleted
+    /// Reset a store to a version: delete all locks and all later versions
     ResetToVersion(reset_to_version::ResetToVersionArgs),
     /// Flash the data back to a version: its values are written again, newer than all later changes
     #[command(
@@ -46,7 +46,7 @@ pub enum WriteCmd {
         #[command(flatten)]
         how: WriteOptions,
     },
-    /// Undo what a command that writes did
+    /// Undo the changes of a command that writes
     Undo(undo::UndoArgs),
 }
 

@@ -151,7 +151,7 @@ pub fn commit(
     commit_ts: u64,
     plan: &mut Plan,
 ) -> Result<Option<(Vec<u8>, Version)>> {
-    let why = format!("transaction {} is committed at {commit_ts}: its primary is", lock.ts);
+    let why = format!("transaction {} is committed at {commit_ts}, as its primary is", lock.ts);
     plan.changes.push(Change::kv("lock", key, Some(value), None, why.clone()));
     let Some(kind) = WriteType::from_lock_type(lock.lock_type) else { return Ok(None) };
     let place = at(key, commit_ts);

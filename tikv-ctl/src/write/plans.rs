@@ -213,7 +213,7 @@ pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> 
         let applied = apply.applied_index;
         let new =
             RaftLocalState { last_index: applied, hard_state: Some(HardState { commit: applied, ..hard }) };
-        let why = format!("region {id}: the log ends at {applied}, {} was the last", raft.last_index);
+        let why = format!("region {id}: the log's last index becomes {applied}, it was {}", raft.last_index);
         plan.changes.push(Change::raft_state(id, Some(&raft), Some(&new), why));
         if apply.commit_index > applied {
             let term = store.raft().entry(id, applied).map_err(|e| e.into_error("Debugger::raft_log"))?;
@@ -222,7 +222,7 @@ pub fn drop_unapplied(store: &Offline, regions: Option<&[u64]>) -> Result<Plan> 
             new.commit_term = term.map_or(apply.commit_term, |entry| entry.term);
             let key = (APPLY_STATE, &keys::apply_state_key(id)[..]);
             let (old, new) = (apply.encode_to_vec(), new.encode_to_vec());
-            let why = format!("region {id}: the commit index is {applied}");
+            let why = format!("region {id}: the commit index becomes {applied}");
             plan.changes.push(Change::state(store, id, key, applied, (Some(&old), &new), why));
         }
     }

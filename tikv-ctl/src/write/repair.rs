@@ -16,7 +16,7 @@ use crate::{Error, Result, encryption::Keyring, raft_engine};
 pub fn plan(dir: &Path, queue: RepairQueue, script: &str, keyring: &Keyring) -> Result<Plan> {
     if !raft_engine::is_raft_engine_dir(dir) {
         return Err(Error::other(format!(
-            "{}: expected a directory with raft-engine's files (*.raftlog)",
+            "{}: expected a directory with raft-engine's files (*.raftlog), found none: check --path",
             dir.display()
         )));
     }

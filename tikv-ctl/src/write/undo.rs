@@ -77,7 +77,7 @@ impl UndoFile {
     /// Writes a new file and syncs it to the disk.
     pub fn write(&self, path: &Path) -> Result<()> {
         let fail = |e: &dyn std::fmt::Display| {
-            Error::other(format!("the undo file {}: {e}; nothing was changed", path.display()))
+            Error::other(format!("cannot write the undo file {}: {e}; nothing was changed", path.display()))
         };
         let text = serde_json::to_vec_pretty(self).map_err(|e| fail(&e))?;
         // The file contains values of the store, which may be encrypted there: only the owner may read it.
@@ -96,7 +96,7 @@ impl UndoFile {
             .map_err(|e| fail(format!("expected an undo file that tikv-ctl wrote: {e}")))?;
         if file.tikv_ctl_undo != VERSION {
             return Err(fail(format!(
-                "expected an undo file of version {VERSION}, found version {}",
+                "expected an undo file of version {VERSION}, found version {}: undo with the tikv-ctl that wrote it",
                 file.tikv_ctl_undo
             )));
         }

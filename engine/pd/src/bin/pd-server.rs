@@ -130,7 +130,7 @@ fn check_advertised(addr: String) -> anyhow::Result<String> {
         Some(port) if port > 0 => Ok(addr),
         _ => {
             anyhow::bail!(
-                "--advertise-addr: expected host:port, found {addr:?}; give an address that clients can dial"
+                "--advertise-addr: expected host:port, found {addr:?}; give an address that clients can connect to"
             )
         }
     }

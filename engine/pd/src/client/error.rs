@@ -14,7 +14,7 @@ pub enum Error {
     #[error("no PD endpoint was given; give at least one host:port")]
     NoEndpoints,
     /// An endpoint is no address.
-    #[error("PD endpoint {endpoint:?} is not a host:port or URL: {reason}")]
+    #[error("expected a PD endpoint host:port or URL, found {endpoint:?}: {reason}")]
     BadEndpoint {
         /// The endpoint as given.
         endpoint: String,
@@ -22,7 +22,9 @@ pub enum Error {
         reason: String,
     },
     /// No endpoint answered in time.
-    #[error("no PD answered within {waited:?} at {endpoints:?}; last error: {last}. Is PD running there?")]
+    #[error(
+        "no PD answered within {waited:?} at {endpoints:?}; last error: {last}; check that PD runs there"
+    )]
     Unreachable {
         /// All endpoints.
         endpoints: Vec<String>,
@@ -32,7 +34,9 @@ pub enum Error {
         last: String,
     },
     /// PD manages another cluster than the store belongs to.
-    #[error("PD at {endpoint} is of another cluster: expected cluster {expected}, found {got}")]
+    #[error(
+        "PD at {endpoint}: expected cluster {expected}, found {got}; give the endpoints of the store's own PD"
+    )]
     ClusterId {
         /// The endpoint as given.
         endpoint: String,

@@ -65,7 +65,7 @@ impl TimestampOracle {
     pub fn grant(&self, count: u32) -> std::result::Result<Timestamp, Refusal> {
         let count = u64::from(count);
         if count == 0 || count >= LOGICAL_LIMIT {
-            let message = format!("tso count must be in 1..{LOGICAL_LIMIT}, got {count}");
+            let message = format!("expected a tso count from 1 to {}, found {count}", LOGICAL_LIMIT - 1);
             return Err(Refusal::new(ErrorType::InvalidValue, message));
         }
         let mut state = self.state.lock();

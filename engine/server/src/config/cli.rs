@@ -20,10 +20,10 @@ pub struct Cli {
     /// Print the configuration in effect as JSON and exit
     #[arg(long)]
     pub config_info: bool,
-    /// Address gRPC listens on [default: 127.0.0.1:20160]
+    /// Address that gRPC listens on [default: 127.0.0.1:20160]
     #[arg(short = 'A', long, value_name = "IP:PORT")]
     pub addr: Option<String>,
-    /// Address other stores and clients dial [default: that of --addr]
+    /// Address that other stores and clients connect to [default: that of --addr]
     #[arg(long, value_name = "IP:PORT")]
     pub advertise_addr: Option<String>,
     /// Address of the HTTP status server; empty for none [default: 127.0.0.1:20180]
@@ -41,7 +41,7 @@ pub struct Cli {
     /// Labels announced to PD, e.g. zone=z1,host=h1
     #[arg(long, value_name = "KEY=VALUE,..", value_delimiter = ',')]
     pub labels: Vec<String>,
-    /// trace, debug, info, warn, error or fatal [default: info]
+    /// Lowest level that is logged: trace, debug, info, warn, error or fatal [default: info]
     #[arg(short = 'L', long, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// File for slow requests with all their stages [default: where the log goes]

@@ -120,7 +120,7 @@ fn refused(tree: &Value, name: &str) -> String {
         format!("config {name} can not be changed online: change tikv.toml and restart the store")
     } else if TIKVS.contains(&section) {
         format!(
-            "config {name}: this server has no such setting, or TiKV has none; GET /config shows those it has"
+            "config {name}: this server has no such setting; GET /config lists the settings of this server"
         )
     } else {
         format!("unexpect fields: {section}")

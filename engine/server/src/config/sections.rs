@@ -52,7 +52,7 @@ impl GrpcCompressionType {
 pub struct ServerConfig {
     /// Address of gRPC; port 0 chooses a free port.
     pub addr: String,
-    /// Address that other stores and clients dial; empty: the address of gRPC.
+    /// Address that other stores and clients connect to; empty: the address of gRPC.
     pub advertise_addr: String,
     /// Address of the HTTP status server; empty: no status server.
     pub status_addr: String,
@@ -134,7 +134,8 @@ impl ServerConfig {
         let unreachable = ["0.0.0.0:", "[::]:"].iter().any(|any| self.advertise_addr.starts_with(any));
         if unreachable {
             return Err(format!(
-                "server.advertise-addr {} cannot be dialled; give this host's address",
+                "server.advertise-addr: expected an address to which other hosts can connect, found {}; give this \
+                 host's address",
                 self.advertise_addr
             ));
         }
@@ -301,8 +302,8 @@ impl MaxTsConfig {
         let (drift, interval) = (self.max_drift.0.as_millis(), self.cache_sync_interval.0.as_millis());
         if interval == 0 || drift <= interval {
             return Err(format!(
-                "storage.max-ts.max-drift: expected more than storage.max-ts.cache-sync-interval, which is more than \
-                 0, found {drift}ms and {interval}ms"
+                "storage.max-ts.max-drift: expected a time above storage.max-ts.cache-sync-interval, and both above \
+                 0, found {drift} ms and {interval} ms"
             ));
         }
         let action = self.action_on_invalid_update.parse::<ActionOnInvalidMaxTs>();
@@ -318,7 +319,7 @@ pub struct GcConfig {
     pub batch_keys: usize,
     /// Whether compactions drop old versions; otherwise the worker deletes them.
     pub enable_compaction_filter: bool,
-    /// Pause between two questions to PD, for programs that embed stores; None: 10 s, as in TiKV.
+    /// Pause between two requests to PD, for programs that embed stores; None: 10 s, as in TiKV.
     #[serde(skip)]
     pub poll_safe_point_interval: Option<std::time::Duration>,
 }

@@ -8,7 +8,7 @@ use pd::client::PdClient;
 
 use super::{GcContext, GcTask};
 
-/// Pause between two questions to PD, as in TiKV.
+/// Pause between two requests to PD, as in TiKV.
 const POLL_SAFE_POINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Polls PD for one store.

@@ -123,7 +123,7 @@ fn run_to(request: &ContinueRequest) -> Result<Option<Gate>, Status> {
         (true, _) => Ok(None),
         (false, ContinueMode::Continue) => Ok(gates(std::slice::from_ref(text))?.pop()),
         (false, _) => Err(Status::invalid_argument(format!(
-            "expected mode CONTINUE with run_to, found {}, which does not run to a gate",
+            "expected mode CONTINUE with run_to, found {}: change the mode, or leave run_to out",
             mode.as_str_name()
         ))),
     }
@@ -136,7 +136,11 @@ fn check_set(texts: &[String], session: &Session) -> Result<(), Status> {
         return Ok(());
     };
     let set: Vec<&str> = set.iter().map(|state| state.gate.text()).collect();
-    let known = if set.is_empty() { "no gate is set".into() } else { format!("set are {}", set.join(", ")) };
+    let known = if set.is_empty() {
+        "no gate is set".into()
+    } else {
+        format!("these gates are set: {}", set.join(", "))
+    };
     Err(Status::invalid_argument(format!(
         "expected the text of a gate that is set, found {unknown:?}; {known}"
     )))

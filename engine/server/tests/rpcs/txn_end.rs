@@ -1,4 +1,4 @@
-//! Ends of transactions, and questions about them.
+//! Commands that end transactions, and commands that ask for their status.
 use kvproto::kvrpcpb::*;
 
 use crate::{

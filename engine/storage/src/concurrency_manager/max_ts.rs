@@ -111,7 +111,7 @@ impl MaxTsBound {
     pub fn set_limit(&self, tso: TimeStamp) {
         if tso.is_max() {
             return log::error!(
-                "expected a timestamp of PD, found the greatest one, which stands for none: check PD's clock"
+                "expected a timestamp from PD, found the maximum, which stands for no timestamp: check PD's clock"
             );
         }
         let physical = tso.physical().saturating_add(self.drift_ms.load(Relaxed));

@@ -224,7 +224,7 @@ fn zstd_error(code: usize) -> CompressError {
 }
 
 fn no_context() -> CompressError {
-    codec_error("zstd", "not enough memory for a context")
+    codec_error("zstd", "not enough memory for a decompression context")
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl Table {
             _ => "of whole keys:",
         };
         if self.meta_blocks().iter().any(|block| block.name.starts_with("filter.")) {
-            return Ok("one for each block (of RocksDB before 7)".to_owned());
+            return Ok("a filter for each block (RocksDB before version 7)".to_owned());
         }
         match self.filter_block() {
             None => Ok("none".to_owned()),

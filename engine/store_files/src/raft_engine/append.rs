@@ -71,8 +71,8 @@ fn tail(file: &LogFile, data: &[u8], changes: &[Written<'_>]) -> Result<(u64, Ve
     let blank = data.iter().all(|byte| *byte == 0);
     let whole = if blank { &header } else { data };
     let mut batches = BatchIter::new(whole, file.seq).map_err(|BadBatch { offset, what }| {
-        let more =
-            "raft-engine does not open such a file: run `raft-engine-ctl -- check`; nothing was changed";
+        let more = "raft-engine does not open such a file: see the damage with `tikv-ctl raft-engine-ctl -- check \
+                    --path DIR`; nothing was changed";
         Error::corrupt(&file.path, offset, format!("{what}; {more}"))
     })?;
     // raft-engine truncates what follows the last whole batch: a torn write or a recycled file's older data.

@@ -156,8 +156,8 @@ impl RaftEngineDir {
             let run = contiguous(queue);
             if let (true, Some(first)) = (run.len() < queue.len(), run.first()) {
                 let what = format!(
-                    "numbers of log files are missing before {}: the data of those files is lost, and the {} files \
-                     before them are skipped, as by raft-engine",
+                    "expected log files with consecutive numbers, found a gap before {}: the data of the missing files \
+                     is lost, and the {} files before the gap are skipped, as raft-engine does",
                     first.path.file_name().unwrap_or_default().display(),
                     queue.len() - run.len()
                 );
@@ -203,8 +203,8 @@ impl RaftEngineDir {
         let damage = Damage::at(&file.path, gap.offset, gap.what.clone()).of_len(len);
         if last && gap.next.is_none() {
             self.warnings.push(format!(
-                "{damage}; the log ends here, in a torn write, as after a crash, or in older data of a recycled file; \
-                 otherwise entries are lost"
+                "{damage}; the log ends here: these bytes are a torn write, as after a crash, or older data of a \
+                 recycled file; otherwise entries are lost"
             ));
             return;
         }

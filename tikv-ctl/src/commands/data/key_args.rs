@@ -12,6 +12,9 @@ use crate::{
 /// Help text of a key.
 pub const RAW_KEY_HINT: &str = "Raw key (generally starts with \"z\") in escaped form; see --key-format";
 
+/// Help text of the end of a range.
+pub const RANGE_END_HINT: &str = "Key at which the range ends (exclusive), in the form of --from";
+
 /// Parses a key, and notes how it was read.
 pub fn read_key(text: &str, format: KeyFormat, usage: KeyUse, out: &mut Output<'_>) -> Result<Vec<u8>> {
     let parsed = parse_key(text, format, usage)?;

@@ -6,13 +6,13 @@ use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 /// Filter of MVCC records.
 #[derive(Clone, Debug, Args)]
 pub struct MvccFilter {
-    /// Set start_ts as filter
+    /// Print only the records with this start_ts
     #[arg(long)]
     pub start_ts: Option<u64>,
-    /// Set commit_ts as filter
+    /// Print only the records with this commit_ts
     #[arg(long)]
     pub commit_ts: Option<u64>,
-    /// Column family names, combined from default/lock/write
+    /// Column families to print, e.g. default,lock,write
     #[arg(long, value_name = "CF", value_delimiter = ',', default_value = "default")]
     pub show_cf: Vec<String>,
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use keys::{CF_DEFAULT, data_key, encode_bytes, escape, hex_upper};
 use serde_json::{Value, json};
 
-use super::key_args::{RAW_KEY_HINT, key_json, read_key};
+use super::key_args::{RANGE_END_HINT, RAW_KEY_HINT, key_json, read_key};
 use crate::{
     Error, Result,
     key::{KeyFormat, KeyUse},
@@ -19,9 +19,9 @@ use crate::{
 pub struct RawScanArgs {
     #[arg(short = 'f', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
     from: String,
-    #[arg(short = 't', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RAW_KEY_HINT)]
+    #[arg(short = 't', long, value_name = "KEY", default_value = "", hide_default_value = true, help = RANGE_END_HINT)]
     to: String,
-    /// Limit the number of keys to scan
+    /// Print at most this many keys
     #[arg(long, default_value_t = 30)]
     limit: usize,
     /// The column family name

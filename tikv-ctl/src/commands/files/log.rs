@@ -106,12 +106,13 @@ fn one_file(
             Err(BadBatch { offset, what }) => {
                 damages += 1;
                 let next = batches.resync();
-                let next =
-                    next.map_or("nothing follows".into(), |at| format!("the next batch is at byte {at}"));
+                let next = next
+                    .map_or("no whole batch follows".into(), |at| format!("the next batch is at byte {at}"));
                 let touched: Vec<String> = groups.keys().take(20).map(u64::to_string).collect();
                 out.note(&format!(
                     "{path} at byte {offset} of {}: {what}; {next}. Raft groups of this file: {}. At the end of the \
-                     last file this is a torn write and raft-engine cuts it off; elsewhere it refuses to start",
+                     last file this is a torn write, which raft-engine cuts off; elsewhere raft-engine refuses to \
+                     start",
                     data.len(),
                     touched.join(", ")
                 ));

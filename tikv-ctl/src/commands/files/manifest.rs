@@ -56,7 +56,7 @@ impl Edits<'_> {
                 Record::End => {
                     let (offset, torn) = (reader.offset(), reader.is_torn());
                     if reader.resync() {
-                        self.lose(offset, "it seems to end here, though whole edits follow", out);
+                        self.lose(offset, "the MANIFEST seems to end here, but whole edits follow", out);
                         continue;
                     }
                     if torn {
@@ -100,7 +100,7 @@ impl Edits<'_> {
     }
 
     fn lose(&mut self, offset: u64, what: &str, out: &mut Output<'_>) {
-        let more = "edits after this point are missing, so the set of live files is uncertain";
+        let more = "edits from here on are missing, so the set of live files is uncertain";
         let damage = Damage::at(self.file, offset, format!("{what}; {more}")).of_len(self.data.len());
         self.report(damage, out);
     }
@@ -157,7 +157,12 @@ fn current(dir: &Path, keyring: &Keyring, damages: &mut usize, out: &mut Output<
             Some((number(path.file_name()?.to_str()?)?, path))
         })
         .max();
-    let (_, path) = newest.ok_or_else(|| Error::other(format!("{}: no MANIFEST; {why}", dir.display())))?;
+    let (_, path) = newest.ok_or_else(|| {
+        Error::other(format!(
+            "{}: expected a MANIFEST, found none; {why}: `tikv-ctl lsm` reads the SSTs without it",
+            dir.display()
+        ))
+    })?;
     *damages += 1;
     out.note(&format!("{}: {why}; reading the newest MANIFEST", dir.display()));
     Ok(path)

@@ -122,7 +122,7 @@ impl Printer {
             let next = if more_follow {
                 format!("the next record is at byte {}", reader.offset())
             } else {
-                "none follows".into()
+                "no whole record follows".into()
             };
             let what = match what {
                 Some(what) => what,

@@ -59,7 +59,7 @@ pub fn run(args: &DiffArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
     let text = if out.is_json() {
         String::new()
     } else if page::wanted(args.html, global.output.as_deref()) {
-        let subtitle = "both sides at one scale".to_owned();
+        let subtitle = "both graphs have the same scale".to_owned();
         html::diff(&Heading { title, subtitle, notes: Vec::new() }, &comparison).map_err(fail)?
     } else if svg {
         comparison.svg(&title, &FlameOptions::default()).map_err(fail)?
@@ -82,7 +82,10 @@ fn comparison(args: &DiffArgs, out: &mut Output<'_>) -> Result<(Comparison, Stri
             ));
         }
         (Some(_), _) => {
-            return Err(Error::other("--percentile is given at most twice: for BEFORE and for AFTER"));
+            return Err(Error::other(
+                "expected --percentile at most twice, for BEFORE and for AFTER, found it more often: leave the \
+                 others out",
+            ));
         }
     };
     let pick = |band: Option<&(f64, f64)>| Pick {
@@ -100,7 +103,8 @@ fn comparison(args: &DiffArgs, out: &mut Output<'_>) -> Result<(Comparison, Stri
         side(&names.1, other.as_ref().map_or_else(|| first_file.path(), OnDisk::path), &second, out)?;
     if one != two {
         return Err(Error::other(
-            "one side is CPU samples, the other is wall-clock time: compare two files of the same measure",
+            "expected two files of the same measure, found CPU samples and wall-clock time: compare CPU with CPU, or wall \
+             clock with wall clock",
         ));
     }
     let (before, after) = distinguish_labels(before, after);

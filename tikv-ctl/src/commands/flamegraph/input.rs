@@ -67,7 +67,8 @@ pub(super) fn read(args: &InputArgs, out: &mut Output<'_>) -> Result<Profile> {
 pub(super) fn profile(path: &Path, options: &ReadOptions, out: &mut Output<'_>) -> Result<(Format, Stacks)> {
     let fail = |e: &dyn std::fmt::Display| Error::other(format!("{}: {e}", title(path)));
     if path.is_dir() {
-        let what = "expected a file, found a directory; of `perf record --threads`, give the output of `perf script`";
+        let what = "expected a file, found a directory: for one of `perf record --threads`, give the output of \
+                    `perf script`";
         return Err(Error::other(format!("{}: {what}", path.display())));
     }
     let bytes = Input::open(path).map_err(|e| Error::other(format!("{}: {e}", path.display())))?;
@@ -128,7 +129,7 @@ fn symbol_options(args: &InputArgs) -> Result<SymbolOptions> {
     let given = args.binary.iter().chain(&args.debug_dir);
     if let Some(missing) = given.into_iter().find(|path| !path.exists()) {
         return Err(Error::other(format!(
-            "{}: expected a file or directory, found nothing",
+            "{}: expected a file or directory, found nothing: check the path",
             missing.display()
         )));
     }

@@ -27,7 +27,7 @@ pub fn read_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
     }
     if let Some(at) = file.truncated_at() {
         out.note(&format!(
-            "warning: {} is truncated at byte {at}; requests before that are read",
+            "warning: {} is truncated at byte {at}; only the requests before this byte are read",
             path.display()
         ));
     }

@@ -179,7 +179,11 @@ impl Cluster<'_> {
         no_error(&region, &leader, reply.error.map(|e| format!("{e:?}")))?;
         match (reply.commit_ts, reply.locks.is_empty()) {
             (0, true) => Ok(TransactionStatus::RolledBack),
-            (0, false) => Err(again(&region, &leader, Error::other("a secondary was locked just now"))),
+            (0, false) => Err(again(
+                &region,
+                &leader,
+                Error::other("another secondary key was locked while the transaction was examined"),
+            )),
             (commit_version, _) => Ok(TransactionStatus::CommittedAt(commit_version)),
         }
     }

@@ -144,7 +144,9 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     };
     given.check(KNOWN, command)?;
     if !params.contains(&words.len()) {
-        return Err(given.fail(format!("{command} takes {} words, found {}", params.start(), words.len())));
+        let what =
+            format!("number of words after {command}: expected {}, found {}", params.start(), words.len());
+        return Err(given.fail(what));
     }
     if command == "manifest_dump"
         && let Some(path) = given.get("path")

@@ -33,7 +33,7 @@ Usage: tikv-ctl sst_dump --file=FILE_OR_DIRECTORY [OPTIONS]
                          RocksDB's tool writes them to FILE_dump.txt, this one to standard output or to -o FILE.
                          verify: read and check every block. recompress: the size with other compressions.
                          identify: only say whether it is an SST. none: only what the other flags request
-  --from=KEY --to=KEY    Range of user keys for check and scan; --prefix=KEY: all keys that begin so
+  --from=KEY --to=KEY    Range of user keys for check and scan; --prefix=KEY: all keys that begin with KEY
   --read_num=N           Read at most N entries, of all files together
   --input_key_hex        --from, --to and --prefix are in hexadecimal
   --output_hex           Print keys and values in hexadecimal

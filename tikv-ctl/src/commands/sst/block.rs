@@ -19,7 +19,10 @@ use crate::{
 pub fn run(table: &Arc<Table>, number: usize, rows: KvFormat, out: &mut Output<'_>) -> Result<()> {
     let index = table.index()?;
     if number >= index.len() {
-        let what = format!("expected a data block below {}, found {number}", index.len());
+        let what = format!(
+            "expected the number of a data block, below {}, found {number}: `tikv-ctl sst FILE layout` lists them",
+            index.len()
+        );
         return Err(Error::other(format!("{}: {what}", table.file().path().display())));
     }
     let handle = index.handle(number);

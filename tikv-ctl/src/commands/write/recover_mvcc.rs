@@ -15,10 +15,10 @@ use crate::{
 /// The regions to check, or the whole store.
 #[derive(Clone, Debug, Args)]
 pub struct RecoverMvccArgs {
-    /// Recover the whole db
+    /// Check all data of the store
     #[arg(short = 'a', long, conflicts_with = "regions")]
     all: bool,
-    /// The target regions
+    /// Region ids, separated with commas
     #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', required_unless_present = "all")]
     regions: Vec<u64>,
     /// PD endpoints, to take the regions' ranges from; the store's own states if absent

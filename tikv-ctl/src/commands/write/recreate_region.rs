@@ -18,7 +18,7 @@ pub struct RecreateRegionArgs {
     /// PD endpoints
     #[arg(short = 'p', value_name = "PD", value_delimiter = ',')]
     pd: Option<Vec<String>>,
-    /// The origin region id
+    /// The id of the lost region
     #[arg(short = 'r', value_name = "REGION")]
     region: u64,
     #[command(flatten)]

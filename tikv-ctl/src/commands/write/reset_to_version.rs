@@ -15,7 +15,7 @@ use crate::{
 /// Arguments of `reset-to-version`.
 #[derive(Clone, Debug, Args)]
 pub struct ResetToVersionArgs {
-    /// The version to reset TiKV to
+    /// The timestamp to reset the store to
     #[arg(short = 'v', value_name = "TS")]
     version: u64,
     #[command(flatten)]

@@ -53,8 +53,8 @@ fn refuse_damage(store: &Offline, out: &mut Output<'_>) -> Result<()> {
         return Ok(());
     }
     Err(Error::other(format!(
-        "refusing to write: {} damaged places (listed above) are in data that this command must read, so its changes \
-         could be wrong: remove the damaged SSTs first (`bad-ssts` prints the commands), or restore them; nothing was \
+        "refusing to write: damaged places, listed above, in data that this command must read: {}; its changes could \
+         be wrong: remove the damaged SSTs first (`bad-ssts` prints the commands), or restore them; nothing was \
          changed",
         damages.len()
     )))

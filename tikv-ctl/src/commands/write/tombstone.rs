@@ -15,7 +15,7 @@ use crate::{
 /// Regions, and where to check that their peers are gone.
 #[derive(Clone, Debug, Args)]
 pub struct TombstoneArgs {
-    /// The target regions, separated with commas if multiple
+    /// Region ids, separated with commas
     #[arg(short = 'r', value_name = "REGION", value_delimiter = ',', required = true)]
     regions: Vec<u64>,
     /// PD endpoints

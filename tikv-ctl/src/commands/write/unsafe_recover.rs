@@ -17,7 +17,7 @@ pub struct RegionSelector {
         required_unless_present = "all_regions"
     )]
     regions: Option<Vec<u64>>,
-    /// Do the command for all regions
+    /// Change all regions of this store
     #[arg(long)]
     all_regions: bool,
 }
@@ -25,20 +25,20 @@ pub struct RegionSelector {
 /// `unsafe-recover remove-fail-stores` and `drop-unapplied-raftlog`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum UnsafeRecoverCmd {
-    /// Remove the failed machines from the peer list for the regions
+    /// Remove the peers on failed stores from regions
     RemoveFailStores {
-        /// Stores to be removed
+        /// The failed stores
         #[arg(short = 's', value_name = "STORE", value_delimiter = ',', required = true)]
         stores: Vec<u64>,
         #[command(flatten)]
         which: RegionSelector,
-        /// Promote learner to voter
+        /// Make the only learner a voter if no voter is left
         #[arg(long)]
         promote_learner: bool,
         #[command(flatten)]
         how: WriteOptions,
     },
-    /// Remove unapplied raftlogs on the regions
+    /// Remove the entries that are not applied from the Raft logs of regions
     DropUnappliedRaftlog {
         #[command(flatten)]
         which: RegionSelector,

@@ -1,4 +1,4 @@
-//! The peer FSM: takes messages, steps Raft, hands Readies on. Mirrors `raftstore::store::fsm::peer`.
+//! The peer FSM: takes messages, steps Raft, processes Readies. Mirrors `raftstore::store::fsm::peer`.
 //!
 //! Wherever a request may be held, the work is split into [`Continuation`]s. A continuation first passes its
 //! gate and then acts, so that a parked FSM resumes where it stopped. The FSM takes messages only when no

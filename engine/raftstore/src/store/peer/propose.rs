@@ -54,7 +54,9 @@ impl Peer {
             return Ok(if local { RequestPolicy::ReadLocal } else { RequestPolicy::ReadIndex });
         }
         if cmd.requests.is_empty() || cmd.requests.iter().any(|r| util::reads(r.cmd_type())) {
-            return Err(Error::other("expected a command that only reads or only writes"));
+            return Err(Error::other(
+                "expected a command that only reads or only writes, found another one: send reads and writes apart",
+            ));
         }
         Ok(RequestPolicy::ProposeNormal)
     }

@@ -86,7 +86,11 @@ impl Peer {
                 Some(at) if leader => self.maybe_renew_leader_lease(at),
                 Some(_) => {}
                 None => {
-                    log::debug!("region {}: unknown read {:x}", self.region_id, read_id(&state.request_ctx))
+                    log::debug!(
+                        "region {}: ignored the response to the unknown read index {:x}",
+                        self.region_id,
+                        read_id(&state.request_ctx)
+                    )
                 }
             }
         }

@@ -206,7 +206,11 @@ impl Peer {
 
     fn wrap_message(&self, msg: Message) -> Option<RaftMessage> {
         let Some(to_peer) = self.find_peer(msg.to) else {
-            log::debug!("region {}: unknown receiver, peer {}", self.region_id, msg.to);
+            log::debug!(
+                "region {}: dropped a message to peer {}, which the region does not have",
+                self.region_id,
+                msg.to
+            );
             return None;
         };
         let region = self.region();

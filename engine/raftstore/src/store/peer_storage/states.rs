@@ -100,8 +100,8 @@ pub(super) fn check_states(
     hard_state.commit = hard_state.commit.max(apply_state.commit_index).max(apply_state.applied_index);
     if hard_state.commit > raft_state.last_index {
         return Err(Error::other(format!(
-            "region {}: the log ends at {}, but entries up to {} are committed; the Raft log and the data do not \
-             belong together (was one of them restored or removed?)",
+            "region {}: the log ends at {}, but entries up to {} are committed; the Raft log and the data are not \
+             of the same time: restore both from one copy, or replace the store",
             region.id, raft_state.last_index, hard_state.commit
         )));
     }
@@ -121,7 +121,8 @@ pub(super) fn term_on_disk(
     if index == truncated.index {
         return Ok(truncated.term);
     }
-    let missing = || Error::other(format!("region {region_id}: entry {index} is missing in the Raft log"));
+    let missing =
+        || Error::other(format!("region {region_id}: expected entry {index} in the Raft log, found none"));
     Ok(engines.raft.get_entry(region_id, index)?.ok_or_else(missing)?.term)
 }
 

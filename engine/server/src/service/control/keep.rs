@@ -14,7 +14,11 @@ const CHUNK: usize = 1 << 20;
 type Chunks = Sender<Result<RecordChunk, Status>>;
 
 fn running() -> Result<CollectorHandle, Status> {
-    let none = || Status::failed_precondition("requests are not recorded here: no collector runs");
+    let none = || {
+        Status::failed_precondition(
+            "this server records no requests: its log says at the start why the collector does not run",
+        )
+    };
     collector::current().ok_or_else(none)
 }
 

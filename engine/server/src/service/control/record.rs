@@ -33,7 +33,8 @@ pub fn spawn(seconds: u32, chunks: Chunks) -> std::io::Result<()> {
 fn record(seconds: u32, chunks: &Chunks) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| format!("cannot make a temporary directory: {e}"))?;
     let path = dir.path().join("record.trace");
-    let collector = collector::current().ok_or("requests are not recorded here: no collector runs")?;
+    let collector = collector::current()
+        .ok_or("this server records no requests: its log says at the start why the collector does not run")?;
     collector.record_to(&path).map_err(|e| e.to_string())?;
     let sent = send_while_recording(&collector, &path, seconds, chunks);
     let recorded = collector.stop_recording().map_err(|e| e.to_string())?;

@@ -44,7 +44,7 @@ pub(crate) fn tombstone_reply(msg: &RaftMessage, epoch: metapb::RegionEpoch) -> 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
     pub(super) fn on_raft_message(&mut self, msg: RaftMessage) -> Result<()> {
         let (Some(from), Some(to)) = (msg.from_peer, msg.to_peer) else {
-            return Err(Error::other("expected a message with from_peer and to_peer"));
+            return Err(Error::other("expected a message with from_peer and to_peer, found one without"));
         };
         if to.store_id != self.ctx.store_id {
             return Err(Error::StoreNotMatch { to_store_id: to.store_id, my_store_id: self.ctx.store_id });

@@ -58,7 +58,7 @@ impl<T: Transport> StoreFsmDelegate<'_, T> {
             return self.forward(msg);
         }
         let (Some(from), Some(to)) = (msg.from_peer, msg.to_peer) else {
-            return Err(Error::other("expected a message with from_peer and to_peer"));
+            return Err(Error::other("expected a message with from_peer and to_peer, found one without"));
         };
         if to.store_id != self.store.store_id {
             let my_store_id = self.store.store_id;
