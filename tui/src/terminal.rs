@@ -149,7 +149,7 @@ impl Terminal {
     pub fn lend<T>(&mut self, f: impl FnOnce() -> T) -> Result<T> {
         give_back();
         self.signals.lend(true);
-        let out = job::with_default_stop(f).context("cannot lend the terminal");
+        let out = job::with_default_stop(f).context("cannot give the terminal to another program");
         self.signals.lend(false);
         self.signals.take_continued();
         job::until_in_foreground(self.signals);

@@ -97,10 +97,10 @@ fn is_main(span: &Span) -> bool {
 pub fn losses(r: &RecordedRequest) -> String {
     let mut said = Vec::new();
     if !r.began {
-        said.push("begin not seen".to_owned());
+        said.push("start not recorded".to_owned());
     }
     if r.end_ns.is_none() {
-        said.push("end not seen".to_owned());
+        said.push("end not recorded".to_owned());
     }
     if r.truncated > 0 {
         said.push(format!("{} stamps missing", r.truncated));

@@ -290,7 +290,7 @@ fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Secti
     }
     let time = match (now.since_ns, now.held_ns) {
         (0, _) => None,
-        (_, 0) if now.slots.is_empty() => Some(format!("command {} needs none", now.command)),
+        (_, 0) if now.slots.is_empty() => Some(format!("command {} needs no latch", now.command)),
         (since, 0) => Some(format!("held by command {} since {}", now.command, units::duration(since))),
         (_, held) => Some(format!("released by command {} after {}", now.command, units::duration(held))),
     };
