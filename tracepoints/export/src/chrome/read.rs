@@ -149,7 +149,7 @@ impl Reader<'_> {
             return self.error(members.at().min(self.text.len()));
         }
         if names.iter().any(|name| name == "traceEvents") {
-            let found = "`traceEvents` that is no list".into();
+            let found = "`traceEvents` that is not a list".into();
             return ExportError::Syntax { offset: at, expected: WANTED, found };
         }
         let names: Vec<_> = names.iter().take(8).map(|name| format!("{name:?}")).collect();

@@ -177,7 +177,7 @@ impl Tree {
         let count = nodes.len();
         let nodes: Vec<Node> = nodes.into_iter().filter_map(|node| node.0).collect();
         for _ in nodes.len()..count {
-            losses.add("nodes", || "the list of nodes".into(), || "it is no object".into());
+            losses.add("nodes", || "the list of nodes".into(), || "it is not an object".into());
         }
         let mut parents: HashMap<u64, u64> = HashMap::new();
         for node in &nodes {
