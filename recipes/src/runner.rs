@@ -374,7 +374,9 @@ impl Runner {
             Directive::Split { key } => self.started()?.split(&key),
             Directive::Logs => self.started()?.logs(),
             Directive::Gc { name } => {
-                let ts = *self.names.get(&name).with_context(|| format!("no timestamp is named {name}"))?;
+                let ts = *self.names.get(&name).with_context(|| {
+                    format!("no timestamp is named {name}; write `ts {name}` before this directive")
+                })?;
                 self.started()?.collect_garbage(ts)?;
                 Ok(format!("no version is left that only reads below {} need", self.symbols.ts(ts)))
             }
