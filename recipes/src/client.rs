@@ -1,4 +1,4 @@
-//! Runs operations with the real TiKV client. Stamps their begin, their end and the client's own steps.
+//! Runs operations with the real TiKV client. Stamps their start, their end and the client's own steps.
 mod watch;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -277,7 +277,7 @@ impl Clients {
     }
 }
 
-/// Runs `call` as the client operation `name` of request `req`; stamps its begin and its end.
+/// Runs `call` as the client operation `name` of request `req`; stamps its start and its end.
 pub(crate) async fn stamped(
     name: &str,
     req: Req,

@@ -126,7 +126,7 @@ impl Runner {
     /// Steps an operation besides those of the scenario, such as `get k1`, on the scenario's cluster.
     ///
     /// # Errors
-    /// If the text is no operation, or the operation's stages do not cover its time.
+    /// If the text is not an operation, or the operation's stages do not cover its time.
     pub fn step(&mut self, text: &str, front: &mut dyn Front) -> Result<()> {
         let scenario = directive::scenario_of(text).map_err(anyhow::Error::msg)?;
         let Some(block) = scenario.blocks.first() else { return Ok(()) };

@@ -142,7 +142,7 @@ impl Terminal {
         self.retake()
     }
 
-    /// Lends the terminal to another program, which runs in `f`: Ctrl-C, Ctrl-\ and Ctrl-Z are that program's.
+    /// Gives the terminal to the program that `f` runs: Ctrl-C, Ctrl-\ and Ctrl-Z are that program's.
     ///
     /// # Errors
     /// If the terminal cannot be taken again.

@@ -1,4 +1,4 @@
-//! Converts text in any Unicode encoding, or in Latin-1, to UTF-8; bytes that are no text stay.
+//! Converts text in any Unicode encoding, or in Latin-1, to UTF-8; bytes that are not text stay.
 use std::borrow::Cow;
 
 use crate::Plain;

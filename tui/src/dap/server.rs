@@ -97,7 +97,7 @@ pub fn serve(input: impl Read + Send + 'static, output: &mut impl Write) -> Resu
             Ok(Err(FrameError::Io(e))) => return Err(e).context("lost the client"),
             Ok(Err(e)) => return Err(e.into()),
             Err(RecvTimeoutError::Timeout) => {}
-            // The client went away.
+            // The client has disconnected.
             Err(RecvTimeoutError::Disconnected) => break,
         }
         session.poll();

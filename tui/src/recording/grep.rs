@@ -111,7 +111,7 @@ pub fn losses(r: &RecordedRequest) -> String {
     said.join(", ")
 }
 
-/// The key as text, with `...` if the recording contains only its begin.
+/// The key as text, with `...` if the recording contains only its start.
 pub fn key(r: &RecordedRequest) -> String {
     if r.key_len as usize > r.key_head.len() {
         return format!("{}...", escape_readable(whole_chars(&r.key_head)));

@@ -17,7 +17,7 @@ const WANTED: &str = "trace-event JSON: an array of events, or an object with `t
 /// Reads all requests of a document.
 ///
 /// # Errors
-/// If it is no trace-event JSON, or has no span.
+/// If it is not trace-event JSON, or has no span.
 pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
     let mut reader = Reader { text: bytes, ..Reader::default() };
     reader.all()?;

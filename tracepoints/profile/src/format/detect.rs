@@ -160,7 +160,7 @@ fn is_pprof(bytes: &[u8]) -> bool {
     fields > 0
 }
 
-/// Skips one field. `None` if it is no field of the message, `Some(false)` if it ends after the end of the
+/// Skips one field. `None` if it is not a field of the message, `Some(false)` if it ends after the end of the
 /// file.
 fn top_field(rest: &mut &[u8]) -> Option<bool> {
     let key = decode_varint(rest).ok()?;

@@ -79,7 +79,7 @@ fn frame(profile: &mut Profile, call: &CallFrame) -> FrameId {
     profile.add_frame(Frame { function, file, line, column, ..Frame::default() })
 }
 
-/// Whether a frame is the root, which represents the thread and is no function.
+/// Whether a frame is the root, which represents the thread and is not a function.
 fn is_root(call: &CallFrame) -> bool {
     call.function_name.0 == "(root)"
 }

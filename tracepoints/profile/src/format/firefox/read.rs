@@ -83,7 +83,7 @@ struct Reader<'a> {
     units: Vec<Unit>,
     /// The value of one sample: 10 if weights have one decimal digit.
     one: f64,
-    /// Begin of the first process in ms: the origin of sample times.
+    /// Start of the first process in ms: the origin of sample times.
     start: f64,
     losses: Losses,
     /// Number of threads read.
