@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that the whole workspace compiles for macOS and for Linux on ARM, of which we have no machine.
+# Checks that the whole workspace compiles for macOS and for Linux on ARM, for which we have no machine.
 #
 #   tools/check_targets.sh                              both targets
 #   tools/check_targets.sh aarch64-apple-darwin         one of them
@@ -16,7 +16,7 @@ mkdir -p "$cache/debs/partial" "$stubs"
 
 unpack_toolchain() {
     [ -e "$toolchain/.complete" ] && return
-    command -v apt-get >/dev/null || { echo "expected a system with apt-get: the compiler comes from Debian's packages" >&2; exit 1; }
+    command -v apt-get >/dev/null || { echo "expected apt-get, found none: run this on Debian or Ubuntu, whose packages contain the compiler" >&2; exit 1; }
     echo "unpacking Debian's rustc-web and rust-web-src into $toolchain" >&2
     apt-cache show rustc-web >/dev/null 2>&1 || apt-get update -qq
     local packages
@@ -73,7 +73,7 @@ check() {
 test_emulated() {
     local target=aarch64-unknown-linux-gnu
     for tool in aarch64-linux-gnu-g++ qemu-aarch64; do
-        command -v $tool >/dev/null || { echo "expected $tool: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }
+        command -v $tool >/dev/null || { echo "expected $tool, found none: apt-get install g++-aarch64-linux-gnu qemu-user" >&2; exit 1; }
     done
     env CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
         CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \

@@ -12,7 +12,7 @@ mkdir -p "$2"
 bin=$(cd "$1" && pwd) work=$(cd "$2" && pwd)
 shift 2
 operations=$here/operations.txt expected=$here/expected.txt
-# Seconds of the servers and of one program: nothing outlives them.
+# Bounds in seconds of the servers and of one program: they end by then.
 servers_s=900 program_s=240
 cluster=$(mktemp -d)
 totals=$cluster/totals
@@ -198,7 +198,7 @@ run_all() {
     done
 }
 
-command -v timeout >/dev/null || fail "needs the program timeout: install GNU coreutils"
+command -v timeout >/dev/null || fail "expected the program timeout, found none: install GNU coreutils"
 [ $# -gt 0 ] || set -- $(clients)
 for client in "$@"; do
     clients | grep -qx "$client" || fail "expected one of $(echo $(clients)), found $client"

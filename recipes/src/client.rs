@@ -1,4 +1,4 @@
-//! Runs operations with the real TiKV client. Stamps their begin, their end and the client's own steps.
+//! Runs operations with the real TiKV client. Stamps their start, their end and the client's own steps.
 mod watch;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -118,7 +118,7 @@ impl Clients {
             Op::Put { key, value, commit } => self.write(key, Some(value), *commit).await,
             Op::Delete { key } => self.write(key, None, Commit::TwoPhase).await,
             Op::Txn { changes, pessimistic, end } => self.transaction(changes, *pessimistic, *end).await,
-            Op::TwoClients(..) => bail!("expected one operation, found two clients"),
+            Op::TwoClients(..) => bail!("expected one operation, found two clients: run them one by one"),
             Op::RawGet { key } => Ok(show(self.raw.get(key.clone()).await?)),
             Op::RawPut { key, value, ttl } => {
                 done(self.raw.put_with_ttl(key.clone(), value.clone(), *ttl).await)
@@ -145,14 +145,20 @@ impl Clients {
                 Ok(replies.join(" "))
             }
             Op::PessimisticLock { txn, .. } | Op::Flush { txn, .. } | Op::BufferGet { txn, .. } => {
-                bail!("expected a request of transaction {txn}, found none: the runner makes it")
+                bail!(
+                    "expected an operation of the client, found one of transaction {txn}: only the runner sends it"
+                )
             }
             Op::CommitSecondaries { .. } => {
-                bail!("expected a request of the last transaction, found none: the runner makes it")
+                bail!(
+                    "expected an operation of the client, found commit-secondaries: only the runner sends it"
+                )
             }
             Op::Gc { at, .. } => bail!("expected a collection below {at} by the runner, found a client's"),
             Op::FollowerGet { key } => {
-                let follower = follower.context("expected a running follower, found none")?;
+                let follower = follower.context(
+                    "expected a running follower, found none: write `start` before this directive",
+                )?;
                 Ok(show(follower.read(key, self.timestamp().await?).await?))
             }
             Op::Commit { txn } => done(self.take(txn).await?.lock().await.commit().await),
@@ -271,7 +277,7 @@ impl Clients {
     }
 }
 
-/// Runs `call` as the client operation `name` of request `req`; stamps its begin and its end.
+/// Runs `call` as the client operation `name` of request `req`; stamps its start and its end.
 pub(crate) async fn stamped(
     name: &str,
     req: Req,

@@ -38,6 +38,8 @@ use crate::{
 
 /// Upper bound of every wait, in real time.
 const BOUND: Duration = Duration::from_secs(30);
+const LEADER_STOPPED: &str =
+    "expected the leader's store to run, found it stopped: write `start` before this directive";
 
 /// Properties of an embedded cluster.
 #[derive(Clone, Debug)]
@@ -150,7 +152,7 @@ impl Cluster {
 
     fn start_slot(&mut self, i: usize) -> Result<()> {
         let mut plugins = PluginRegistry::default();
-        plugins.register(count_keys::declared_plugin()).context("the plugin cannot be registered")?;
+        plugins.register(count_keys::declared_plugin()).context("cannot register the plugin count_keys")?;
         let options = StartOptions { faults: self.faults.clone(), plugins, ..StartOptions::default() };
         let handle = TikvServer::start(self.slots[i].config.clone(), options)
             .with_context(|| format!("store {} did not start", i + 1))?;
@@ -288,7 +290,9 @@ impl Cluster {
     /// Stops a store as a crash does: nothing is flushed.
     pub fn stop(&mut self, who: Who) -> Result<String> {
         let i = self.slot_of(who)?;
-        let Some(handle) = self.slots[i].server.take() else { bail!("the store is already stopped") };
+        let Some(handle) = self.slots[i].server.take() else {
+            bail!("expected a running store, found it stopped: write `start` before this directive")
+        };
         let (store, regions) = (handle.store_id(), handle.router().region_ids());
         handle.kill();
         // A stopped store cannot publish that its peers have stopped.
@@ -302,10 +306,14 @@ impl Cluster {
     pub fn start_store(&mut self, who: Who) -> Result<String> {
         let i = match who {
             Who::Store(_) => self.slot_of(who)?,
-            _ => self.slots.iter().position(|s| s.server.is_none()).context("no store is stopped")?,
+            _ => self
+                .slots
+                .iter()
+                .position(|s| s.server.is_none())
+                .context("expected a stopped store, found none: write `stop` before this directive")?,
         };
         if self.slots[i].server.is_some() {
-            bail!("the store is already running");
+            bail!("expected a stopped store, found it running: write `stop` before this directive");
         }
         self.start_slot(i)?;
         Ok("started".into())
@@ -323,11 +331,7 @@ impl Cluster {
             .find(|p| p.store_id == to)
             .cloned()
             .context("the store has no peer of the region")?;
-        let router = self
-            .routers()
-            .into_iter()
-            .find(|r| r.store_id() == from)
-            .context("the leader's store is stopped")?;
+        let router = self.routers().into_iter().find(|r| r.store_id() == from).context(LEADER_STOPPED)?;
         router.transfer_leader(region, peer)?;
         self.wait("the leadership did not move", |c| (c.leader(region) == Some(to)).then_some(()))?;
         Ok("transferred".into())
@@ -380,11 +384,7 @@ impl Cluster {
     pub fn compact_log(&mut self) -> Result<String> {
         let region = self.region_of(b"")?;
         let leader = self.leader_of(b"")?;
-        let router = self
-            .routers()
-            .into_iter()
-            .find(|r| r.store_id() == leader)
-            .context("the leader's store is stopped")?;
+        let router = self.routers().into_iter().find(|r| r.store_id() == leader).context(LEADER_STOPPED)?;
         let first =
             |c: &Self| c.metas(region).iter().find(|m| m.raft.store == leader).map(|m| m.raft.first_index);
         let before = first(self);
@@ -501,8 +501,10 @@ impl Cluster {
 
     fn addr(&self, store: u64) -> Result<String> {
         let slot = self.slots.iter().find(|s| s.store_id == store);
-        let server = slot.and_then(|s| s.server.as_ref());
-        Ok(server.with_context(|| format!("store s{store} is stopped"))?.addr().to_string())
+        let Some(server) = slot.and_then(|s| s.server.as_ref()) else {
+            bail!("expected store s{store} to run, found it stopped: write `start` before this directive")
+        };
+        Ok(server.addr().to_string())
     }
 
     /// Builds the context that a client sends with a request for this key: region, epoch and leader.
@@ -515,7 +517,10 @@ impl Cluster {
         let meta = self.leader_meta_of(key)?;
         let others = meta.region.peers.iter().map(|p| p.store_id).filter(|store| *store != meta.raft.store);
         let running = others.filter(|store| self.addr(*store).is_ok());
-        self.replica(&meta, running.min().context("no follower of the region is running")?)
+        let follower = running
+            .min()
+            .context("expected a running follower, found none: write `start` before this directive")?;
+        self.replica(&meta, follower)
     }
 
     /// Commits one key of a transaction.

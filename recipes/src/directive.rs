@@ -169,7 +169,7 @@ pub fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
 /// Makes a scenario that steps one operation, such as `get k1`, and expects no output.
 ///
 /// # Errors
-/// The text is no operation.
+/// The text is not an operation.
 pub fn scenario_of(operation: &str) -> Result<Scenario, String> {
     let op = parse_operation(operation)?;
     let words = std::iter::once("step".to_owned()).chain(split_words(operation)?).collect();

@@ -121,7 +121,7 @@ impl Operation {
     /// If the listener panicked.
     pub fn end(mut self) -> Result<Trace> {
         self.stop.store(true, Ordering::Release);
-        let pump = self.pump.take().context("the operation was already ended")?;
+        let pump = self.pump.take().context("expected a running operation, found it ended")?;
         pump.join().map_err(|_| anyhow::anyhow!("the thread that receives the operation's events panicked"))
     }
 }

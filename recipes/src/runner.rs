@@ -126,7 +126,7 @@ impl Runner {
     /// Steps an operation besides those of the scenario, such as `get k1`, on the scenario's cluster.
     ///
     /// # Errors
-    /// If the text is no operation, or the operation's stages do not cover its time.
+    /// If the text is not an operation, or the operation's stages do not cover its time.
     pub fn step(&mut self, text: &str, front: &mut dyn Front) -> Result<()> {
         let scenario = directive::scenario_of(text).map_err(anyhow::Error::msg)?;
         let Some(block) = scenario.blocks.first() else { return Ok(()) };
@@ -374,7 +374,9 @@ impl Runner {
             Directive::Split { key } => self.started()?.split(&key),
             Directive::Logs => self.started()?.logs(),
             Directive::Gc { name } => {
-                let ts = *self.names.get(&name).with_context(|| format!("no timestamp is named {name}"))?;
+                let ts = *self.names.get(&name).with_context(|| {
+                    format!("no timestamp is named {name}; write `ts {name}` before this directive")
+                })?;
                 self.started()?.collect_garbage(ts)?;
                 Ok(format!("no version is left that only reads below {} need", self.symbols.ts(ts)))
             }

@@ -1,8 +1,8 @@
 //! Temporary data directories. A program removes its own at its end, and those that killed programs left.
 //!
 //! Each directory contains a file that its program keeps locked. The system frees the lock when the program
-//! ends, even by a kill, so a directory with a free lock is unused. A process id would not do: ids are reused
-//! and differ between containers.
+//! ends, even by a kill, so a directory with a free lock is unused. A process id proves nothing: ids are
+//! reused and differ between containers.
 use std::{
     fs::File,
     io,
@@ -61,7 +61,7 @@ fn remove_left(root: &Path) {
             continue;
         };
         if lock.try_lock().is_ok() {
-            // Another user's directory cannot be removed; that is no error.
+            // Another user's directory cannot be removed; that is not an error.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

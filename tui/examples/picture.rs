@@ -25,7 +25,7 @@ const GATE: &str = "write_cf_found";
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let (Some(steps), Some(path)) = (args.next(), args.next()) else {
-        bail!("expected two arguments, found fewer: STEPS.jsonl and the path of the picture");
+        bail!("expected two arguments, found fewer: give STEPS.jsonl and the path of the picture");
     };
     let record = Recorded::read(Path::new(&steps))?;
     let start = Start { gates: vec![gates::parse(GATE)?], ..Start::default() };

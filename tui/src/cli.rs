@@ -161,7 +161,7 @@ pub struct RunArgs {
     /// The operation, such as 'get k1'
     #[arg(value_name = "OP", required = true, num_args = 1..)]
     pub operation: Vec<String>,
-    /// Address of a PD of a running cluster [default: an own cluster of three stores]
+    /// Address of a PD of a running cluster [default: an embedded cluster of three stores]
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["data_dir", "no_stacks"])]
     pub pd: Option<String>,
     /// Keyspace of a cluster with API V2, such as DEFAULT [default: the cluster has API V1]
@@ -217,7 +217,7 @@ pub struct Common {
     /// Print the steps as a table (default if standard output is not a terminal)
     #[arg(long, conflicts_with = "json")]
     pub plain: bool,
-    /// Print also the steps inside of a stage
+    /// Also print the steps inside a stage
     #[arg(long, conflicts_with = "json")]
     pub inside: bool,
     /// Print one JSON object per step and line, then a summary

@@ -134,7 +134,9 @@ fn run_operation(args: RunArgs) -> Result<()> {
     let (text, start) = (args.operation.join(" "), start(&common, !no_stacks)?);
     let security = args.tls.security()?;
     if args.pd.is_none() && security.is_tls() {
-        bail!("expected --pd with --ca-path, found none: an own cluster has no TLS");
+        bail!(
+            "expected --pd with --ca-path, found none: the embedded cluster has no TLS, so give --pd or no --ca-path"
+        );
     }
     let source: Box<dyn StepSource> = match args.pd {
         Some(pd) => {

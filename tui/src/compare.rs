@@ -26,8 +26,9 @@ pub fn load(name: &str, stacks: bool) -> Result<Loaded> {
     if let Some((file, id)) = name.rsplit_once('#')
         && Path::new(file).is_file()
     {
-        let id =
-            id.parse().with_context(|| format!("expected RECORDING#ID, found {name}: ID is a number"))?;
+        let id = id.parse().with_context(|| {
+            format!("expected RECORDING#ID, found {name}: give the number of a request as ID")
+        })?;
         let file = recording::open(Path::new(file))?;
         let request = recording::open::request(&file, id)?;
         let trace = request.trace();

@@ -3,7 +3,7 @@
 //! The types of the protocol are this module's own. The crates with such types (`dap`, `emmy_dap_types`,
 //! `debug_types`) lose the number of a request whose arguments do not parse, so it could not be answered; they
 //! reserve the memory that a header announces before they have read it; and their lists of requests are
-//! closed, but an extension needs some of its own.
+//! fixed, but an extension needs requests of its own.
 mod arguments;
 mod breakpoints;
 mod evaluate;

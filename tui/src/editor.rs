@@ -79,7 +79,7 @@ fn words(editor: &str) -> Result<Vec<String>, String> {
         return Ok(vec![editor.to_owned()]);
     }
     shlex::split(editor).ok_or_else(|| {
-        format!("expected EDITOR quoted as in a shell, found a quote without its end: {editor}")
+        format!("expected EDITOR quoted as in a shell, found a quote that is not closed: {editor}")
     })
 }
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(shown("'/opt/My Editor/ed' --wait"), r#""/opt/My Editor/ed" "--wait" "+7" "/a b.rs""#);
         assert_eq!(shown(r"/opt/My\ Editor/ed"), r#""/opt/My Editor/ed" "+7" "/a b.rs""#);
         let error = command("vim 'x", Path::new("/a"), 1).unwrap_err();
-        assert!(error.contains("quote without its end"), "{error}");
+        assert!(error.contains("quote that is not closed"), "{error}");
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("my ed");
         std::fs::write(&program, "").unwrap();

@@ -18,7 +18,7 @@ use crate::cli::{ScriptTool, ScriptsArgs};
 /// Finds the stages of a binary.
 ///
 /// # Errors
-/// If the file is no program, or has no symbols.
+/// If the file is not a program, or has no symbols.
 pub fn probes(binary: &Path) -> Result<Probes> {
     let bytes =
         tracepoints_input::map_file(binary).with_context(|| format!("cannot read {}", binary.display()))?;

@@ -142,14 +142,14 @@ impl Terminal {
         self.retake()
     }
 
-    /// Lends the terminal to another program, which runs in `f`: Ctrl-C, Ctrl-\ and Ctrl-Z are that program's.
+    /// Gives the terminal to the program that `f` runs: Ctrl-C, Ctrl-\ and Ctrl-Z are that program's.
     ///
     /// # Errors
     /// If the terminal cannot be taken again.
     pub fn lend<T>(&mut self, f: impl FnOnce() -> T) -> Result<T> {
         give_back();
         self.signals.lend(true);
-        let out = job::with_default_stop(f).context("cannot lend the terminal");
+        let out = job::with_default_stop(f).context("cannot give the terminal to another program");
         self.signals.lend(false);
         self.signals.take_continued();
         job::until_in_foreground(self.signals);

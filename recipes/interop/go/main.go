@@ -19,7 +19,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// The bound of an operation: a client without an answer repeats for ever.
+// The bound of an operation: a client that gets no answer retries forever.
 const limit = 60 * time.Second
 
 type operation func(ctx context.Context, s *session, args []string) (string, error)

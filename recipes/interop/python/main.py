@@ -11,7 +11,7 @@ from raw import Raw
 from tikv_client.asynchronous import RawClient, TransactionClient
 from txn import Transactions
 
-# Seconds of an operation: a client without an answer repeats for ever.
+# Bound of an operation in seconds: a client that gets no answer retries forever.
 LIMIT = 60
 
 

@@ -294,7 +294,7 @@ pub(super) fn parse_value(word: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Splits the words after `hold`: the gate ends before the name of an operation, which is no side of a
+/// Splits the words after `hold`: the gate ends before the name of an operation, which is not a side of a
 /// comparison.
 pub(super) fn split_gate<'a>(words: &'a [&'a str]) -> (String, &'a [&'a str]) {
     let is_op = |word: &str| OPS.iter().any(|usage| usage.split(' ').next() == Some(word));

@@ -63,7 +63,7 @@ impl Graph {
         }
     }
 
-    /// Adds a node that is no transaction, and returns its number.
+    /// Adds a node that is not a transaction, and returns its number.
     pub fn add_node(&mut self) -> u32 {
         self.nodes += 1;
         self.nodes - 1

@@ -31,7 +31,7 @@ impl Manual {
     /// Runs the command for the program that `program` describes: prints the script, or writes the pages.
     ///
     /// # Errors
-    /// Standard output or the directory cannot be written. A reader that closed standard output is no error.
+    /// Standard output or the directory cannot be written. A reader may close standard output early.
     pub fn run(&self, program: Command) -> io::Result<()> {
         match self {
             Manual::Completions { shell } => {

@@ -46,7 +46,7 @@ impl Build {
         }
     }
 
-    /// Adds files to the folder of executables; their time is relative to the begin of the build.
+    /// Adds files to the folder of executables; their time is relative to the start of the build.
     fn link(&self, names: &[&str], mode: &str, later: bool) {
         let minute = Duration::from_secs(60);
         let time = if later { SystemTime::now() + minute } else { SystemTime::now() - minute };

@@ -185,8 +185,8 @@ fn target(path: &Module, uses: &BTreeMap<Module, Vec<Use>>, depth: usize) -> Opt
     exported.and_then(|item| target(&item.path, uses, depth + 1)).or(Some(module))
 }
 
-/// The uses of `module` that lead through an enclosing module to a sibling. The crate's root is no detour: its
-/// exports are the crate's interface.
+/// The uses of `module` that lead through an enclosing module to a sibling. The crate's root is not a detour:
+/// its exports are the crate's interface.
 fn detours(module: &Module, list: &[Use], uses: &BTreeMap<Module, Vec<Use>>) -> Vec<Detour> {
     let through = |item: &Use| {
         let at = (1..=item.path.len()).rev().find(|n| uses.contains_key(&item.path[..*n]))?;

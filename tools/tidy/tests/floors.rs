@@ -68,7 +68,11 @@ fn no_source_file_is_longer_than_800_lines() {
     for (path, text) in sources().unwrap() {
         let lines = text.lines().count();
         let excused = LONG.iter().any(|(p, _)| path.ends_with(p));
-        assert!(lines <= 800 || excused, "{} has {lines} lines: is it one idea?", path.display());
+        assert!(
+            lines <= 800 || excused,
+            "{}: expected at most 800 lines, found {lines}: split the file by idea",
+            path.display()
+        );
     }
 }
 

@@ -31,12 +31,16 @@ fn links_in_the_guide_and_the_readme_lead_somewhere() {
             let elsewhere = file.is_empty() || file.contains("://");
             assert!(
                 elsewhere || dir.join(file).exists(),
-                "{}: the link to {link} leads nowhere",
+                "{}: expected a file for the link to {link}, found none",
                 page.display()
             );
         }
         for include in text.split("{{#include ").skip(1).filter_map(|rest| rest.split("}}").next()) {
-            assert!(dir.join(include).exists(), "{}: cannot include {include}", page.display());
+            assert!(
+                dir.join(include).exists(),
+                "{}: expected the included file {include}, found none",
+                page.display()
+            );
         }
     }
 }

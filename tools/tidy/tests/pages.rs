@@ -185,7 +185,11 @@ fn blocks_below_try_it_are_of_a_kind_that_runs() {
 #[test]
 fn a_picture_has_a_title() {
     for path in files(&root().unwrap().join("docs/src/pictures"), &["svg"]).unwrap() {
-        assert!(has_title(&path), "{}: a reader of the page hears the <title>", path.display());
+        assert!(
+            has_title(&path),
+            "{}: expected a <title>, which screen readers speak, found none",
+            path.display()
+        );
     }
 }
 

@@ -17,7 +17,11 @@ fn every_stage_is_stamped_somewhere() {
         let used = macros.iter().any(|m| all.contains(&format!("{m}{name},")))
             || all.contains(&format!(" {name}, "))
             || all.contains(&format!(" {name},\n"));
-        assert!(used, "no stamp names the stage {}", stage.name);
+        assert!(
+            used,
+            "expected a stamp of the stage {}, found none: stamp it, or remove it from the catalogue",
+            stage.name
+        );
     }
 }
 

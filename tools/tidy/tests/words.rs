@@ -63,7 +63,7 @@ fn no_text_has_a_banned_word() {
     }
     assert!(
         found.is_empty(),
-        "{} lines; docs/src/style.md has other words:\n{}",
+        "{} lines have words to avoid; docs/src/style.md lists words to use instead:\n{}",
         found.len(),
         found.join("\n")
     );
@@ -88,7 +88,12 @@ fn docs_begin_with_their_subject_or_a_verb() {
             }
         }
     }
-    assert!(found.is_empty(), "{} docs; docs/src/style.md says why:\n{}", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "expected doc comments that begin with a verb or a noun, found {}; see docs/src/style.md:\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 /// Test data that other programs wrote, and the wire's definitions.

@@ -92,7 +92,7 @@ fn collector_alone() -> f64 {
     best
 }
 
-/// Stamps a point get: its begin, 14 stamps and its end.
+/// Stamps a point get: its start, 14 stamps and its end.
 fn point_get() {
     let req = request::begin(RequestKind::KvGet, b"key", 1);
     tracepoints::stamp!(GRPC_RECEIVE, req);

@@ -196,7 +196,7 @@ fn change(write: impl FnOnce()) {
 }
 
 /// Keeps engine time frozen.
-#[must_use = "engine time runs on when the guard is dropped"]
+#[must_use = "engine time continues when the guard is dropped"]
 #[derive(Debug)]
 pub struct FreezeGuard(());
 

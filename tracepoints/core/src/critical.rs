@@ -33,7 +33,7 @@ pub struct Segment {
     pub stage: String,
     /// Store of the step; 0: client or PD.
     pub store: u64,
-    /// Begin in ns since the trace began.
+    /// Start in ns since the trace began.
     pub at_ns: u64,
     /// Duration in ns.
     pub dur_ns: u64,

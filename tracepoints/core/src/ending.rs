@@ -19,7 +19,7 @@ pub enum Outcome {
     DeadlineExceeded,
     /// The reply carries an error of another kind.
     Error,
-    /// The client went away before there was a reply.
+    /// The client disconnected before there was a reply.
     Cancelled,
 }
 

@@ -60,7 +60,7 @@ pub fn printable_bytes(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Escapes keys and values as TiKV does (`keys::escape`), but keeps readable UTF-8: `\303` only for bytes
-/// that are no text. `keys::unescape` reads the result back.
+/// that are not text. `keys::unescape` reads the result back.
 #[must_use]
 pub fn escape_readable(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());

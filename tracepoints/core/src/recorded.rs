@@ -22,7 +22,7 @@ pub(crate) const ROOM: usize = 32;
 pub struct RecordedRequest {
     /// The id, as the screens and tools show it.
     pub id: u64,
-    /// The kind; `Other` if the begin was not seen.
+    /// The kind; `Other` if the start was not seen.
     pub kind: RequestKind,
     /// The first bytes of the key, at most 16.
     pub key_head: Vec<u8>,
@@ -32,9 +32,9 @@ pub struct RecordedRequest {
     pub region: u64,
     /// The store that served the request; 0 if unknown.
     pub store: u64,
-    /// Whether the begin was seen; otherwise the data starts with the first stamp.
+    /// Whether the start was seen; otherwise the data starts with the first stamp.
     pub began: bool,
-    /// Time of the begin, or of the first stamp, in ns on the stamps' clock.
+    /// Time of the start, or of the first stamp, in ns on the stamps' clock.
     pub begin_ns: u64,
     /// Time of the end in ns; `None` while the request is in flight.
     pub end_ns: Option<u64>,
@@ -45,7 +45,7 @@ pub struct RecordedRequest {
     pub truncated: u64,
     /// The end, if the request has ended.
     pub ending: Ending,
-    /// The last event outside of its stages for which the request waited, and the begin of that wait in ns.
+    /// The last event outside of its stages for which the request waited, and the start of that wait in ns.
     pub wait: Option<(u64, Wait)>,
     /// Number of stamps that this process's rings dropped while it was in flight, plus those in lost parts of
     /// a file: some of them may have been its own.
@@ -101,7 +101,7 @@ impl RecordedRequest {
         self.reads.clear();
     }
 
-    /// Returns the ns from its begin to its end; 0 if one of them is unknown.
+    /// Returns the ns from its start to its end; 0 if one of them is unknown.
     pub fn took_ns(&self) -> u64 {
         self.end_ns.map_or(0, |end| end.saturating_sub(self.begin_ns))
     }

@@ -53,7 +53,7 @@ pub(crate) static BEGIN: StampSite =
 pub(crate) static END: StampSite = StampSite::mark("end", &["outcome", "limit_ms", "trace_0", "trace_8"]);
 pub(crate) static WAITS: StampSite = StampSite::mark("waits", &["what", "id_0", "id_1"]);
 
-/// Marks the begin of a request: its kind, its region and the first 16 bytes of its key.
+/// Marks the start of a request: its kind, its region and the first 16 bytes of its key.
 pub(crate) fn mark_begin(req: Req, kind: RequestKind, key: &[u8], region: u64) {
     if on() {
         let mut head = [0u8; 16];

@@ -26,7 +26,7 @@ impl Req {
         self.0 & !STEPPED
     }
 
-    /// Whether it is no request.
+    /// Whether it is not a request.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }

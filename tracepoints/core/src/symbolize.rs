@@ -29,7 +29,7 @@ pub fn demangle(symbol: &str) -> String {
     if !name.starts_with("_Z") && !name.starts_with("_R") {
         return symbol.to_owned();
     }
-    // `name@plt`, `name@@GLIBCXX_3.4`: the version is no part of the name.
+    // `name@plt`, `name@@GLIBCXX_3.4`: the version is not part of the name.
     let (name, version) = name.split_at(name.find('@').unwrap_or(name.len()));
     match rust(name).or_else(|| cpp(name)) {
         Some(readable) => readable + version,

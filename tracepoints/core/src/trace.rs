@@ -97,7 +97,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Step {
-    /// Returns its end in ns since the trace began; while it runs, its begin.
+    /// Returns its end in ns since the trace began; while it runs, its start.
     pub fn end_ns(&self) -> u64 {
         self.at_ns.saturating_add(self.held_ns).saturating_add(self.dur_ns)
     }

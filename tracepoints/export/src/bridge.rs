@@ -17,7 +17,7 @@ use crate::model::{Attributes, Request, Value};
 
 /// Target of the span of a whole request; a stage's target is its layer (`grpc`, `raftstore`, ...).
 pub const TARGET: &str = "request";
-/// Field with the begin, in ns since the Unix epoch.
+/// Field with the start, in ns since the Unix epoch.
 pub const START: &str = "start_unix_ns";
 /// Field with the duration, in ns.
 pub const DURATION: &str = "duration_ns";

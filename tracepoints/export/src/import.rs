@@ -11,7 +11,7 @@ const PAGE: &str = "a page; save the trace itself as JSON, or open the page in a
 /// The imported requests, and the losses.
 #[derive(Debug, Default, PartialEq)]
 pub struct Imported {
-    /// The requests, by their begin.
+    /// The requests, by their start.
     pub requests: Vec<Request>,
     /// Descriptions of the losses.
     pub notes: Vec<String>,

@@ -153,7 +153,7 @@ pub struct Request {
     pub dropped: u64,
     /// Further facts about the request.
     pub attributes: Attributes,
-    /// The stages by their begin.
+    /// The stages by their start.
     pub spans: Vec<Span>,
 }
 

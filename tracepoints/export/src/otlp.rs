@@ -25,7 +25,7 @@ const WANTED: &str = "OTLP's TracesData (resourceSpans)";
 /// Instrumentation scope of our spans.
 const SCOPE: &str = "tracepoints";
 
-/// Names of attributes that are no fields of a stamp. Those for threads and code are OpenTelemetry's own.
+/// Names of attributes that are not fields of a stamp. Those for threads and code are OpenTelemetry's own.
 mod names {
     pub const REQUEST: &str = "tikv.request.id";
     pub const PARENT: &str = "tikv.request.parent";

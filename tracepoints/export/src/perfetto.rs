@@ -119,7 +119,7 @@ impl<W: Write> Writer<W> {
         self.slice(event, (&span.name, &span.category), times, args)
     }
 
-    /// Writes the begin and the end of a slice.
+    /// Writes the start and the end of a slice.
     fn slice(
         &mut self,
         mut event: TrackEvent,

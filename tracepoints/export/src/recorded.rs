@@ -87,7 +87,7 @@ fn of_info(info: &RequestInfo, record: &TraceRecord, start_ns: u64) -> Option<Re
     })
 }
 
-/// Returns the name of a request; for another tool's request, whose name is no kind of ours, it comes from
+/// Returns the name of a request; for another tool's request, whose name is not a kind of ours, it comes from
 /// its steps.
 fn name(info: &RequestInfo, record: &TraceRecord) -> String {
     let known = record.steps.iter().find(|s| s.request == info.id && !s.kind.is_empty());
@@ -122,7 +122,7 @@ fn root(record: &TraceRecord, id: u64) -> u64 {
     id
 }
 
-/// Makes a trace id. Ids restart in each process, so it includes the time of the begin.
+/// Makes a trace id. Ids restart in each process, so it includes the time of the start.
 fn trace_id(start_ns: u64, id: u64) -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&start_ns.to_be_bytes());

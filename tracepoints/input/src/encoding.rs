@@ -1,4 +1,4 @@
-//! Converts text in any Unicode encoding, or in Latin-1, to UTF-8; bytes that are no text stay.
+//! Converts text in any Unicode encoding, or in Latin-1, to UTF-8; bytes that are not text stay.
 use std::borrow::Cow;
 
 use crate::Plain;
@@ -37,7 +37,7 @@ pub(crate) fn to_utf8(plain: &mut Plain<'_>) {
     if let Some((text, lost)) = decoded {
         plain.bytes = Cow::Owned(text.into_bytes());
         if lost > 0 {
-            plain.notes.push(format!("{lost} characters are no Unicode: each is shown as U+FFFD"));
+            plain.notes.push(format!("{lost} characters are not valid Unicode: each is shown as U+FFFD"));
         }
     } else if mark > 0 {
         drop_front(&mut plain.bytes, mark);

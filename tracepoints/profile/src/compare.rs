@@ -173,7 +173,7 @@ impl Comparison {
             (Basis::Request, 0) => "not tested: fewer than 8 requests on a side".into(),
             (Basis::Request, _) => format!("Mann-Whitney over the requests' own times; {many}"),
             (Basis::Share, 0) if self.measure == Measure::Nanoseconds => {
-                "not tested: folded times do not say of how many requests they are".into()
+                "not tested: folded times do not contain the number of requests".into()
             }
             (Basis::Share, 0) => "not tested: too few samples".into(),
             (Basis::Share, _) => format!("two-proportion z over the samples; {many}"),
@@ -256,6 +256,6 @@ mod tests {
         let of = |a: &Side, b: &Side| compare(a.clone(), b.clone(), Measure::Nanoseconds);
         assert!(of(&none, &some).unwrap_err().to_string().contains("before"));
         assert!(of(&some, &none).unwrap_err().to_string().contains("after"));
-        assert!(of(&some, &some).unwrap().test().contains("do not say of how many requests"));
+        assert!(of(&some, &some).unwrap().test().contains("do not contain the number of requests"));
     }
 }

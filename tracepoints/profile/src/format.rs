@@ -75,7 +75,7 @@ pub struct ReadOptions {
 /// resolve them afterwards. Skipped data is reported in the profile's comments, with the words `left out`.
 ///
 /// # Errors
-/// [`ProfileError::Unknown`] for data that is no profile; the reader's error if nothing can be read.
+/// [`ProfileError::Unknown`] for data that is not a profile; the reader's error if nothing can be read.
 pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<(Format, Profile), ProfileError> {
     let plain = tracepoints_input::plain(bytes)?;
     let bytes = &plain.bytes;

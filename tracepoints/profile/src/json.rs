@@ -33,7 +33,8 @@ pub fn document<T: DeserializeOwned>(text: &[u8]) -> Result<(T, Vec<String>), se
     };
     let text = repair(text);
     if let Some(document) = from_value(&text) {
-        let note = format!("the file is no strict JSON ({strict}); it was repaired, and nothing is left out");
+        let note =
+            format!("the file is not strict JSON ({strict}); it was repaired, and nothing is left out");
         return Ok((document, vec![note]));
     }
     match from_value(&close(&text)) {

@@ -35,7 +35,7 @@ pub struct Profile {
     pub period: i64,
     /// Type of `period`.
     pub period_type: Option<ValueType>,
-    /// Begin in ns since 1970; 0 if unknown. Sample times count from here.
+    /// Start in ns since 1970; 0 if unknown. Sample times count from here.
     pub time_ns: i64,
     /// Duration of the profile in ns; 0 if unknown.
     pub duration_ns: i64,

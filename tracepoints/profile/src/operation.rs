@@ -12,7 +12,7 @@ pub struct Operation {
     pub id: u64,
     /// TiKV's RPC name in snake case, or `client` for a client's whole operation.
     pub kind: String,
-    /// Time of its begin in ns, on the clock of the whole recording.
+    /// Time of its start in ns, on the clock of the whole recording.
     pub begin_ns: u64,
     /// The steps by time.
     pub steps: Vec<Step>,

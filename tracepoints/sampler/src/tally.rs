@@ -16,9 +16,9 @@ pub enum End {
     Root,
     /// The stack is deeper than the copy, or than the maximum number of frames.
     Deep,
-    /// A word is no address of code.
+    /// A word is not an address of code.
     Broken,
-    /// A word after a function without an unwind table is no address of code.
+    /// A word after a function without an unwind table is not an address of code.
     NoTable,
 }
 

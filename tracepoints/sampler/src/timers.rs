@@ -1,7 +1,7 @@
-//! One timer per thread, on that thread's CPU time. A single timer for the process (ITIMER_PROF) would not
-//! do: its signals merge when several threads run, so a busy process would be undersampled. The kernel checks
-//! these timers at its tick and reports periods that passed in between as overruns, so the sum of weights is
-//! the CPU time even with a coarse tick.
+//! One timer per thread, on that thread's CPU time. A single timer for the process (ITIMER_PROF) is not
+//! enough: its signals merge when several threads run, so a busy process would be undersampled. The kernel
+//! checks these timers at its tick and reports periods that passed in between as overruns, so the sum of
+//! weights is the CPU time even with a coarse tick.
 use std::{collections::HashMap, fs, io, mem};
 
 /// Number of times a name is read: a thread has its parent's name until it runs and names itself.

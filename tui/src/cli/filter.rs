@@ -22,10 +22,10 @@ pub struct FilterArgs {
     /// Only requests for keys with this prefix
     #[arg(long, value_name = "KEY")]
     pub prefix: Option<String>,
-    /// Only requests that passed this stage; given several times: that passed all of them
+    /// Only requests that passed this stage; if given several times: that passed all these stages
     #[arg(long = "stage", value_name = "STAGE")]
     pub stages: Vec<String>,
-    /// Only requests that took at least TIME; with --stage: whose stage did
+    /// Only requests that took at least TIME; with --stage, the time of that stage counts
     #[arg(long, value_name = "TIME")]
     pub min_duration: Option<String>,
     /// Only requests that began at or after WHEN

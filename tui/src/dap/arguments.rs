@@ -14,7 +14,7 @@ pub fn parse<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
         given => given.clone(),
     };
     serde_json::from_value(given).map_err(|e| {
-        format!("{}: expected the arguments of the protocol, found other ones: {e}", request.command)
+        format!("{}: expected the arguments that the protocol defines, found others: {e}", request.command)
     })
 }
 

@@ -89,7 +89,9 @@ fn timestamps(timeline: &Timeline, at: usize) -> Timestamps {
 
 fn of_row(argument: &str, step: &Step) -> Result<Node, String> {
     let Some(probe) = &step.state.mvcc else {
-        return Err("expected a step after the rows of the key were read, found one before: step on".into());
+        return Err(
+            "expected a step after the rows of the key were read, found one before: step forward".into()
+        );
     };
     let key = parse_key("row(..)", argument).map_err(|e| format!("{e:#}"))?;
     let shown = keys::escape(&key);

@@ -43,7 +43,7 @@ pub enum FrameError {
 /// Reads one body; None at the end of the connection.
 ///
 /// # Errors
-/// If the connection fails or the bytes are no frame.
+/// If the connection fails or the bytes are not a frame.
 pub fn read(from: &mut impl BufRead) -> Result<Option<Vec<u8>>, FrameError> {
     let Some(expected) = header(from)? else { return Ok(None) };
     let mut body = Vec::new();

@@ -137,10 +137,10 @@ impl Plan {
     /// Reads the arguments of `launch` (`attach` is false) or `attach`.
     ///
     /// # Errors
-    /// A sentence about the argument that is missing, unknown or too much.
+    /// A sentence about the argument that is missing, unknown or superfluous.
     pub fn parse(arguments: &Value, attach: bool) -> Result<Self> {
         let config: Config = serde_json::from_value(arguments.clone())
-            .context("expected the arguments of a configuration of type tikv-step, found other ones")?;
+            .context("expected the arguments of a configuration of type tikv-step, found others")?;
         let gates = config.gates.iter().map(|text| gate(text)).collect::<Result<_>>()?;
         let named = [
             config.recipe.clone().map(What::Recipe),
@@ -157,7 +157,9 @@ impl Plan {
         let what = match (named.pop(), named.is_empty()) {
             (Some(what), true) if attach == (what == What::Attach) => what,
             (None, _) => bail!("expected one of {expected}, found none: name what to step"),
-            _ => bail!("expected exactly one of {expected}, found another one or several: name one"),
+            _ => {
+                bail!("expected exactly one of {expected}, found more than one or a different one: name one")
+            }
         };
         if config.address.is_some() && config.pd.is_some() {
             bail!("expected `address` or `pd`, found both: name one");

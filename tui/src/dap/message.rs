@@ -20,7 +20,7 @@ impl Request {
     /// Parses a body.
     ///
     /// # Errors
-    /// A sentence if the body is no request.
+    /// A sentence if the body is not a request.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(body)
             .map_err(|e| format!("expected a message as JSON, found another text ({e}): send a request"))?;

@@ -42,7 +42,7 @@ fn listen(port: u16) -> Result<()> {
     let signals = signals::listen().context("cannot listen for signals")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .with_context(|| format!("cannot listen on 127.0.0.1:{port}: choose another port"))?;
-    listener.set_nonblocking(true).context("cannot listen without blocking")?;
+    listener.set_nonblocking(true).context("cannot make the port non-blocking")?;
     note(format_args!("listening on {}", listener.local_addr().context("cannot read the port")?));
     let mut clients: Vec<std::thread::JoinHandle<()>> = Vec::new();
     loop {
@@ -97,7 +97,7 @@ pub fn serve(input: impl Read + Send + 'static, output: &mut impl Write) -> Resu
             Ok(Err(FrameError::Io(e))) => return Err(e).context("lost the client"),
             Ok(Err(e)) => return Err(e.into()),
             Err(RecvTimeoutError::Timeout) => {}
-            // The client went away.
+            // The client has disconnected.
             Err(RecvTimeoutError::Disconnected) => break,
         }
         session.poll();

@@ -139,7 +139,7 @@ pub const BINDINGS: &[Binding] = &[
     bind(Action::Gates, &["B"], "gates: conditions, hit counts, on and off", Group::Step),
     bind(Action::First, &["0", "Home"], "first step", Group::Step),
     bind(Action::Last, &["$", "End"], "newest step", Group::Step),
-    bind(Action::Held, &["H"], "to the held step; of several: choose which one continues", Group::Step),
+    bind(Action::Held, &["H"], "to the held step; if several: choose which one continues", Group::Step),
     bind(Action::RunToStep, &["U"], "run again, up to this step", Group::Step),
     bind(Action::Operation, &["e"], "step an operation of your own, such as get k1", Group::Step),
     bind(Action::Restart, &["R"], "run the operation or the scenario again", Group::Step),

@@ -28,7 +28,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     match (&args.to, args.format, &args.output) {
         (Some(to), ..) => send(args, to),
         (None, Some(format), Some(output)) => write(args, format, output),
-        _ => bail!("expected --format FORMAT -o OUT, or --to URL"),
+        _ => bail!("expected --format FORMAT -o OUT, or --to URL; found neither"),
     }
 }
 
@@ -44,7 +44,10 @@ fn each(args: &ExportArgs, mut take: impl FnMut(&Request) -> Result<()>) -> Resu
         return kept(&file, &args.wanted, &mut take);
     }
     let wanted = only_request(&args.wanted).with_context(|| {
-        format!("{} is not a recording: of the filters, only --request applies to it", path.display())
+        format!(
+            "{} is not a recording: expected no filter but --request, found another: leave it out",
+            path.display()
+        )
     })?;
     let bytes =
         tracepoints_input::Input::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -120,7 +123,7 @@ fn write(args: &ExportArgs, format: TraceFormat, output: &Path) -> Result<()> {
     if output == Path::new("-") {
         return unless_pipe_closed(fill(args, format, std::io::stdout().lock()).map(drop));
     }
-    let mut name = output.file_name().context("-o: expected the name of a file")?.to_owned();
+    let mut name = output.file_name().context("-o: expected the name of a file, found a folder")?.to_owned();
     name.push(".partial");
     let partial = output.with_file_name(name);
     let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;

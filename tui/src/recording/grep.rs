@@ -97,10 +97,10 @@ fn is_main(span: &Span) -> bool {
 pub fn losses(r: &RecordedRequest) -> String {
     let mut said = Vec::new();
     if !r.began {
-        said.push("begin not seen".to_owned());
+        said.push("start not recorded".to_owned());
     }
     if r.end_ns.is_none() {
-        said.push("end not seen".to_owned());
+        said.push("end not recorded".to_owned());
     }
     if r.truncated > 0 {
         said.push(format!("{} stamps missing", r.truncated));
@@ -111,7 +111,7 @@ pub fn losses(r: &RecordedRequest) -> String {
     said.join(", ")
 }
 
-/// The key as text, with `...` if the recording contains only its begin.
+/// The key as text, with `...` if the recording contains only its start.
 pub fn key(r: &RecordedRequest) -> String {
     if r.key_len as usize > r.key_head.len() {
         return format!("{}...", escape_readable(whole_chars(&r.key_head)));

@@ -79,7 +79,10 @@ fn text(file: &TraceFile, found: &Found) -> String {
     for (thread, n) in notes.last().map_or(&[][..], |n| &n.dropped_by_thread) {
         out += &format!("          {n} by {thread}\n");
     }
-    out += &format!("requests  {}, {} of them without a begin or an end\n", found.requests, found.unfinished);
+    out += &format!(
+        "requests  {}, {} of them without a recorded start or end\n",
+        found.requests, found.unfinished
+    );
     if file.rebuilt_count() > 0 {
         out += &format!(
             "rebuilt   {} of them from their stamps, because no table lists them\n",

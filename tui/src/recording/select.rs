@@ -8,7 +8,7 @@ use crate::{
     cli::FilterArgs,
 };
 
-/// Parses the filters. Times of day and `+DURATION` are relative to the begin of `file`.
+/// Parses the filters. Times of day and `+DURATION` are relative to the start of `file`.
 pub fn query(wanted: &FilterArgs, file: &TraceFile) -> Result<Query> {
     let begin = file.span().map_or(0, |(begin, _)| begin);
     let time = |flag: &str, text: &Option<String>| {

@@ -74,7 +74,10 @@ pub fn find(symbols: &Symbols, stamps: Vec<Probe>) -> Probes {
             let names: Vec<&str> = functions.iter().map(|f| f.name.as_str()).collect();
             let why = match names.is_empty() {
                 true => "its function is in another program".to_owned(),
-                false => format!("no symbol of {}: inlined, or of another version", names.join(", ")),
+                false => format!(
+                    "no symbol of {}: the compiler inlined it, or the version differs",
+                    names.join(", ")
+                ),
             };
             out.missing.push(Missing { stage: stage.name, why });
         }

@@ -31,7 +31,7 @@ impl Symbols {
     /// Reads the symbol table.
     ///
     /// # Errors
-    /// If the bytes are no program, or have no symbols.
+    /// If the bytes are not a program, or have no symbols.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let file =
             object::File::parse(bytes).context("expected a program (ELF or Mach-O), found another file")?;

@@ -148,7 +148,9 @@ impl StepSource for Attached {
             bail!("only its client can send the request again: N waits for the next one that matches");
         }
         if to.is_some() {
-            bail!("an operation on a running cluster runs again from its begin: R runs it again");
+            bail!(
+                "an operation on a running cluster cannot run again up to a step: R runs it again as a whole"
+            );
         }
         self.send(Command::Again)
     }

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Connects to the cluster of the PD at `pd` and steps the requests of an operation, such as `get k1`.
 ///
 /// # Errors
-/// If the text is no operation, or PD does not answer.
+/// If the text is not an operation, or PD does not answer.
 pub fn start(
     pd: &str,
     text: &str,

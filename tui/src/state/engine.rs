@@ -290,8 +290,10 @@ fn latches(now: &LatchesProbe, old: Option<&LatchesProbe>, fresh: bool) -> Secti
     }
     let time = match (now.since_ns, now.held_ns) {
         (0, _) => None,
-        (_, 0) if now.slots.is_empty() => Some(format!("command {} needs none", now.command)),
-        (since, 0) => Some(format!("held by command {} since {}", now.command, units::duration(since))),
+        (_, 0) if now.slots.is_empty() => Some(format!("command {} needs no latch", now.command)),
+        (since, 0) => {
+            Some(format!("held by command {} since {} after the start", now.command, units::duration(since)))
+        }
         (_, held) => Some(format!("released by command {} after {}", now.command, units::duration(held))),
     };
     if let Some(time) = time {
@@ -396,7 +398,10 @@ mod tests {
         let shown = |probe: &LatchesProbe| texts(&[latches(probe, None, true)]);
         assert_eq!(
             shown(&probe),
-            ["held by command 7 since 5.00 µs", "slot 3 (k1): command 7 holds it, none waits"]
+            [
+                "held by command 7 since 5.00 µs after the start",
+                "slot 3 (k1): command 7 holds it, none waits"
+            ]
         );
         (probe.held_ns, probe.slots[0].queue) = (2_000_000, Vec::new());
         assert_eq!(shown(&probe), ["released by command 7 after 2.00 ms", "slot 3 (k1): free"]);

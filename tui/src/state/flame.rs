@@ -8,7 +8,7 @@ use tracepoints::{catalogue::Class, find_stage, request::RequestInfo, trace::Ste
 pub struct Bar {
     /// Level of the bar: 0 for the operation.
     pub depth: usize,
-    /// Begin of the bar, in ns since the operation began.
+    /// Start of the bar, in ns since the operation began.
     pub from_ns: u64,
     /// End of the bar, in ns since the operation began.
     pub to_ns: u64,

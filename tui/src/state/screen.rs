@@ -437,7 +437,7 @@ impl Screen {
         let s = &ending.summary;
         let wall = units::duration(s.wall_ns);
         let text = format!(
-            "{}; {wall}, {:.1} % accounted for, {} dropped",
+            "{}; {wall}, {:.1} % in stages, {} stamps dropped",
             ending.outcome,
             s.accounted * 100.0,
             s.dropped

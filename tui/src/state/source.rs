@@ -114,7 +114,7 @@ pub trait StepSource: Send {
     }
     /// Runs the scenario's next operation after one has finished, or its next directive while it holds one.
     fn next_operation(&mut self) -> Result<()>;
-    /// Runs the operation or the scenario again from its begin; with a gate, up to that gate, which holds once.
+    /// Runs the operation or the scenario again from its start; with a gate, up to it. That gate holds once.
     fn restart(&mut self, _to: Option<Gate>) -> Result<()> {
         anyhow::bail!(
             "nothing can run again here: step a recipe or an operation, such as tikv-tui run 'get k1'"
@@ -123,7 +123,7 @@ pub trait StepSource: Send {
     /// Steps an operation of the user on the same cluster, such as `get k1`.
     ///
     /// # Errors
-    /// If the text is no operation, another one runs, or the source has no client.
+    /// If the text is not an operation, another one runs, or the source has no client.
     fn try_operation(&mut self, _text: &str) -> Result<()> {
         anyhow::bail!(
             "this source has no client: tikv-tui run 'get k1' --pd HOST:PORT steps an operation of a cluster"

@@ -105,7 +105,7 @@ pub fn held(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, se
 
 /// Examples of operations.
 const OPERATIONS: &[(&str, &str)] = &[
-    ("get k1", "a read at the present"),
+    ("get k1", "read the newest value"),
     ("put k1 v1", "also async-commit, one-pc"),
     ("delete k1", "a transaction"),
     ("scan a z limit=10", "also scan-reverse, batch-get"),

@@ -59,7 +59,7 @@ struct Look {
     current: bool,
     /// A further line of the statement.
     within: bool,
-    /// A stamp, which is no part of the engine's work.
+    /// A stamp, which is not part of the engine's work.
     stamp: bool,
     /// The cursor is on this line.
     cursor: Option<Cursor>,

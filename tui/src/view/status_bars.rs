@@ -34,7 +34,7 @@ pub fn head(screen: &Screen, theme: Theme, width: u16) -> Paragraph<'static> {
     }
     if said.is_empty() && screen.phase() == Phase::Held {
         let short = match screen.client_time_runs() {
-            true => [" · the client's time runs on", " · client time runs", " · client runs"],
+            true => [" · the client's timeouts continue", " · client timeouts run", " · client runs"],
             false => [" · time stands still", " · clock stopped", ""],
         };
         said = short.into_iter().find(|s| text::width(s) + 2 <= room).unwrap_or_default().to_owned();
@@ -63,7 +63,7 @@ fn phase(screen: &Screen, theme: Theme) -> (&'static str, String, Vec<String>, r
         Phase::Held => {
             let hold = &screen.timeline().holds()[0];
             let stands = match screen.client_time_runs() {
-                true => " · engine time stands still, the client's runs on",
+                true => " · engine time stands still, the client's timeouts continue",
                 false => " · engine time stands still",
             };
             let mut more = vec![stands.to_owned()];

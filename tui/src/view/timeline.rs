@@ -80,7 +80,7 @@ impl Picture<'_> {
         self.lanes.iter().position(|l| *l == lane).map(|at| at * 2)
     }
 
-    /// Draws a stage in its lane: its sign at its begin, its name if there is room.
+    /// Draws a stage in its lane: its sign at its start, its name if there is room.
     fn stage(&mut self, step: &Step) {
         let Some(row) = self.row(Lane::from_step(step)) else { return };
         let end = step.at_ns.saturating_add(step.dur_ns).min(self.to);

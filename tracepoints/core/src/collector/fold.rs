@@ -31,7 +31,7 @@ pub(crate) struct Folder {
     slots: Vec<RecordedRequest>,
     free: Vec<usize>,
     by_id: IdMap<usize>,
-    /// Id and slot of the last stamp's request, since the next stamp often has the same. Id 0 is no request.
+    /// Id and slot of the last stamp's request: the next stamp often has the same. Id 0 is not a request.
     last: (u64, usize),
     /// Ids in flight, by arrival; some have ended since.
     live: VecDeque<u64>,

@@ -91,7 +91,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Makes the row of a request; `None` if its begin was not seen, since its kind is unknown.
+    /// Makes the row of a request; `None` if its start was not seen, since its kind is unknown.
     pub(super) fn from_request(request: &RecordedRequest) -> Option<Self> {
         if !request.began {
             return None;

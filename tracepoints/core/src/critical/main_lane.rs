@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use crate::{kind::RequestKind, trace::Step};
 
-/// A main-lane step and the begin and end, in ns, of its part on the path.
+/// A main-lane step and the start and end, in ns, of its part on the path.
 type PathSegment = (usize, u64, u64);
 
 /// Finds the path backwards from the end; returns it in time order.
@@ -24,7 +24,7 @@ pub(super) fn walk(steps: &[Step]) -> Vec<PathSegment> {
 
 /// Main-lane steps with a duration.
 struct Lanes {
-    /// Sorted by their end, then by their begin.
+    /// Sorted by their end, then by their start.
     by_end: Vec<usize>,
     /// Previous step of the same request.
     before: HashMap<usize, usize>,

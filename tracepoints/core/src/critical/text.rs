@@ -56,6 +56,6 @@ fn replica(replica: &Replica, duration: &dyn Fn(u64) -> String) -> Option<String
         ReplicaRole::Counted => Some(format!("{who} counted {slack} earlier")),
         ReplicaRole::Late => Some(format!("{who} did not matter, {slack} later")),
         ReplicaRole::Learner => Some(format!("{who} did not matter, a learner")),
-        ReplicaRole::Silent => Some(format!("{who} was not heard of")),
+        ReplicaRole::Silent => Some(format!("{who} has not answered")),
     }
 }

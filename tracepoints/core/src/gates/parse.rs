@@ -67,7 +67,7 @@ fn one_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Splits the text at the word `if`. Columns of the condition count from its first character that is no space.
+/// Splits the text at the word `if`. Columns of the condition count from its first non-blank character.
 fn split_if(text: &str) -> (&str, Option<&str>) {
     let at = text.match_indices("if").map(|(at, _)| at).find(|at| {
         let is_space = |c: Option<char>| c.is_none_or(char::is_whitespace);

@@ -120,7 +120,7 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// Takes a probe; calls `changed` for each value that differs from the last one. The first value of an
-    /// owner is no change, except for a latch: a free latch has the owner 0.
+    /// owner is not a change, except for a latch: a free latch has the owner 0.
     pub(crate) fn note(&mut self, probe: &Probe, mut changed: impl FnMut(Change)) {
         let mut set = |watched, store, place, new, first: Option<u64>| {
             let old = self.known.insert((watched, store, place), new).or(first);

@@ -9,7 +9,7 @@ use super::{Form, push_bytes};
 pub struct Writer<W: Write> {
     inner: W,
     form: Form,
-    /// The begin of a character whose other bytes have not been written yet.
+    /// The start of a character whose other bytes have not been written yet.
     begun: Vec<u8>,
 }
 

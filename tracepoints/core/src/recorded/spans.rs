@@ -11,7 +11,7 @@ pub struct Span {
     pub store: u16,
     /// See [`crate::thread::info`].
     pub thread: u16,
-    /// Begin in ns, on the clock of the request's stamps.
+    /// Start in ns, on the clock of the request's stamps.
     pub at_ns: u64,
     /// Duration in ns: until the next stage of the main lane or the end; on the replica lane until the next
     /// stage on the same store. 0 for the last one if its end is unknown.
@@ -26,7 +26,7 @@ impl Span {
 }
 
 impl RecordedRequest {
-    /// Returns the stages by their begin, with the times of the steps of [`RecordedRequest::trace`].
+    /// Returns the stages by their start, with the times of the steps of [`RecordedRequest::trace`].
     pub fn spans(&self) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::with_capacity(self.stamps.len());
         let mut main: Option<usize> = None;
@@ -59,7 +59,7 @@ impl RecordedRequest {
         spans
     }
 
-    /// Returns the ns from its begin to its end; `None` if one of them was not seen.
+    /// Returns the ns from its start to its end; `None` if one of them was not seen.
     pub fn duration_ns(&self) -> Option<u64> {
         Some(self.end_ns?.saturating_sub(self.begin_ns)).filter(|_| self.began)
     }

@@ -59,7 +59,7 @@ impl ChunkSet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub id: u64,
-    /// Time of its begin, or else of its first own stamp, in ns.
+    /// Time of its start, or else of its first own stamp, in ns.
     pub begin_ns: u64,
     /// Time of its end in ns; 0 if its end is unknown.
     pub end_ns: u64,
@@ -76,7 +76,7 @@ pub(super) struct Entry {
     pub stages: StageSet,
 }
 
-/// Flag: the begin of the request is known.
+/// Flag: the start of the request is known.
 pub(super) const BEGAN: u8 = 1;
 /// Flag: the request names Raft entries or read rounds, so stamps without a request may belong to it.
 pub(super) const JOINS: u8 = 2;
@@ -107,7 +107,7 @@ impl Entry {
         self.flags & flag != 0
     }
 
-    /// Takes kind, region and key from the fields of a begin.
+    /// Takes kind, region and key from the fields of a start.
     pub(super) fn begin(&mut self, at: u64, store: u16, [kind_and_len, region, low, high]: [u64; 4]) {
         self.kind = (kind_and_len >> 32) as u8;
         self.key_len = kind_and_len as u32;
@@ -125,7 +125,7 @@ impl Entry {
         RequestKind::ALL.get(usize::from(self.kind)).copied().unwrap_or(RequestKind::Other)
     }
 
-    /// Returns the duration in ns; `None` if the begin or the end is unknown.
+    /// Returns the duration in ns; `None` if the start or the end is unknown.
     pub(super) fn duration_ns(&self) -> Option<u64> {
         (self.has(BEGAN) && self.end_ns != 0).then(|| self.end_ns.saturating_sub(self.begin_ns))
     }

@@ -42,7 +42,7 @@ pub(super) struct Index {
     pub others: Vec<(Kind, Place)>,
     pub damage: Vec<Damage>,
     pub truncated_at: Option<u64>,
-    /// Begin and end offset of the last directory; both 0 if there is none.
+    /// Start and end offset of the last directory; both 0 if there is none.
     pub directory: (u64, u64),
     /// Chunks after the last directory, encoded as the body of the next one.
     pub undirected: Vec<u8>,

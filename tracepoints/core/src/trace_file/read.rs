@@ -76,7 +76,7 @@ impl TraceFile {
     /// Opens a file by its directories.
     ///
     /// # Errors
-    /// If the file cannot be read, is no trace file or has another version. Damage after the header is no
+    /// If the file cannot be read, is not a trace file or has another version. Damage after the header is no
     /// error: see [`TraceFile::damage`] and [`TraceFile::truncated_at`].
     pub fn open(path: &Path) -> Result<Self, TraceFileError> {
         let io = |source| TraceFileError::Io { path: path.into(), source };
@@ -292,7 +292,7 @@ impl TraceFile {
         self.index.ending
     }
 
-    /// Returns the notes of the begin, the checkpoints and the end, in this order.
+    /// Returns the notes of the start, the checkpoints and the end, in this order.
     pub fn notes(&self) -> Vec<Note> {
         self.index.of_kind(Kind::Note).filter_map(|place| self.json(&place)).collect()
     }
@@ -374,7 +374,7 @@ impl TraceFile {
         rows.filter_map(|row| self.names.stamp(&row))
     }
 
-    /// All requests with their stamps, ordered by their begin as far as the writer knew it.
+    /// All requests with their stamps, ordered by their start as far as the writer knew it.
     pub fn requests(&self) -> impl Iterator<Item = RecordedRequest> {
         self.entries(Query::default()).map(|entry| self.load(&entry))
     }

@@ -61,7 +61,7 @@ impl TraceFile {
         let mut rebuilt_tables = self.rebuilt_tables.lock();
         let mut taken = self.missing(to, &rebuilt_tables, known_late);
         if self.found_damaged_tables() {
-            // Requests of damaged tables must be rebuilt first: their parts are no separate requests.
+            // Requests of damaged tables must be rebuilt first: their parts are not separate requests.
             self.rebuild_tables_up_to(to, &mut rebuilt_tables);
             taken = self.missing(to, &rebuilt_tables, known_late);
         }

@@ -37,8 +37,8 @@ pub(super) struct Thread {
     pub store: u64,
 }
 
-/// A note about the recording, written at its begin, at every checkpoint and at its end. All counts are since
-/// the begin.
+/// A note about the recording, written at its start, at every checkpoint and at its end. All counts are since
+/// the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// The system's clock, in Unix ns.

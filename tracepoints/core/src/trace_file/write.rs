@@ -80,7 +80,7 @@ pub struct TraceFileWriter {
     ended: Option<Ended>,
 }
 
-/// Drops of all rings at the begin of the recording and at the last chunk.
+/// Drops of all rings at the start of the recording and at the last chunk.
 struct Drops {
     at_begin: u64,
     by_ring: Vec<(usize, u64)>,
@@ -245,8 +245,8 @@ impl TraceFileWriter {
         self.chunk(Kind::Trace, &[], &json).map(drop)
     }
 
-    /// Takes stamps whose `at` is in ns since the process first read its clock. Must also be called now and
-    /// then without stamps, to flush the chunk when its time has come.
+    /// Takes stamps whose `at` is in ns since the process first read its clock. Must also be called
+    /// regularly without stamps, to flush the chunk when its time has come.
     ///
     /// # Errors
     /// If the stamps cannot be written: the file is then closed with its index and accepts nothing more.

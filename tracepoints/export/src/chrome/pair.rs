@@ -90,7 +90,7 @@ impl Pairs {
             Time::At(_) => Some("spans have a negative duration; they were read with none"),
             Time::Absent => Some("spans (phase X) have no duration; they were read with none"),
             Time::Odd => {
-                Some("spans have a duration that is no number or too large; they were read with none")
+                Some("spans have a duration that is not a number or is too large; they were read with none")
             }
         };
         let offset = event.offset;
@@ -165,7 +165,7 @@ impl Pairs {
             notes.push(format!("{open} spans have no end; they last until the last event of the file"));
         }
         if ends > 0 {
-            notes.push(format!("{ends} ends have no begin and were skipped"));
+            notes.push(format!("{ends} ends have no start and were skipped"));
         }
         for (what, (n, first)) in &self.odd {
             notes.push(format!("{n} {what}; the first is at offset {first}"));

@@ -17,7 +17,7 @@ const WANTED: &str = "trace-event JSON: an array of events, or an object with `t
 /// Reads all requests of a document.
 ///
 /// # Errors
-/// If it is no trace-event JSON, or has no span.
+/// If it is not trace-event JSON, or has no span.
 pub fn read(bytes: &[u8]) -> Result<Imported, ExportError> {
     let mut reader = Reader { text: bytes, ..Reader::default() };
     reader.all()?;
@@ -149,7 +149,7 @@ impl Reader<'_> {
             return self.error(members.at().min(self.text.len()));
         }
         if names.iter().any(|name| name == "traceEvents") {
-            let found = "`traceEvents` that is no list".into();
+            let found = "`traceEvents` that is not a list".into();
             return ExportError::Syntax { offset: at, expected: WANTED, found };
         }
         let names: Vec<_> = names.iter().take(8).map(|name| format!("{name:?}")).collect();

@@ -5,7 +5,7 @@ const MAX: i128 = u64::MAX as i128;
 /// Maximum number of significant digits.
 const DIGITS: usize = 30;
 
-/// Converts µs, a number or text in quotes, to ns. `None` if it is no number, or out of range.
+/// Converts µs, a number or text in quotes, to ns. `None` if it is not a number, or out of range.
 pub(super) fn nanos(text: &[u8]) -> Option<i128> {
     let text = std::str::from_utf8(text).ok()?.trim_matches('"').trim();
     let (negative, text) = match text.strip_prefix('-') {

@@ -65,7 +65,7 @@ pub(super) fn times<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<String> {
         notes.push(format!("{endless} spans have no end; they were read without a duration"));
     }
     if no_begin > 0 {
-        notes.push(format!("{no_begin} spans have no begin; they were read as if they began in 1970"));
+        notes.push(format!("{no_begin} spans have no start; they were read as if they began in 1970"));
     }
     if backwards > 0 {
         notes.push(format!("{backwards} spans end before they begin; they were read without a duration"));

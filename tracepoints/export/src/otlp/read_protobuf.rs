@@ -22,7 +22,7 @@ const LIBRARY_SPANS: u32 = 1000;
 const SPANS: u32 = 2;
 
 /// # Errors
-/// If it is no protobuf of OTLP, or no span is found.
+/// If it is not a protobuf of OTLP, or no span is found.
 pub fn read_protobuf(bytes: &[u8]) -> Result<Imported, ExportError> {
     let mut reader = Reader { bytes, traces: Traces::default(), lost: Lost::default() };
     let framed = || framed(bytes, fixed_length).or_else(|| framed(bytes, varint_length));
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     /// # Errors
-    /// Returns the offset of data that is no field of the message.
+    /// Returns the offset of data that is not a field of the message.
     fn message(&mut self, bytes: &'a [u8]) -> Result<(), usize> {
         let mut rest = bytes;
         while !rest.is_empty() {

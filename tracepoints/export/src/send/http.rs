@@ -76,8 +76,9 @@ async fn answer(response: Response<Incoming>) -> Result<ExportTraceServiceRespon
     let status = response.status();
     let after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    let body =
-        body.map(|b| b.to_bytes()).map_err(|e| Failure::passing(format!("the answer broke off: {e}")))?;
+    let body = body
+        .map(|b| b.to_bytes())
+        .map_err(|e| Failure::passing(format!("the answer ended too early: {e}")))?;
     if status.is_success() {
         // Some collectors answer with text; the status alone reports success.
         return Ok(ExportTraceServiceResponse::decode(body).unwrap_or_default());

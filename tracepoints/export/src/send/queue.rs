@@ -210,7 +210,7 @@ impl Worker {
                 let spans = self.batch.spans() as u64 + self.counts.under_way.swap(0, Ordering::Relaxed);
                 self.counts.failed.fetch_add(spans, Ordering::Relaxed);
                 let why = self.attempt.take().unwrap_or_else(|| "no answer".into());
-                self.counts.error(format!("{why} (given up {longest:?} after the end)"));
+                self.counts.error(format!("{why} (the sender stopped {longest:?} after the last request)"));
                 self.give_up().await;
             }
         }

@@ -72,7 +72,7 @@ fn unpaired_begins_and_ends_are_counted() {
     );
     assert_eq!(rows(&read), [row("a", 7, None), row("open", 2, None), row("x", 1, Some("open"))]);
     assert!(read.notes.iter().any(|n| n.starts_with("1 spans have no end")), "{:?}", read.notes);
-    assert!(read.notes.iter().any(|n| n.starts_with("1 ends have no begin")), "{:?}", read.notes);
+    assert!(read.notes.iter().any(|n| n.starts_with("1 ends have no start")), "{:?}", read.notes);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_bad_event_loses_only_itself_and_is_reported() {
     for says in [
         "2 events without a time were skipped; the first is at offset 53",
         "1 spans have a negative duration",
-        "1 spans have a duration that is no number",
+        "1 spans have a duration that is not a number",
         "1 spans (phase X) have no duration",
     ] {
         assert!(notes.contains(says), "{notes}");
@@ -246,7 +246,7 @@ fn a_file_without_a_span_is_refused_with_the_reason() {
         (r#"[{"ph":"X","name":"a","ts":"2024-01-01T00:00:00Z"}]"#, "1 events without a time"),
         (r#"[{"ph":"C","name":"c","ts":1}]"#, "C (counters)"),
         (r#"[{"ph":"X","name":"a"#, "cut short"),
-        (r#"{"traceEvents":{"0":1}}"#, "`traceEvents` that is no list"),
+        (r#"{"traceEvents":{"0":1}}"#, "`traceEvents` that is not a list"),
         ("callback([])", "text that begins with \"callback([])\""),
         ("# tracer: nop\n a-1 [000] 1.0: x: y\n", "ftrace"),
         ("<!DOCTYPE html><script>", "a page"),

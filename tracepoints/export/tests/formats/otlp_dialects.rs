@@ -280,7 +280,7 @@ fn unreadable_times_are_reported() {
     let error = import::read(text.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("1 spans could not be read"), "{error}");
     let read = spans(&SPAN.replace(r#""startTimeUnixNano":"1581452772000000321","#, ""));
-    assert!(read.notes[0].starts_with("1 spans have no begin"), "{:?}", read.notes);
+    assert!(read.notes[0].starts_with("1 spans have no start"), "{:?}", read.notes);
     let read = spans(&SPAN.replace(r#""name""#, r#""events":[{"name":"e","timeUnixNano":"soon"}],"name""#));
     let event = &read.requests[0].spans[0];
     assert_eq!((event.name.as_str(), event.start_ns), ("e", 1_581_452_772_000_000_321));

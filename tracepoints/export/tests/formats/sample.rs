@@ -98,7 +98,7 @@ fn the_sample_is_as_the_other_tests_expect() {
         assert!(request.spans.iter().all(|s| s.start_ns >= request.start_ns), "{request:#?}");
         let main = request.spans.iter().filter(|s| s.lane == tracepoints_export::Lane::Main);
         let sum: u64 = main.map(|s| s.dur_ns).sum();
-        // The begin of a request is stamped just before its first stage.
+        // The start of a request is stamped just before its first stage.
         assert!(sum <= request.dur_ns && sum + 50_000_000 > request.dur_ns);
         let year = request.start_ns / 1_000_000_000 / 31_556_952 + 1970;
         assert!((2024..2200).contains(&year), "wall time, not a process's: {year}");

@@ -10,12 +10,12 @@ const HEAD: usize = 64 << 10;
 /// First bytes of other binary formats, which control characters follow, and descriptions of them.
 const BINARY: &[(&[u8], &str)] = &[
     (b"\x7fELF", "a program; give it as --binary, together with the profile"),
-    (b"MZ\x90", "a program of Windows"),
+    (b"MZ\x90", "a Windows program; give the profile that was taken of it"),
     (b"TPTRACE", "a trace file of this toolkit; give it as --trace"),
     (b"MOJ", "Austin's binary form; convert it with mojo2austin"),
     (b"FLR\0", "a recording of Java Flight Recorder; convert it with `jfrconv --collapsed`"),
     (b"Nettrace", "a trace of .NET; convert it with `dotnet-trace convert --format Speedscope`"),
-    (b"PERFFILE", "a perf.data file of a perf before 3.2; print it with its own `perf script`"),
+    (b"PERFFILE", "a perf.data file of a perf older than 3.2; print it with `perf script` of that perf"),
     (b"\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00", LEGACY),
 ];
 /// First bytes of other text formats. A name may begin with them, too.
@@ -37,7 +37,7 @@ const TEXT: &[(&[u8], &str)] = &[
     (b"@[\n", BPFTRACE),
     (b"# tracer:", "the output of ftrace; record with perf, and give perf.data"),
 ];
-const PICTURE: &str = "a picture or a page; expected the profile that it was drawn from";
+const PICTURE: &str = "a picture or a page; give the profile that it was drawn from";
 const CALLGRIND: &str = "a profile of callgrind; convert it with gprof2dot or open it in kcachegrind";
 const BPFTRACE: &str = "the output of bpftrace; convert it with stackcollapse-bpftrace.pl";
 const LEGACY: &str = "pprof's legacy form; convert it with `go tool pprof -proto PROGRAM FILE`";
@@ -160,7 +160,7 @@ fn is_pprof(bytes: &[u8]) -> bool {
     fields > 0
 }
 
-/// Skips one field. `None` if it is no field of the message, `Some(false)` if it ends after the end of the
+/// Skips one field. `None` if it is not a field of the message, `Some(false)` if it ends after the end of the
 /// file.
 fn top_field(rest: &mut &[u8]) -> Option<bool> {
     let key = decode_varint(rest).ok()?;

@@ -1,6 +1,6 @@
 //! Reads `perf.data`, the file of the kernel's perf: samples with their call chains, and memory mappings.
 //!
-//! This is an own reader, since the crate `linux-perf-data` (0.13) returns nothing for a truncated file,
+//! The reader is written here, since the crate `linux-perf-data` (0.13) returns nothing for a truncated file,
 //! allocates the lengths stated in the file, and has no unwinding. Here every length is checked against the
 //! available bytes before use.
 mod bytes;

@@ -93,7 +93,7 @@ fn is_flat(line: &[u8]) -> bool {
 
 /// Returns the one frame of a sample without a call chain, which follows the event: `55d0 f+0x1 (/bin/a)`.
 /// Flags of a branch may precede it, the target of the branch and instructions may follow. Other fields, and those
-/// of a tracepoint, are no frame.
+/// of a tracepoint, are not a frame.
 fn flat_frame(rest: &[u8]) -> Option<&[u8]> {
     let mut at = 0;
     while at < rest.len() {
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
         if !self.begin_pending() {
             self.skip(self.number, text);
         } else if !self.skipping {
-            // If the line is no frame after all, the sample has no stack.
+            // If the line is not a frame after all, the sample has no stack.
             let _ = self.frame(text);
         }
     }
@@ -328,7 +328,7 @@ impl<'a> Reader<'a> {
 
     fn header(&mut self, header: &Header<'a>) {
         if header.event.starts_with(b"PERF_RECORD_") {
-            // Lines of --show-task-events and the like are no samples.
+            // Lines of --show-task-events and the like are not samples.
             self.lost += lost(header);
             self.skipping = true;
             return;

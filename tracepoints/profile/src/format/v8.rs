@@ -79,7 +79,7 @@ fn frame(profile: &mut Profile, call: &CallFrame) -> FrameId {
     profile.add_frame(Frame { function, file, line, column, ..Frame::default() })
 }
 
-/// Whether a frame is the root, which represents the thread and is no function.
+/// Whether a frame is the root, which represents the thread and is not a function.
 fn is_root(call: &CallFrame) -> bool {
     call.function_name.0 == "(root)"
 }
@@ -177,7 +177,7 @@ impl Tree {
         let count = nodes.len();
         let nodes: Vec<Node> = nodes.into_iter().filter_map(|node| node.0).collect();
         for _ in nodes.len()..count {
-            losses.add("nodes", || "the list of nodes".into(), || "it is no object".into());
+            losses.add("nodes", || "the list of nodes".into(), || "it is not an object".into());
         }
         let mut parents: HashMap<u64, u64> = HashMap::new();
         for node in &nodes {

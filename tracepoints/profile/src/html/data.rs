@@ -188,7 +188,7 @@ fn notes(operations: &[Operation]) -> Vec<String> {
     };
     let dropped: u64 = operations.iter().map(|o| o.dropped).sum();
     if dropped > 0 {
-        out.push(format!("{dropped} stamps are missing: their time stands with the stage before them"));
+        out.push(format!("{dropped} stamps are missing: their time counts for the stage before them"));
     }
     out
 }
@@ -299,7 +299,7 @@ fn by_difference(c: &Comparison) -> Table {
         let verdict = match f.p {
             None => "not tested",
             Some(_) if f.significant() => "significant",
-            Some(_) => "may be chance",
+            Some(_) => "may be due to chance",
         };
         json!([name, f.before, f.after, f.delta(), f.change(), f.p, verdict, path.replace(';', " › ")])
     };

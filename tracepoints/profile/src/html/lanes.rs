@@ -26,7 +26,7 @@ struct Spans {
     on: Vec<usize>,
 }
 
-/// Arrows from the time `at` in one span to the begin of another.
+/// Arrows from the time `at` in one span to the start of another.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Arrows {
     from: Vec<usize>,
@@ -115,7 +115,7 @@ impl Timeline {
         for pair in mains.windows(2) {
             let (from, to) = (&steps[pair[0]], &steps[pair[1]]);
             if from.store != to.store {
-                // The client sends at the end of its stage, which is the begin of the next one.
+                // The client sends at the end of its stage, which is the start of the next one.
                 let leaves =
                     if from.stage == "grpc_reply" { from.at_ns } else { from.at_ns + from.dur_ns / 2 };
                 arrow(pair[0], pair[1], leaves.min(to.at_ns));

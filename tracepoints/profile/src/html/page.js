@@ -35,7 +35,7 @@ function setSearch(text) {
       hit = (s) => r.test(s);
     } catch (e) {
       $("search").setCustomValidity(String(e));
-      $("hits").textContent = "no regular expression";
+      $("hits").textContent = "not a valid regular expression";
       return;
     }
   } else if (text) {
@@ -140,9 +140,9 @@ function legend() {
     out.append(s);
   };
   if (data.flame.sides.length > 1) {
-    add(`rgb(${palette.shrank})`, "less a request or share");
+    add(`rgb(${palette.shrank})`, "less per request, or a smaller share");
     add(palette.same, "the same");
-    add(`rgb(${palette.grew})`, "more");
+    add(`rgb(${palette.grew})`, "more per request, or a larger share");
   } else for (const [name, ns] of data.classes) if (ns > 0 || data.kind === "trace") add(palette[name], name);
 }
 

@@ -67,7 +67,7 @@ views.table = (() => {
       tr.addEventListener("dblclick", () => { at = first + k; key("Enter"); });
       return tr;
     }), space(Math.max(0, rows.length - first - shown.length)));
-    detail(rows.length ? t.columns.map((c, i) => `${c.label} ${text(c, rows[at][i])}`).join(", ") : "No row fits the search.");
+    detail(rows.length ? t.columns.map((c, i) => `${c.label} ${text(c, rows[at][i])}`).join(", ") : "No row matches the search.");
     return shown.length;
   }
   function key(k) {

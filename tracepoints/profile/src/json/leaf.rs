@@ -32,7 +32,7 @@ impl Index {
     const NOWHERE: Self = Self(Some(usize::MAX));
 }
 
-/// Defines the visitor methods for containers and other values that are no leaf.
+/// Defines the visitor methods for containers and other values that are not leaves.
 macro_rules! no_leaf {
     ($none:expr) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

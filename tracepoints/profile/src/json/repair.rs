@@ -116,7 +116,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
                 out.extend_from_slice(&text[..12]);
                 12
             }
-            // Half of a surrogate pair is no character.
+            // Half of a surrogate pair is not a character.
             (Some(0xd800..=0xdfff), _) => {
                 out.extend_from_slice(b"\\ufffd");
                 6

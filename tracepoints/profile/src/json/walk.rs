@@ -7,7 +7,7 @@ use super::Lost;
 /// size.
 const BUDGET: usize = 8;
 
-/// Returns the offset of the first byte from `at` on that is no space.
+/// Returns the offset of the first byte from `at` on that is not a space.
 pub fn begin(text: &[u8], at: usize) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     at + rest.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(rest.len())

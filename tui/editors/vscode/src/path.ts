@@ -36,7 +36,7 @@ export class PathView implements vscode.TreeDataProvider<Item>, vscode.Disposabl
     }
     const row = new vscode.TreeItem(item.stage);
     row.description = item.took;
-    row.tooltip = `${item.meaning}\n${item.at} after the begin, thread ${item.thread}`;
+    row.tooltip = `${item.meaning}\n${item.at} after the start, thread ${item.thread}`;
     row.iconPath = new vscode.ThemeIcon(rowIcon(item));
     row.command = { command: "tikv-step.goTo", title: "Go to this step", arguments: [item] };
     row.id = `step ${item.step}`;

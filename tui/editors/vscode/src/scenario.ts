@@ -36,7 +36,7 @@ export class Scenarios implements vscode.CodeLensProvider, vscode.Disposable {
       check = await this.adapter.check(document.uri.fsPath, document.getText());
     } catch (error) {
       const first = new vscode.Range(0, 0, 0, 0);
-      const text = `cannot check this scenario: ${String(error)}; see the setting tikv-step.adapter`;
+      const text = `cannot check this scenario: ${String(error)}; set tikv-step.adapter to the path of tikv-tui`;
       this.mistakes.set(document.uri, [new vscode.Diagnostic(first, text, vscode.DiagnosticSeverity.Information)]);
       return { mistakes: [], steps: [] };
     }

@@ -8,7 +8,11 @@ use tracepoints::{
 
 /// The filters: name, label, description. The gate of a filter is its name, with a space.
 pub const FILTERS: &[(&str, &str, &str)] = &[
-    ("any_error", "Any error", "An answer with an error, or none: a deadline, a client that went away"),
+    (
+        "any_error",
+        "Any error",
+        "An answer with an error, or no answer: the deadline passed, or the client disconnected",
+    ),
     (
         "key_error",
         "Key errors",

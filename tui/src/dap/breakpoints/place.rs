@@ -129,7 +129,7 @@ pub fn of_line(path: &str, line: u32) -> Result<Place, String> {
             let here = function.map_or("this line".into(), |f| format!("the function {}", f.name));
             let other = file.sites.iter().min_by_key(|site| site.line.abs_diff(line));
             let hint = other.map_or_else(
-                || format!("{name} has none: see the view of the path for the files of the stages"),
+                || format!("{name} has no stage: the view of the path shows the files with stages"),
                 |site| format!("the nearest one is {} in line {}", site.stage, site.line),
             );
             Err(format!("expected a stage in {here}, found none; {hint}"))
@@ -160,7 +160,7 @@ pub fn of_function(name: &str) -> Result<Place, String> {
         return Ok(Place::from_stages(stages));
     }
     let hint = match similar::names(name, STAGES.iter().map(|s| s.name)).as_slice() {
-        [] => "choose a name of the view of the path".to_owned(),
+        [] => "choose a name from the view of the path".to_owned(),
         near => format!("did you mean {}?", near.join(", ")),
     };
     Err(format!("expected a stage or a function such as PointGetter::load_data, found `{name}`; {hint}"))

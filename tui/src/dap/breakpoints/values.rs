@@ -11,7 +11,9 @@ const RAFT: &[&str] =
 /// If there is no such value.
 pub fn watched(data: &str) -> Result<String, String> {
     let bad = || {
-        format!("expected raft/REGION/STORE/FIELD, latch/SLOT or rows, found `{data}`: set it at a variable")
+        format!(
+            "expected raft/REGION/STORE/FIELD, latch/SLOT or rows, found `{data}`: set the breakpoint on a variable"
+        )
     };
     match data.split('/').collect::<Vec<_>>().as_slice() {
         ["rows"] => Ok("the rows of the key".into()),

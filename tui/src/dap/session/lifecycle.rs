@@ -1,4 +1,4 @@
-//! The begin and the end of a session.
+//! The start and the end of a session.
 use serde_json::{Value, json};
 
 use super::{Answer, Session, Stage, capabilities};
@@ -95,7 +95,7 @@ impl Session {
         self.claim = None;
     }
 
-    /// Ends the session: the client learns it after the response to its request.
+    /// Ends the session: the client is notified after the response to its request.
     pub(super) fn end(&mut self, code: i32) {
         if matches!(self.stage, Stage::Terminated | Stage::Disconnected) {
             return;

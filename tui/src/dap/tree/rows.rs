@@ -59,12 +59,15 @@ pub fn rows(probe: &MvccProbe) -> Vec<Node> {
 pub(super) fn latches(probe: &LatchesProbe) -> Vec<Node> {
     let slot = |slot: &tracepoints::probe::LatchSlot| {
         let queue = slot.queue.iter().enumerate().map(|(i, cid)| {
-            Node::leaf(if i == 0 { "held by".to_owned() } else { format!("waits {i}") }, format!("cid {cid}"))
+            Node::leaf(
+                if i == 0 { "held by".to_owned() } else { format!("waits {i}") },
+                format!("command {cid}"),
+            )
         });
         let summary = match slot.queue.as_slice() {
             [] => "free".into(),
-            [owner] => format!("held by cid {owner}"),
-            [owner, waits @ ..] => format!("held by cid {owner}, {} wait", waits.len()),
+            [owner] => format!("held by command {owner}"),
+            [owner, waits @ ..] => format!("held by command {owner}, {} wait", waits.len()),
         };
         Node::parent(format!("latch {}", slot.slot), summary, queue.collect())
             .watched(format!("latch/{}", slot.slot))

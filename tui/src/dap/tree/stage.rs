@@ -87,7 +87,7 @@ pub(super) fn answer(step: &Step, ending: Option<&OperationEnd>) -> Vec<Node> {
     if let Some(end) = ending {
         out.push(Node::leaf("result", &end.outcome));
         out.push(Node::leaf("took", units::duration(end.summary.wall_ns)));
-        out.push(Node::leaf("accounted for", format!("{:.1} %", end.summary.accounted * 100.0)));
+        out.push(Node::leaf("in stages", format!("{:.1} %", end.summary.accounted * 100.0)));
         out.push(Node::leaf("dropped stamps", end.summary.dropped));
     }
     out

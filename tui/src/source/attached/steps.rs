@@ -8,7 +8,7 @@ use tracepoints::trace::{Step, Summary};
 pub(super) struct Merged {
     /// Numbers in the operation, by link, request and number in the request.
     numbers: HashMap<(usize, u64, usize), usize>,
-    /// Begin of each request in the operation, in ns, by link and request. The processes have clocks of
+    /// Start of each request in the operation, in ns, by link and request. The processes have clocks of
     /// their own, so a request begins when the newest known step ends.
     begins: HashMap<(usize, u64), u64>,
     end_ns: u64,

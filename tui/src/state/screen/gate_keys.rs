@@ -151,7 +151,7 @@ impl Screen {
     /// Runs the operation again, up to the step at the cursor.
     pub(super) fn run_to_step(&mut self) {
         let Some(gate) = self.gate_of_step() else {
-            return self.say("no step that can hold is here: choose one before or after it");
+            return self.say("this step cannot hold a request: choose one before or after it");
         };
         let text = gate.text().to_owned();
         let result = self.source.restart(Some(gate));

@@ -4,7 +4,7 @@
 use super::histogram::Buckets;
 use crate::{StageId, catalogue::stage::*, kind::RequestKind};
 
-/// Begin or end of a duration.
+/// Start or end of a duration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Point {
     Begin,

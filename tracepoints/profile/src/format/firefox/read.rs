@@ -83,7 +83,7 @@ struct Reader<'a> {
     units: Vec<Unit>,
     /// The value of one sample: 10 if weights have one decimal digit.
     one: f64,
-    /// Begin of the first process in ms: the origin of sample times.
+    /// Start of the first process in ms: the origin of sample times.
     start: f64,
     losses: Losses,
     /// Number of threads read.
@@ -111,13 +111,15 @@ impl Reader<'_> {
                         shift,
                     );
                 }
-                None => self.losses.add("threads", || format!("thread {n}"), || "it is no object".into()),
+                None => self.losses.add("threads", || format!("thread {n}"), || "it is not an object".into()),
             }
         }
         for (n, process) in file.processes.0.into_iter().enumerate() {
             match process.0 {
                 Some(process) => self.process(process),
-                None => self.losses.add("processes", || format!("process {n}"), || "it is no object".into()),
+                None => {
+                    self.losses.add("processes", || format!("process {n}"), || "it is not an object".into())
+                }
             }
         }
     }
@@ -130,7 +132,7 @@ impl Reader<'_> {
                 "threads have samples of allocations, which are left out",
                 1,
                 at,
-                "their times are others",
+                "allocations have times of their own",
             );
         }
         let frames = thread.frames(self.profile);

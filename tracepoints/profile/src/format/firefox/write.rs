@@ -213,7 +213,7 @@ impl<'a> ThreadWriter<'a> {
         let ms = weight_type == "tracing-ms";
         self.samples.sort_by_key(|sample| sample.0);
         let (mut deltas, mut weights) = (Vec::new(), Vec::new());
-        // Begin of the next sample without a time, and of the last sample.
+        // Start of the next sample without a time, and of the last sample.
         let (mut next, mut last) = (0.0, 0.0);
         for (time, _, weight) in &self.samples {
             let weight = *weight as f64 / if ms { 1e6 } else { one };

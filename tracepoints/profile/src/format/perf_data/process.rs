@@ -225,8 +225,8 @@ impl Follower<'_> {
         self.profile.comments.extend(skipped.report("record at byte"));
         if self.kernel_frames > 0 {
             self.profile.comments.push(
-                "functions of the kernel are left out, their addresses count from its start: the file has no names of them; \
-                 perf script has them on the machine that recorded"
+                "the kernel's functions are left out, because the file does not contain their names: print it with perf script \
+                 on the machine that recorded it"
                     .to_owned(),
             );
         }

@@ -27,7 +27,7 @@ const COMPRESSED: u32 = 81;
 const COMPRESSED2: u32 = 83;
 /// Flag of a mapping with a build id in place of the file's number.
 const MISC_BUILD_ID: u16 = 1 << 14;
-/// Entries of a call chain from here up mark kernel or user mode and are no addresses.
+/// Entries of a call chain from here up mark kernel or user mode and are not addresses.
 const CONTEXT: u64 = u64::MAX - 4094;
 
 #[derive(Debug)]

@@ -42,7 +42,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let mut losses = Losses::default();
     for (n, part) in file.profiles.0.iter().enumerate() {
         let Some(part) = &part.0 else {
-            losses.add("profiles", || format!("profile {n}"), || "it is no object".into());
+            losses.add("profiles", || format!("profile {n}"), || "it is not an object".into());
             continue;
         };
         // The only profile of a file has the file's name; of several, each is a thread.
@@ -141,7 +141,7 @@ impl Reader<'_> {
         let mut edges = Vec::with_capacity(self.part.events.0.len());
         for (i, event) in self.part.events.0.iter().enumerate() {
             let edge = || {
-                let event = event.0.as_ref().ok_or("it is no object")?;
+                let event = event.0.as_ref().ok_or("it is not an object")?;
                 let enter = match event.kind.0.as_str() {
                     "O" => true,
                     "C" => false,

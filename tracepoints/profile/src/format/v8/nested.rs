@@ -61,7 +61,7 @@ fn nodes(text: &[u8]) -> Option<Vec<Deep>> {
     found.into_iter().map(|(caller, node)| Some((caller, node?))).collect()
 }
 
-/// Reads one member of a node; returns its end, or the begin of the first child.
+/// Reads one member of a node; returns its end, or the start of the first child.
 fn member(text: &[u8], at: usize, node: &mut Open) -> Option<usize> {
     let name = value_end(text, at)?;
     let colon = begin(text, name);

@@ -110,7 +110,7 @@ pub(super) struct Args {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Chunk {
-    /// Begin of the whole profile, in its first event.
+    /// Start of the whole profile, in its first event.
     pub start_time: Number,
     pub end_time: Number,
     pub cpu_profile: Object<Part>,
