@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kvproto::kvrpcpb::{self, Context};
+use kvproto::kvrpcpb::{self, CommitRole, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp};
 
@@ -64,7 +64,7 @@ fn resolve_one<S: Snapshot>(
     if commit_ts.is_zero() {
         cleanup(txn, reader, key, TimeStamp::zero(), false)?;
     } else if commit_ts > start_ts {
-        commit(txn, reader, key, commit_ts)?;
+        commit(txn, reader, key, commit_ts, CommitRole::Unknown)?;
     } else {
         return Err(ErrorInner::InvalidTxnTso { start_ts, commit_ts }.into());
     }
