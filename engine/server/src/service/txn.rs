@@ -129,8 +129,22 @@ async fn run_checked<T: storage::CommandOutput>(
     }
 }
 
+/// Refuses a transaction whose writes are in files, which this store does not have. TiKV ignores the fields, so that
+/// the client would lose the writes.
+fn check_txn_file(is_txn_file: bool) -> storage::Result<()> {
+    if !is_txn_file {
+        return Ok(());
+    }
+    Err(storage::Error::other(
+        "expected a transaction with its writes in requests, found one in files (is_txn_file, txn_file_chunks): \
+         send its mutations",
+    ))
+}
+
 pub async fn prewrite(storage: Storage, request: PrewriteRequest, call: Call) -> PrewriteResponse {
-    let (result, details) = run_checked(&storage, typed_prewrite(request), call).await;
+    let in_files = check_txn_file(!request.txn_file_chunks.is_empty());
+    let (result, details) =
+        run_checked(&storage, in_files.and_then(|()| typed_prewrite(request)), call).await;
     let mut reply =
         PrewriteResponse { exec_details_v2: call.write_details(&details), ..PrewriteResponse::default() };
     if let Some(e) = extract_region_error(&result) {
@@ -231,7 +245,8 @@ pub async fn pessimistic_rollback(
 }
 
 pub async fn commit(storage: Storage, request: CommitRequest, call: Call) -> CommitResponse {
-    let (result, details) = run(&storage, Commit::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| Commit::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let mut reply =
         CommitResponse { exec_details_v2: call.write_details(&details), ..CommitResponse::default() };
     reply!(reply, result, |status| if let TxnStatus::Committed { commit_ts } = status {
@@ -245,7 +260,8 @@ pub async fn batch_rollback(
     request: BatchRollbackRequest,
     call: Call,
 ) -> BatchRollbackResponse {
-    let (result, details) = run(&storage, Rollback::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| Rollback::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = BatchRollbackResponse { exec_details_v2, ..BatchRollbackResponse::default() };
     reply!(reply, result, |()| ());
@@ -269,7 +285,8 @@ pub async fn check_txn_status(
     call: Call,
 ) -> CheckTxnStatusResponse {
     let primary = request.primary_key.clone();
-    let (result, details) = run(&storage, CheckTxnStatus::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| CheckTxnStatus::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let mut reply = CheckTxnStatusResponse::default();
     reply!(reply, result, |status| reply = TxnStatus::into_check_response(status, primary));
     reply.exec_details_v2 = call.write_details(&details);
@@ -293,7 +310,8 @@ pub async fn txn_heart_beat(
     request: TxnHeartBeatRequest,
     call: Call,
 ) -> TxnHeartBeatResponse {
-    let (result, details) = run(&storage, TxnHeartBeat::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| TxnHeartBeat::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = TxnHeartBeatResponse { exec_details_v2, ..TxnHeartBeatResponse::default() };
     reply!(reply, result, |status| if let TxnStatus::Uncommitted { lock, .. } = status {
@@ -303,7 +321,9 @@ pub async fn txn_heart_beat(
 }
 
 pub async fn resolve_lock(storage: Storage, request: ResolveLockRequest, call: Call) -> ResolveLockResponse {
-    let (result, details) = run(&storage, typed_resolve_lock(request), call).await;
+    let in_files = request.is_txn_file || request.txn_infos.iter().any(|txn| txn.is_txn_file);
+    let command = check_txn_file(in_files).map(|()| typed_resolve_lock(request));
+    let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = ResolveLockResponse { exec_details_v2, ..ResolveLockResponse::default() };
     reply!(reply, result, |()| ());
