@@ -55,6 +55,10 @@ fn the_debug_service_returns_regions_logs_and_rows() {
         let mut debug = DebugClient::connect(address).await.unwrap();
         let all = debug.get_all_regions_in_store(GetAllRegionsInStoreRequest {}).await.unwrap().into_inner();
         assert_eq!(all.regions, [region.id]);
+        for all in [false, true] {
+            let reply = debug.get_metrics(GetMetricsRequest { all }).await.unwrap().into_inner();
+            assert!(!reply.prometheus.is_empty() && reply.rocksdb_kv.is_empty() != all, "all: {all}");
+        }
         let info = debug.region_info(RegionInfoRequest { region_id: region.id }).await.unwrap().into_inner();
         let applied = info.raft_apply_state.unwrap().applied_index;
         assert!(applied > 5 && info.region_local_state.unwrap().region.unwrap().id == region.id);
