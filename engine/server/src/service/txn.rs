@@ -1,4 +1,6 @@
 //! Transactional commands: from the wire to the storage layer and back (TiKV `src/server/service/kv.rs`, `future_*`).
+use std::collections::BTreeSet;
+
 use kvproto::kvrpcpb::*;
 use storage::{
     KvGetStatistics, ScanRange, SchedulerDetails, TxnStatus, extract_committed, extract_key_error,
@@ -41,7 +43,9 @@ pub async fn get(storage: Storage, request: GetRequest, call: Call) -> GetRespon
     let (ctx, key) = (request.context.unwrap_or_default(), Key::from_raw(&request.key));
     let found = storage.get_entry(ctx, key, request.version.into(), request.need_commit_ts, call.req).await;
     let (result, stats) = split(found);
-    let mut reply = GetResponse { exec_details_v2: call.read_details(&stats), ..GetResponse::default() };
+    let ru_v2 = Ruv2 { storage_processed_keys_get: u64::from(result.is_ok()), ..Ruv2::default() };
+    let exec_details_v2 = call.read_details(&stats, Some(ru_v2));
+    let mut reply = GetResponse { exec_details_v2, ..GetResponse::default() };
     reply!(reply, result, |entry| match entry {
         Some(entry) => {
             reply.value = entry.value;
@@ -57,12 +61,18 @@ pub async fn batch_get(storage: Storage, request: BatchGetRequest, call: Call) -
     let keys = request.keys.iter().map(|k| Key::from_raw(k)).collect();
     let (version, load_commit_ts) = (request.version.into(), request.need_commit_ts);
     let (result, stats) = split(storage.batch_get_entry(ctx, keys, version, load_commit_ts, call.req).await);
-    let mut reply =
-        BatchGetResponse { exec_details_v2: call.read_details(&stats), ..BatchGetResponse::default() };
+    let exec_details_v2 = call.read_details(&stats, Some(processed_keys(&result, request.keys.len())));
+    let mut reply = BatchGetResponse { exec_details_v2, ..BatchGetResponse::default() };
     reply!(reply, result, |entries| reply.pairs = entries.into_iter().map(to_pair).collect());
     // Old clients read only the pairs.
     reply.pairs.extend(reply.error.clone().map(|e| KvPair { error: Some(e), ..KvPair::default() }));
     reply
+}
+
+/// Counts the keys of a batch for request units, as TiKV does: all that the request names, if it succeeds.
+fn processed_keys<T>(result: &storage::Result<T>, keys: usize) -> Ruv2 {
+    let keys = if result.is_ok() { keys as u64 } else { 0 };
+    Ruv2 { storage_processed_keys_batch_get: keys, ..Ruv2::default() }
 }
 
 fn to_pair(entry: EntryResult) -> KvPair {
@@ -104,7 +114,7 @@ pub async fn scan_lock(storage: Storage, request: ScanLockRequest, call: Call) -
     let found = storage.scan_lock(ctx, request.max_version.into(), start, end, limit, call.req).await;
     let (result, stats) = split(found);
     let mut reply =
-        ScanLockResponse { exec_details_v2: call.read_details(&stats), ..ScanLockResponse::default() };
+        ScanLockResponse { exec_details_v2: call.read_details(&stats, None), ..ScanLockResponse::default() };
     reply!(reply, result, |locks| reply.locks = locks);
     reply
 }
@@ -179,7 +189,9 @@ pub async fn buffer_batch_get(
     let ctx = request.context.unwrap_or_default();
     let keys = request.keys.iter().map(|k| Key::from_raw(k)).collect();
     let (result, stats) = split(storage.buffer_batch_get(ctx, keys, request.version.into(), call.req).await);
-    let exec_details_v2 = call.read_details(&stats);
+    // A repeated key counts once.
+    let distinct = request.keys.iter().collect::<BTreeSet<_>>().len();
+    let exec_details_v2 = call.read_details(&stats, Some(processed_keys(&result, distinct)));
     let mut reply = BufferBatchGetResponse { exec_details_v2, ..BufferBatchGetResponse::default() };
     reply!(reply, result, |pairs| reply.pairs = extract_kv_pairs(Ok(pairs)));
     reply
