@@ -25,6 +25,7 @@ mod pd_worker;
 mod raft_client;
 mod raftkv;
 mod replica_read;
+mod request_source;
 mod resolve;
 mod runtime;
 mod server;

@@ -12,13 +12,17 @@ use tracepoints::{
     collector::{self, TextWriter},
 };
 
-use crate::{gc_worker::GcMetrics, raftkv::RaftKv, service::HealthController, ttl::TtlMetrics};
+use crate::{
+    gc_worker::GcMetrics, raftkv::RaftKv, request_source::RequestSources, service::HealthController,
+    ttl::TtlMetrics,
+};
 
 struct Counters {
     started_ns: u64,
     store_id: u64,
     raft_messages: AtomicU64,
     raft_batches: AtomicU64,
+    sources: RequestSources,
     ttl: TtlMetrics,
     gc: GcMetrics,
     health: HealthController,
@@ -43,6 +47,7 @@ impl Metrics {
             store_id,
             raft_messages: AtomicU64::new(0),
             raft_batches: AtomicU64::new(0),
+            sources: RequestSources::default(),
             ttl,
             gc,
             health,
@@ -54,6 +59,11 @@ impl Metrics {
     pub fn raft_batch(&self, messages: u64) {
         self.0.raft_batches.fetch_add(1, Ordering::Relaxed);
         self.0.raft_messages.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Returns the counters of requests by their source.
+    pub(crate) fn sources(&self) -> &RequestSources {
+        &self.0.sources
     }
 
     /// Formats all metrics in Prometheus' text format, version 0.0.4. They
@@ -80,6 +90,7 @@ impl Metrics {
         let help = "Bytes of the pessimistic locks in memory.";
         out.family("tikv_pessimistic_lock_memory_size", help, "gauge");
         out.sample(&[], tikv_kv::instance_memory_size() as f64);
+        self.0.sources.write(&mut out);
         self.0.ttl.write(&mut out);
         self.0.gc.write(&mut out);
         write_scheduler(self.0.scheduler.load(), &mut out);

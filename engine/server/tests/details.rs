@@ -106,6 +106,8 @@ async fn check_prewrite(client: &mut TikvClient<Channel>, context: &Context) {
     assert!(reply.region_error.is_none() && reply.errors.is_empty(), "{reply:?}");
     let details = reply.exec_details_v2.unwrap();
     write_parts(&details).check(&details, ns);
+    let bytes = details.ru_v2.unwrap().raftstore_store_write_trigger_wb_bytes;
+    assert_eq!(bytes, 9 + 1, "the encoded key and the value");
 }
 
 #[test]
@@ -142,6 +144,7 @@ fn the_parts_of_a_reply_add_up_to_the_servers_time() {
         assert_eq!(reply.value, b"v");
         let details = reply.exec_details_v2.unwrap();
         read_parts(&details).check(&details, ns);
+        assert_eq!(details.ru_v2.unwrap().storage_processed_keys_get, 1);
         let scan = details.scan_detail_v2.unwrap();
         assert_eq!((scan.processed_versions, scan.read_index_propose_wait_nanos), (1, 0), "a local read");
 
@@ -151,6 +154,7 @@ fn the_parts_of_a_reply_add_up_to_the_servers_time() {
         assert_eq!(reply.pairs.len(), 1, "{reply:?}");
         let details = reply.exec_details_v2.unwrap();
         read_parts(&details).check(&details, ns);
+        assert_eq!(details.ru_v2.unwrap().storage_processed_keys_batch_get, 2, "the absent key, too");
 
         let locks =
             ScanLockRequest { context: Some(ctx.clone()), max_version: 50, limit: 10, ..Default::default() };

@@ -46,6 +46,19 @@ fn the_status_server_answers_where_tikvs_does() {
 }
 
 #[test]
+fn requests_are_counted_by_their_source() {
+    use kvproto::kvrpcpb::{Context, RawGetRequest};
+    let h = Harness::start(1);
+    let (context, mut client) = h.leader();
+    let context = Context { request_source: "external_Select".into(), ..context };
+    let get = RawGetRequest { context: Some(context), key: b"k".to_vec(), ..Default::default() };
+    h.block_on(client.raw_get(get)).unwrap();
+    let text = String::from_utf8_lossy(&http(&h, "/metrics", "").1).into_owned();
+    let row = "tikv_grpc_request_source_counter_vec{source=\"external_Select\"} 1\n";
+    assert!(text.contains(row), "{text}");
+}
+
+#[test]
 fn the_debug_service_returns_regions_logs_and_rows() {
     let h = Harness::start(1);
     h.raw_put(b"k", b"v");
@@ -55,6 +68,10 @@ fn the_debug_service_returns_regions_logs_and_rows() {
         let mut debug = DebugClient::connect(address).await.unwrap();
         let all = debug.get_all_regions_in_store(GetAllRegionsInStoreRequest {}).await.unwrap().into_inner();
         assert_eq!(all.regions, [region.id]);
+        for all in [false, true] {
+            let reply = debug.get_metrics(GetMetricsRequest { all }).await.unwrap().into_inner();
+            assert!(!reply.prometheus.is_empty() && reply.rocksdb_kv.is_empty() != all, "all: {all}");
+        }
         let info = debug.region_info(RegionInfoRequest { region_id: region.id }).await.unwrap().into_inner();
         let applied = info.raft_apply_state.unwrap().applied_index;
         assert!(applied > 5 && info.region_local_state.unwrap().region.unwrap().id == region.id);

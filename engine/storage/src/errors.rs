@@ -293,10 +293,14 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
             out.retryable = format!("{whole:?}");
         }
         E::AlreadyExist { key, .. } => out.already_exist = Some(kvrpcpb::AlreadyExist { key: key.clone() }),
-        E::TxnLockNotFound { key, .. } => {
+        E::TxnLockNotFound { start_ts, commit_ts, key, mvcc_info } => {
             log::warn!("txn conflicts: {whole}");
-            out.retryable = format!("{whole:?}");
+            let (start_ts, commit_ts, key) = (*start_ts, *commit_ts, key.clone());
+            out.debug_info = debug_info(&key, mvcc_info.as_deref());
             out.txn_lock_not_found = Some(kvrpcpb::TxnLockNotFound { key: key.clone() });
+            // The records have a field of their own.
+            let short = E::TxnLockNotFound { start_ts, commit_ts, key, mvcc_info: None };
+            out.retryable = format!("{:?}", Error::from(mvcc::Error::from(short)));
         }
         E::TxnNotFound { start_ts, key } => {
             let (start_ts, primary_key) = (start_ts.into_inner(), key.clone());
@@ -313,7 +317,8 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
                 ..Default::default()
             });
         }
-        E::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts } => {
+        E::CommitTsExpired { start_ts, commit_ts, key, min_commit_ts, mvcc_info } => {
+            out.debug_info = debug_info(key, mvcc_info.as_deref());
             out.commit_ts_expired = Some(kvrpcpb::CommitTsExpired {
                 start_ts: start_ts.into_inner(),
                 attempted_commit_ts: commit_ts.into_inner(),
@@ -340,6 +345,13 @@ fn mvcc_key_error(inner: &mvcc::ErrorInner, whole: &Error) -> Option<kvrpcpb::Ke
         _ => return None,
     }
     Some(out)
+}
+
+/// Returns the records of a key for the people who examine the error; without values in CF default, as in TiKV.
+fn debug_info(key: &[u8], mvcc: Option<&kvrpcpb::MvccInfo>) -> Option<kvrpcpb::DebugInfo> {
+    let mvcc = kvrpcpb::MvccInfo { values: Vec::new(), ..mvcc?.clone() };
+    let info = kvrpcpb::MvccDebugInfo { key: key.to_vec(), mvcc: Some(mvcc) };
+    Some(kvrpcpb::DebugInfo { mvcc_info: vec![info] })
 }
 
 fn write_conflict(e: &txn_types::WriteConflict) -> kvrpcpb::WriteConflict {

@@ -12,7 +12,7 @@ use crate::{
     command_kind::CommandKind,
     concurrency_manager::ConcurrencyManager,
     deadline::Deadline,
-    errors::Result,
+    errors::{Error, Result},
     mvcc::{self, BufferGetter, MvccReader, ScanMode, ValueEntry, need_check_locks},
     perf::with_perf_context,
     statistics::{KvGetStatistics, StageLatencyStats, Statistics},
@@ -299,6 +299,12 @@ impl<E: Engine> Storage<E> {
         T: Send + 'static,
         F: FnOnce(E::Snap, &mut Statistics) -> Result<T> + Send + 'static,
     {
+        if IsolationLevel::try_from(ctx.isolation_level).is_err() {
+            let found = ctx.isolation_level;
+            return Err(Error::other(format!(
+                "expected an isolation_level of kvrpcpb.IsolationLevel in the context, found {found}"
+            )));
+        }
         // Like TiKV, lists locks even when the pool is busy.
         if !matches!(check, LockCheck::AllUpTo(..)) {
             let threshold = Duration::from_millis(ctx.busy_threshold_ms.into());

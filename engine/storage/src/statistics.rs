@@ -4,7 +4,7 @@
 use std::ops::AddAssign;
 
 use engine_rocks::PerfStats;
-use kvproto::kvrpcpb::{ScanDetailV2, TimeDetailV2, WriteDetail};
+use kvproto::kvrpcpb::{Ruv2, ScanDetailV2, TimeDetailV2, WriteDetail};
 use tikv_kv::{ReadIndexTimes, WriteTimes};
 
 /// Operations on one column family.
@@ -173,6 +173,8 @@ pub struct SchedulerDetails {
     pub flow_control_nanos: u64,
     /// Engine time of the wait for locks of other transactions, in nanoseconds.
     pub pessimistic_lock_wait_nanos: u64,
+    /// Bytes of the keys and values of the request that may be written.
+    pub write_bytes: u64,
 }
 
 impl SchedulerDetails {
@@ -183,6 +185,11 @@ impl SchedulerDetails {
         write_read_index_detail(&self.read_index, &mut detail);
         write_perf_detail(&self.perf, &mut detail);
         detail
+    }
+
+    /// Returns the reply's quantities of request units. TiKV: `Tracker::write_ru_v2`.
+    pub fn ru_v2(&self) -> Ruv2 {
+        Ruv2 { raftstore_store_write_trigger_wb_bytes: self.write_bytes, ..Default::default() }
     }
 
     /// Returns the reply's write detail. TiKV: `Tracker::write_write_detail`.

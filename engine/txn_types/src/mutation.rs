@@ -127,9 +127,12 @@ impl Mutation {
 impl TryFrom<kvrpcpb::Mutation> for Mutation {
     type Error = Error;
 
-    /// Fails if the operation is not allowed in a prewrite.
+    /// Fails if the operation is not allowed in a prewrite, or if the assertion is unknown.
     fn try_from(m: kvrpcpb::Mutation) -> Result<Mutation> {
-        let (assertion, key) = (m.assertion(), Key::from_raw(&m.key));
+        let Ok(assertion) = Assertion::try_from(m.assertion) else {
+            return Err(Error::InvalidOperation(format!("unknown assertion {}", m.assertion)));
+        };
+        let key = Key::from_raw(&m.key);
         match Op::try_from(m.op) {
             Ok(Op::Put) => Ok(Mutation::Put((key, m.value), assertion)),
             Ok(Op::Del) => Ok(Mutation::Delete(key, assertion)),
@@ -197,6 +200,8 @@ mod tests {
         for op in [Op::Rollback.into(), Op::PessimisticLock.into(), 99] {
             assert!(matches!(Mutation::try_from(wire(op)), Err(Error::InvalidOperation(_))));
         }
+        let unknown = kvrpcpb::Mutation { assertion: 7, ..wire(Op::Put.into()) };
+        assert!(matches!(Mutation::try_from(unknown), Err(Error::InvalidOperation(_))));
     }
 
     #[test]

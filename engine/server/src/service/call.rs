@@ -1,5 +1,5 @@
 //! One call of a command: its request, its arrival, and the time details of its reply.
-use kvproto::kvrpcpb::{ExecDetailsV2, TimeDetail, TimeDetailV2};
+use kvproto::kvrpcpb::{ExecDetailsV2, Ruv2, TimeDetail, TimeDetailV2};
 use storage::{KvGetStatistics, SchedulerDetails};
 use tracepoints::{EngineClock, Req};
 
@@ -19,8 +19,8 @@ impl Call {
         Self { req, arrival, grpc_process_ns: elapsed(arrival) }
     }
 
-    /// Returns `exec_details_v2` of a read.
-    pub fn read_details(&self, stats: &KvGetStatistics) -> Option<ExecDetailsV2> {
+    /// Returns `exec_details_v2` of a read; `ru_v2` has the number of keys, for RPCs that TiKV counts.
+    pub fn read_details(&self, stats: &KvGetStatistics, ru_v2: Option<Ruv2>) -> Option<ExecDetailsV2> {
         let time = TimeDetailV2 {
             total_rpc_wall_time_ns: elapsed(self.arrival),
             kv_grpc_process_time_ns: self.grpc_process_ns,
@@ -30,6 +30,7 @@ impl Call {
             time_detail: Some(in_ms(&time)),
             scan_detail_v2: Some(stats.scan_detail_v2()),
             time_detail_v2: Some(time),
+            ru_v2,
             ..ExecDetailsV2::default()
         })
     }
@@ -48,6 +49,7 @@ impl Call {
             scan_detail_v2: Some(details.scan_detail_v2()),
             write_detail: Some(details.write_detail()),
             time_detail_v2: Some(time),
+            ru_v2: Some(details.ru_v2()),
             ..ExecDetailsV2::default()
         })
     }

@@ -233,12 +233,17 @@ impl Debug for DebugService {
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 
-    async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Answer<GetMetricsResponse> {
+    async fn get_metrics(&self, request: Request<GetMetricsRequest>) -> Answer<GetMetricsResponse> {
+        let all = request.into_inner().all;
         let (prometheus, store_id) = (self.metrics.to_text(), self.store_id);
         self.read(move |engines| {
-            let stats = engines.kv.property_value_cf(CF_DEFAULT, "rocksdb.stats")?;
-            let rocksdb_kv = stats.unwrap_or_default();
-            Ok(GetMetricsResponse { prometheus, rocksdb_kv, store_id, ..GetMetricsResponse::default() })
+            let mut reply = GetMetricsResponse { prometheus, store_id, ..GetMetricsResponse::default() };
+            if all {
+                // `rocksdb_raft` is empty, as in a TiKV with raft-engine.
+                let stats = engines.kv.property_value_cf(CF_DEFAULT, "rocksdb.stats")?;
+                reply.rocksdb_kv = stats.unwrap_or_default();
+            }
+            Ok(reply)
         })
         .await
     }

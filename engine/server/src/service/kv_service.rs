@@ -44,6 +44,7 @@ impl KvService {
     pub(super) async fn serve<C: Command>(&self, command: C, arrival: Arrival) -> (C::Reply, RequestGuard) {
         let region = command.context().map_or(0, |c| c.region_id);
         let req = request::begin(C::KIND, command.first_key(), region);
+        let source = command.context().map_or_else(String::new, |c| c.request_source.clone());
         let guard = RequestGuard::new(req, ending_of(command.context()), arrival.deadline);
         // Before the first gate: the time that a person holds the request is not its own.
         let wait_ns = arrival.elapsed_ns();
@@ -52,6 +53,7 @@ impl KvService {
         let reply = command.execute(&self.parts, Call::new(req, arrival)).await;
         let ended = reply.reply_outcome();
         guard.answered(ended.outcome);
+        self.metrics.sources().record(&source, arrival.at.elapsed());
         if ended.lock_ts != 0 {
             request::waits(req, Wait::Lock { lock_ts: ended.lock_ts });
         }

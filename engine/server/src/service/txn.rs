@@ -1,4 +1,6 @@
 //! Transactional commands: from the wire to the storage layer and back (TiKV `src/server/service/kv.rs`, `future_*`).
+use std::collections::BTreeSet;
+
 use kvproto::kvrpcpb::*;
 use storage::{
     KvGetStatistics, ScanRange, SchedulerDetails, TxnStatus, extract_committed, extract_key_error,
@@ -41,7 +43,9 @@ pub async fn get(storage: Storage, request: GetRequest, call: Call) -> GetRespon
     let (ctx, key) = (request.context.unwrap_or_default(), Key::from_raw(&request.key));
     let found = storage.get_entry(ctx, key, request.version.into(), request.need_commit_ts, call.req).await;
     let (result, stats) = split(found);
-    let mut reply = GetResponse { exec_details_v2: call.read_details(&stats), ..GetResponse::default() };
+    let ru_v2 = Ruv2 { storage_processed_keys_get: u64::from(result.is_ok()), ..Ruv2::default() };
+    let exec_details_v2 = call.read_details(&stats, Some(ru_v2));
+    let mut reply = GetResponse { exec_details_v2, ..GetResponse::default() };
     reply!(reply, result, |entry| match entry {
         Some(entry) => {
             reply.value = entry.value;
@@ -57,12 +61,18 @@ pub async fn batch_get(storage: Storage, request: BatchGetRequest, call: Call) -
     let keys = request.keys.iter().map(|k| Key::from_raw(k)).collect();
     let (version, load_commit_ts) = (request.version.into(), request.need_commit_ts);
     let (result, stats) = split(storage.batch_get_entry(ctx, keys, version, load_commit_ts, call.req).await);
-    let mut reply =
-        BatchGetResponse { exec_details_v2: call.read_details(&stats), ..BatchGetResponse::default() };
+    let exec_details_v2 = call.read_details(&stats, Some(processed_keys(&result, request.keys.len())));
+    let mut reply = BatchGetResponse { exec_details_v2, ..BatchGetResponse::default() };
     reply!(reply, result, |entries| reply.pairs = entries.into_iter().map(to_pair).collect());
     // Old clients read only the pairs.
     reply.pairs.extend(reply.error.clone().map(|e| KvPair { error: Some(e), ..KvPair::default() }));
     reply
+}
+
+/// Counts the keys of a batch for request units, as TiKV does: all that the request names, if it succeeds.
+fn processed_keys<T>(result: &storage::Result<T>, keys: usize) -> Ruv2 {
+    let keys = if result.is_ok() { keys as u64 } else { 0 };
+    Ruv2 { storage_processed_keys_batch_get: keys, ..Ruv2::default() }
 }
 
 fn to_pair(entry: EntryResult) -> KvPair {
@@ -104,7 +114,7 @@ pub async fn scan_lock(storage: Storage, request: ScanLockRequest, call: Call) -
     let found = storage.scan_lock(ctx, request.max_version.into(), start, end, limit, call.req).await;
     let (result, stats) = split(found);
     let mut reply =
-        ScanLockResponse { exec_details_v2: call.read_details(&stats), ..ScanLockResponse::default() };
+        ScanLockResponse { exec_details_v2: call.read_details(&stats, None), ..ScanLockResponse::default() };
     reply!(reply, result, |locks| reply.locks = locks);
     reply
 }
@@ -129,8 +139,22 @@ async fn run_checked<T: storage::CommandOutput>(
     }
 }
 
+/// Refuses a transaction whose writes are in files, which this store does not have. TiKV ignores the fields, so that
+/// the client would lose the writes.
+fn check_txn_file(is_txn_file: bool) -> storage::Result<()> {
+    if !is_txn_file {
+        return Ok(());
+    }
+    Err(storage::Error::other(
+        "expected a transaction with its writes in requests, found one in files (is_txn_file, txn_file_chunks): \
+         send its mutations",
+    ))
+}
+
 pub async fn prewrite(storage: Storage, request: PrewriteRequest, call: Call) -> PrewriteResponse {
-    let (result, details) = run_checked(&storage, typed_prewrite(request), call).await;
+    let in_files = check_txn_file(!request.txn_file_chunks.is_empty());
+    let (result, details) =
+        run_checked(&storage, in_files.and_then(|()| typed_prewrite(request)), call).await;
     let mut reply =
         PrewriteResponse { exec_details_v2: call.write_details(&details), ..PrewriteResponse::default() };
     if let Some(e) = extract_region_error(&result) {
@@ -165,7 +189,9 @@ pub async fn buffer_batch_get(
     let ctx = request.context.unwrap_or_default();
     let keys = request.keys.iter().map(|k| Key::from_raw(k)).collect();
     let (result, stats) = split(storage.buffer_batch_get(ctx, keys, request.version.into(), call.req).await);
-    let exec_details_v2 = call.read_details(&stats);
+    // A repeated key counts once.
+    let distinct = request.keys.iter().collect::<BTreeSet<_>>().len();
+    let exec_details_v2 = call.read_details(&stats, Some(processed_keys(&result, distinct)));
     let mut reply = BufferBatchGetResponse { exec_details_v2, ..BufferBatchGetResponse::default() };
     reply!(reply, result, |pairs| reply.pairs = extract_kv_pairs(Ok(pairs)));
     reply
@@ -231,7 +257,8 @@ pub async fn pessimistic_rollback(
 }
 
 pub async fn commit(storage: Storage, request: CommitRequest, call: Call) -> CommitResponse {
-    let (result, details) = run(&storage, Commit::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| Commit::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let mut reply =
         CommitResponse { exec_details_v2: call.write_details(&details), ..CommitResponse::default() };
     reply!(reply, result, |status| if let TxnStatus::Committed { commit_ts } = status {
@@ -245,7 +272,8 @@ pub async fn batch_rollback(
     request: BatchRollbackRequest,
     call: Call,
 ) -> BatchRollbackResponse {
-    let (result, details) = run(&storage, Rollback::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| Rollback::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = BatchRollbackResponse { exec_details_v2, ..BatchRollbackResponse::default() };
     reply!(reply, result, |()| ());
@@ -269,7 +297,8 @@ pub async fn check_txn_status(
     call: Call,
 ) -> CheckTxnStatusResponse {
     let primary = request.primary_key.clone();
-    let (result, details) = run(&storage, CheckTxnStatus::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| CheckTxnStatus::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let mut reply = CheckTxnStatusResponse::default();
     reply!(reply, result, |status| reply = TxnStatus::into_check_response(status, primary));
     reply.exec_details_v2 = call.write_details(&details);
@@ -293,7 +322,8 @@ pub async fn txn_heart_beat(
     request: TxnHeartBeatRequest,
     call: Call,
 ) -> TxnHeartBeatResponse {
-    let (result, details) = run(&storage, TxnHeartBeat::from(request).into(), call).await;
+    let command = check_txn_file(request.is_txn_file).map(|()| TxnHeartBeat::from(request).into());
+    let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = TxnHeartBeatResponse { exec_details_v2, ..TxnHeartBeatResponse::default() };
     reply!(reply, result, |status| if let TxnStatus::Uncommitted { lock, .. } = status {
@@ -303,7 +333,9 @@ pub async fn txn_heart_beat(
 }
 
 pub async fn resolve_lock(storage: Storage, request: ResolveLockRequest, call: Call) -> ResolveLockResponse {
-    let (result, details) = run(&storage, typed_resolve_lock(request), call).await;
+    let in_files = request.is_txn_file || request.txn_infos.iter().any(|txn| txn.is_txn_file);
+    let command = check_txn_file(in_files).map(|()| typed_resolve_lock(request));
+    let (result, details) = run_checked(&storage, command, call).await;
     let exec_details_v2 = call.write_details(&details);
     let mut reply = ResolveLockResponse { exec_details_v2, ..ResolveLockResponse::default() };
     reply!(reply, result, |()| ());

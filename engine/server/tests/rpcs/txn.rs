@@ -17,6 +17,12 @@ pub fn prewritten(c: &Caller, names: &[&str], start_version: u64) -> PrewriteRes
     call!(c, kv_prewrite, Prewrite, request)
 }
 
+/// Checks that a request is refused because its transaction has its writes in files.
+pub fn refused_for_files(error: Option<KeyError>) {
+    let error = error.expect("the store has no files of transactions");
+    assert!(error.abort.contains("is_txn_file"), "{error:?}");
+}
+
 /// Locks keys.
 pub fn locked(c: &Caller, names: &[&str], start_version: u64) {
     let reply = prewritten(c, names, start_version);
@@ -98,6 +104,8 @@ pub fn prewrite(c: &Caller) {
     assert_eq!((conflict.start_ts, conflict.conflict_commit_ts), (12, 15));
     let request = PrewriteRequest { context: c.stale_context(), ..Default::default() };
     stale!(call!(c, kv_prewrite, Prewrite, request));
+    let in_files = PrewriteRequest { context: c.context(), txn_file_chunks: vec![1], ..Default::default() };
+    refused_for_files(call!(c, kv_prewrite, Prewrite, in_files).errors.pop());
 }
 
 pub fn commit(c: &Caller) {
@@ -106,6 +114,8 @@ pub fn commit(c: &Caller) {
     assert_eq!(reply.commit_version, 15);
     let error = committed(c, &["commit-absent"], 10, 15).error.expect("there is no lock");
     assert!(error.txn_lock_not_found.is_some(), "{error:?}");
+    let in_files = CommitRequest { context: c.context(), is_txn_file: true, ..Default::default() };
+    refused_for_files(call!(c, kv_commit, Commit, in_files).error);
     let request = CommitRequest {
         context: c.stale_context(),
         start_version: 10,

@@ -5,7 +5,7 @@ use crate::{
     call,
     caller::Caller,
     fine, stale,
-    txn::{committed, locked, value, written},
+    txn::{committed, locked, refused_for_files, value, written},
 };
 
 /// Builds a timestamp of this many milliseconds since the epoch.
@@ -22,6 +22,8 @@ pub fn batch_rollback(c: &Caller) {
     };
     let build = |context| BatchRollbackRequest { context, ..request.clone() };
     stale!(call!(c, kv_batch_rollback, BatchRollback, build(c.stale_context())));
+    let in_files = BatchRollbackRequest { is_txn_file: true, ..build(c.context()) };
+    refused_for_files(call!(c, kv_batch_rollback, BatchRollback, in_files).error);
     fine!(call!(c, kv_batch_rollback, BatchRollback, build(c.context())));
     assert_eq!(value(c, "rollback-1", 20), None);
     written(c, &["rollback-3"], 10, 11);
@@ -56,6 +58,8 @@ pub fn heart_beat(c: &Caller) {
     let reply = call!(c, kv_txn_heart_beat, TxnHeartBeat, build(c.context(), "heart-beat-absent"));
     assert!(reply.error.is_some_and(|e| e.txn_not_found.is_some()), "there is no lock");
     stale!(call!(c, kv_txn_heart_beat, TxnHeartBeat, build(c.stale_context(), "heart-beat")));
+    let in_files = TxnHeartBeatRequest { is_txn_file: true, ..build(c.context(), "heart-beat") };
+    refused_for_files(call!(c, kv_txn_heart_beat, TxnHeartBeat, in_files).error);
 }
 
 pub fn check_txn_status(c: &Caller) {
@@ -78,6 +82,8 @@ pub fn check_txn_status(c: &Caller) {
     let absent = check(c.context(), "status-absent", at_ms(20));
     assert!(absent.error.is_some_and(|e| e.txn_not_found.is_some()), "nothing is known of it");
     stale!(check(c.stale_context(), "status-1", at_ms(20)));
+    let in_files = CheckTxnStatusRequest { is_txn_file: true, ..build(c.context(), "status-1", at_ms(20)) };
+    refused_for_files(call!(c, kv_check_txn_status, CheckTxnStatus, in_files).error);
 }
 
 pub fn check_secondary_locks(c: &Caller) {
@@ -126,6 +132,11 @@ pub fn resolve_lock(c: &Caller) {
     };
     let build = |context| ResolveLockRequest { context, ..request.clone() };
     stale!(call!(c, kv_resolve_lock, ResolveLock, build(c.stale_context())));
+    let in_files = ResolveLockRequest { is_txn_file: true, ..build(c.context()) };
+    refused_for_files(call!(c, kv_resolve_lock, ResolveLock, in_files).error);
+    let txn_infos = vec![TxnInfo { txn: 10, status: 15, is_txn_file: true }];
+    let in_files = ResolveLockRequest { context: c.context(), txn_infos, ..Default::default() };
+    refused_for_files(call!(c, kv_resolve_lock, ResolveLock, in_files).error);
     fine!(call!(c, kv_resolve_lock, ResolveLock, build(c.context())));
     assert_eq!(value(c, "resolve-1", 20).as_deref(), Some(&b"v"[..]));
     let rest = ResolveLockRequest { keys: c.keys(&["resolve-2"]), commit_version: 0, ..build(c.context()) };

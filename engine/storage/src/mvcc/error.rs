@@ -4,7 +4,7 @@ use std::fmt;
 use keys::hex_upper;
 use kvproto::{
     deadlock::WaitForEntry,
-    kvrpcpb::{Assertion, LockInfo},
+    kvrpcpb::{Assertion, LockInfo, MvccInfo},
 };
 use txn_types::{Key, Lock, SharedLocks, TimeStamp, WriteConflict};
 
@@ -62,6 +62,8 @@ pub enum ErrorInner {
         commit_ts: TimeStamp,
         /// Raw key.
         key: Vec<u8>,
+        /// All records of the key, if a correct client cannot cause the error.
+        mvcc_info: Option<Box<MvccInfo>>,
     },
     /// The transaction has no lock and no record on its primary key.
     #[error("txn not found, start_ts: {start_ts}, key: {}", hex_upper(.key))]
@@ -113,6 +115,8 @@ pub enum ErrorInner {
         key: Vec<u8>,
         /// Minimum commit timestamp of the transaction.
         min_commit_ts: TimeStamp,
+        /// All records of the key, if a correct client cannot cause the error.
+        mvcc_info: Option<Box<MvccInfo>>,
     },
     /// The pessimistic lock of a prewritten key is missing and cannot be amended.
     #[error("pessimistic lock not found, start_ts: {start_ts}, key: {}, reason: {reason:?}", hex_upper(.key))]

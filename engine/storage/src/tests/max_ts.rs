@@ -148,6 +148,7 @@ fn commands_beyond_the_drift_are_refused() {
         store.must_refuse("min_commit_ts", prewrite(request.clone()));
         request.min_commit_ts = 0;
         request.for_update_ts = ts;
+        request.pessimistic_actions = vec![0];
         store.must_refuse("for_update_ts", prewrite(request));
         let insert = kvrpcpb::Mutation { op: Op::Insert.into(), key: b"k".to_vec(), ..Default::default() };
         store.must_refuse("insert", prewrite(prewrite_request(vec![insert], ts)));

@@ -1,11 +1,14 @@
 //! Prewrite, commit, rollback: the guarantees of Percolator.
-use kvproto::kvrpcpb::{Assertion, AssertionLevel, Context, Op, write_conflict::Reason};
+use kvproto::kvrpcpb::{
+    Assertion, AssertionLevel, CommitRequest, CommitRole, Context, Op, PrewriteRequest,
+    write_conflict::Reason,
+};
 use tikv_kv::{Engine, SnapContext};
 use tracepoints::Req;
 use txn_types::Key;
 
 use super::store::{TestStore, at_ms, key_error, op, prewrite_request, put, range, wait};
-use crate::{ScanRange, TxnStatus, extract_committed, mvcc::probe::mvcc_rows};
+use crate::{Result, ScanRange, TxnStatus, extract_committed, mvcc::probe::mvcc_rows, txn::commands::Commit};
 
 #[test]
 fn a_transaction_is_visible_from_its_commit_ts() {
@@ -131,6 +134,40 @@ fn a_commit_needs_its_lock_and_a_later_timestamp() {
     assert!(key_error(&store.commit(&[b"k"], 5, 5).unwrap_err()).abort.contains("InvalidTxnTso"));
     assert!(store.commit(&[b"k"], 4, 10).is_err());
     store.commit(&[b"k"], 5, 6).unwrap();
+}
+
+#[test]
+fn an_impossible_error_of_a_commit_has_all_records_of_the_key() {
+    let store = TestStore::new();
+    store.must_put(b"s", &[b'v'; 300], 1, 2);
+    store.rollback(&[b"s"], 5).unwrap();
+    let commit = |key: &[u8], role: CommitRole, start_version, commit_version| {
+        let keys = vec![key.to_vec()];
+        let commit_role = role.into();
+        let req =
+            CommitRequest { keys, start_version, commit_version, commit_role, ..CommitRequest::default() };
+        let result: Result<TxnStatus> = store.run(Commit::from(req));
+        key_error(&result.unwrap_err())
+    };
+    for role in [CommitRole::Unknown, CommitRole::Primary] {
+        assert_eq!(commit(b"s", role, 5, 10).debug_info, None, "a client may roll back its primary");
+    }
+    let lost = commit(b"s", CommitRole::Secondary, 5, 10);
+    assert!(lost.txn_lock_not_found.is_some() && !lost.retryable.contains("MvccInfo"), "{lost:?}");
+    let debug = lost.debug_info.unwrap().mvcc_info.remove(0);
+    let records = debug.mvcc.unwrap();
+    assert_eq!((debug.key, records.lock), (b"s".to_vec(), None));
+    assert_eq!(records.writes.iter().map(|w| w.start_ts).collect::<Vec<_>>(), [5, 1]);
+    assert!(records.values.is_empty(), "the reply stays small");
+
+    let request = prewrite_request(vec![put(b"p", b"v"), put(b"q", b"v")], 15);
+    store.prewrite_with(PrewriteRequest { min_commit_ts: 20, ..request }).unwrap();
+    let pushed = commit(b"p", CommitRole::Primary, 15, 17);
+    assert!(pushed.commit_ts_expired.is_some() && pushed.debug_info.is_none(), "{pushed:?}");
+    let late = commit(b"q", CommitRole::Secondary, 15, 17);
+    assert_eq!(late.commit_ts_expired.map(|e| e.min_commit_ts), Some(20));
+    let records = late.debug_info.unwrap().mvcc_info.remove(0).mvcc.unwrap();
+    assert_eq!(records.lock.map(|lock| lock.start_ts), Some(15));
 }
 
 #[test]

@@ -39,6 +39,31 @@ fn prewrite(store: &TestStore, key: &[u8], start_ts: u64, for_update_ts: u64) ->
 }
 
 #[test]
+fn a_prewrite_needs_a_known_action_for_each_mutation() {
+    let store = TestStore::new();
+    let request = || prewrite_request(vec![put(b"a", b"v"), put(b"b", b"v")], 10);
+    for actions in [vec![], vec![0], vec![0; 3], vec![0, 9]] {
+        let pessimistic_actions = actions.clone();
+        let req = kvrpcpb::PrewriteRequest { for_update_ts: 10, pessimistic_actions, ..request() };
+        let error = key_error(&store.prewrite_with(req).unwrap_err()).abort;
+        assert!(error.contains("pessimistic_actions"), "{actions:?}: {error}");
+    }
+    store.must_get_none(b"a", 20);
+}
+
+#[test]
+fn unknown_values_of_enums_are_refused() {
+    let store = TestStore::new();
+    let req = kvrpcpb::PrewriteRequest { assertion_level: 9, ..prewrite_request(vec![put(b"k", b"v")], 10) };
+    assert!(key_error(&store.prewrite_with(req).unwrap_err()).abort.contains("assertion_level"));
+    let req = kvrpcpb::PessimisticLockRequest { wake_up_mode: 9, ..lock_request(b"k", 10, 10) };
+    assert!(key_error(&acquire(&store, req).unwrap_err()).abort.contains("wake_up_mode"));
+    let mut req = lock_request(b"k", 10, 10);
+    req.mutations[0].assertion = 9;
+    assert!(key_error(&acquire(&store, req).unwrap_err()).abort.contains("assertion"));
+}
+
+#[test]
 fn a_lock_blocks_writers_but_no_readers() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);

@@ -18,6 +18,14 @@ fn read_committed_ignores_locks() {
 }
 
 #[test]
+fn an_unknown_isolation_level_is_refused() {
+    let store = TestStore::new();
+    let ctx = Context { isolation_level: 9, ..Default::default() };
+    let error = key_error(&store.get_with(ctx, b"k", 10).unwrap_err()).abort;
+    assert!(error.contains("isolation_level"), "{error}");
+}
+
+#[test]
 fn rc_check_ts_refuses_newer_versions() {
     let store = TestStore::new();
     store.must_put(b"k", b"v", 5, 10);

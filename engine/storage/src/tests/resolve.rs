@@ -48,6 +48,14 @@ fn a_dead_transaction_is_rolled_back() {
 }
 
 #[test]
+fn keys_are_resolved_for_one_transaction_only() {
+    let store = TestStore::new();
+    let req = kvrpcpb::ResolveLockRequest { keys: vec![b"k".to_vec()], ..Default::default() };
+    let error = key_error(&store.resolve(req).unwrap_err()).abort;
+    assert!(error.contains("start_version"), "{error}");
+}
+
+#[test]
 fn the_status_of_ended_and_unknown_transactions() {
     let store = TestStore::new();
     let unknown = check(&store, 500, 501, 0, false).unwrap_err();

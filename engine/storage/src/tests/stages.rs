@@ -157,6 +157,7 @@ fn a_prewrite_and_a_commit_pass_their_stages_in_order() {
             keys: vec![Key::from_raw(key)],
             lock_ts: 10.into(),
             commit_ts: 20.into(),
+            commit_role: kvproto::kvrpcpb::CommitRole::Primary,
         };
         wait(storage.sched_txn_command(commit, req)).0.unwrap();
     });

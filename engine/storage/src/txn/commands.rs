@@ -50,7 +50,7 @@ use txn_types::{Key, TimeStamp};
 
 use crate::{
     concurrency_manager::{ConcurrencyManager, KeyHandleGuard},
-    errors::{Error, Result},
+    errors::{Error, ErrorInner, Result},
     lock_manager::{LockDigest, LockWaitToken, lock_waiting_queue::LockWaitContextSharedState},
     mvcc::{MvccTxn, ReleasedLock, SnapshotReader},
     statistics::Statistics,
@@ -339,6 +339,17 @@ impl CommandExt for Command {
     fn needs_raw_ext(&self) -> bool {
         self.ext().needs_raw_ext()
     }
+}
+
+/// Returns the error of a request that this store cannot execute as it is.
+fn invalid_request(what: String) -> Error {
+    ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what)).into()
+}
+
+/// Reads a value of an enum. An unknown value is refused: it may mean a check that the store would leave out.
+fn read_enum<E: TryFrom<i32>>(field: &str, value: i32) -> Result<E> {
+    E::try_from(value)
+        .map_err(|_| invalid_request(format!("expected a value of kvrpcpb in {field}, found {value}")))
 }
 
 /// Encodes the raw keys of a request.

@@ -5,7 +5,7 @@ use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 use tikv_kv::Snapshot;
 use txn_types::{Key, LockOrSharedLocks, TimeStamp, Write};
 
-use crate::mvcc::{MvccReader, Result};
+use crate::mvcc::{MvccReader, Result, ScanMode};
 
 /// Returns the lock of `key`, its write records from new to old, and its values in CF default.
 ///
@@ -23,6 +23,20 @@ pub fn find_mvcc_infos_by_key<S: Snapshot>(reader: &mut MvccReader<S>, key: &Key
     let value = |(ts, value): (TimeStamp, _)| MvccValue { start_ts: ts.into_inner(), value };
     info.values = reader.scan_values_in_default(key)?.into_iter().map(value).collect();
     Ok(info)
+}
+
+/// Returns all records of `key` for an error; `None` if the records cannot be read.
+///
+/// TiKV: `collect_mvcc_info_for_debug`.
+pub fn collect_mvcc_info_for_debug<S: Snapshot>(snapshot: S, key: &Key) -> Option<Box<MvccInfo>> {
+    let mut reader = MvccReader::new(snapshot, Some(ScanMode::Forward), false);
+    match find_mvcc_infos_by_key(&mut reader, key) {
+        Ok(info) => Some(Box::new(info)),
+        Err(e) => {
+            log::warn!("an error lacks the records of key {key}: {e}");
+            None
+        }
+    }
 }
 
 /// Of shared locks, returns the oldest, like TiKV.

@@ -3,9 +3,12 @@ use kvproto::kvrpcpb::{self, Assertion, LockInfo, Op, PessimisticLockWakeUpMode}
 use tikv_kv::Snapshot;
 use txn_types::{Key, SharedLocks};
 
-use super::{AfterWrite, WriteCommand, WriteContext, WriteResult, WriteResultLockInfo, command_ext};
+use super::{
+    AfterWrite, WriteCommand, WriteContext, WriteResult, WriteResultLockInfo, command_ext, invalid_request,
+    read_enum,
+};
 use crate::{
-    errors::{Error, ErrorInner, Result},
+    errors::{Error, Result},
     mvcc,
     txn::actions::acquire_pessimistic_lock::acquire_pessimistic_lock,
     types::{
@@ -26,26 +29,27 @@ pub struct AcquirePessimisticLock {
 impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
     type Error = Error;
 
-    /// Fails if a mutation is not a pessimistic lock.
+    /// Fails if a mutation is not a pessimistic lock, or if a value of an enum is unknown.
     fn try_from(req: kvrpcpb::PessimisticLockRequest) -> Result<Self> {
         let key = |m: &kvrpcpb::Mutation| match m.op() {
             op @ (Op::PessimisticLock | Op::SharedPessimisticLock) => Ok(KeyToLock {
                 key: Key::from_raw(&m.key),
-                should_not_exist: m.assertion() == Assertion::NotExist,
+                should_not_exist: read_enum::<Assertion>("assertion", m.assertion)? == Assertion::NotExist,
                 shared: op == Op::SharedPessimisticLock,
             }),
             other => {
                 let what = format!(
                     "expected PessimisticLock mutations in a pessimistic lock request, found {other:?}"
                 );
-                Err(Error::from(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what))))
+                Err(invalid_request(what))
             }
         };
-        let allow_lock_with_conflict = req.wake_up_mode() == PessimisticLockWakeUpMode::WakeUpModeForceLock;
+        let mode: PessimisticLockWakeUpMode = read_enum("wake_up_mode", req.wake_up_mode)?;
+        let allow_lock_with_conflict = mode == PessimisticLockWakeUpMode::WakeUpModeForceLock;
         if allow_lock_with_conflict && req.mutations.len() > 1 {
             // TiKV's error text.
             let what = "multiple keys in a single request with allowed_lock_with_conflict set is not allowed";
-            return Err(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what.into())).into());
+            return Err(invalid_request(what.into()));
         }
         let keys = req.mutations.iter().map(key).collect::<Result<_>>()?;
         let parameters = PessimisticLockParameters {

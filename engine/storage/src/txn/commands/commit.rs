@@ -1,5 +1,5 @@
 //! Commit: the second phase.
-use kvproto::kvrpcpb::{self, Context};
+use kvproto::kvrpcpb::{self, CommitRole, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, TimeStamp};
 
@@ -21,15 +21,19 @@ pub struct Commit {
     pub lock_ts: TimeStamp,
     /// Commit timestamp of the transaction.
     pub commit_ts: TimeStamp,
+    /// Role of the keys. Only an error depends on it.
+    pub commit_role: CommitRole,
 }
 
 impl From<kvrpcpb::CommitRequest> for Commit {
     fn from(req: kvrpcpb::CommitRequest) -> Self {
+        let commit_role = req.commit_role();
         Self {
             ctx: req.context.unwrap_or_default(),
             keys: encode_keys(req.keys),
             lock_ts: req.start_version.into(),
             commit_ts: req.commit_version.into(),
+            commit_role,
         }
     }
 }
@@ -45,7 +49,7 @@ impl WriteCommand for Commit {
         let mut txn = context.txn(start_ts);
         context.read(start_ts, snapshot, &self.ctx, |reader| {
             for key in self.keys {
-                commit(&mut txn, reader, key, commit_ts)?;
+                commit(&mut txn, reader, key, commit_ts, self.commit_role)?;
             }
             Ok(())
         })?;

@@ -283,7 +283,7 @@ fn commit_first<S: Snapshot>(
         Some(LockOrSharedLocks::Lock(lock)) if lock.ts == start_ts => lock,
         _ => {
             let key = key.into_raw()?;
-            let error = mvcc::ErrorInner::TxnLockNotFound { start_ts, commit_ts, key };
+            let error = mvcc::ErrorInner::TxnLockNotFound { start_ts, commit_ts, key, mvcc_info: None };
             return Err(mvcc::Error::from(error).into());
         }
     };

@@ -5,7 +5,9 @@ use kvproto::kvrpcpb::{self, AssertionLevel, Context, prewrite_request::Pessimis
 use tikv_kv::Snapshot;
 use txn_types::{Mutation, TimeStamp};
 
-use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, prewrite::write_bytes_of};
+use super::{
+    TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, prewrite::write_bytes_of, read_enum,
+};
 use crate::{
     errors::{Error, ErrorInner, Result},
     mvcc::{self, MvccTxn, SnapshotReader},
@@ -39,7 +41,7 @@ pub struct Flush {
 /// timestamp after `start_ts`, so that readers may raise it.
 ///
 /// # Errors
-/// `InvalidRequest` for an invalid mutation.
+/// `InvalidRequest` for an invalid mutation, or an unknown level of assertions.
 pub fn typed_flush(req: kvrpcpb::FlushRequest) -> Result<TypedCommand<Vec<Result<()>>>> {
     let mutations = req.mutations.into_iter().map(Mutation::try_from).collect::<txn_types::Result<Vec<_>>>();
     let command = Flush {
@@ -48,7 +50,7 @@ pub fn typed_flush(req: kvrpcpb::FlushRequest) -> Result<TypedCommand<Vec<Result
         mutations: mutations.map_err(|e| Error::from(ErrorInner::InvalidRequest(e)))?,
         generation: req.generation,
         lock_ttl: req.lock_ttl,
-        assertion_level: AssertionLevel::try_from(req.assertion_level).unwrap_or(AssertionLevel::Off),
+        assertion_level: read_enum("assertion_level", req.assertion_level)?,
         ctx: req.context.unwrap_or_default(),
     };
     Ok(command.into())

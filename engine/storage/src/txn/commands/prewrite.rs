@@ -6,7 +6,7 @@ use tikv_kv::Snapshot;
 use tracepoints::Facts;
 use txn_types::{Mutation, TimeStamp, Write, WriteType};
 
-use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext};
+use super::{TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, invalid_request, read_enum};
 use crate::{
     errors::{Error, ErrorInner, Result},
     mvcc::{self, MvccTxn, SnapshotReader},
@@ -78,7 +78,7 @@ pub struct PrewritePessimistic {
 /// Creates the prewrite command of a request.
 ///
 /// # Errors
-/// `InvalidRequest` for an invalid mutation, or if the lengths of the lists differ.
+/// `InvalidRequest` for an invalid mutation, an unknown value of an enum, or if the lengths of the lists differ.
 pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<PrewriteResult>> {
     let params = PrewriteParams {
         primary: req.primary_lock,
@@ -89,7 +89,7 @@ pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<Prew
         max_commit_ts: req.max_commit_ts.into(),
         secondary_keys: req.use_async_commit.then_some(req.secondaries),
         try_one_pc: req.try_one_pc,
-        assertion_level: AssertionLevel::try_from(req.assertion_level).unwrap_or(AssertionLevel::Off),
+        assertion_level: read_enum("assertion_level", req.assertion_level)?,
         ctx: req.context.unwrap_or_default(),
     };
     let mutations = req.mutations.into_iter().map(Mutation::try_from).collect::<txn_types::Result<Vec<_>>>();
@@ -98,27 +98,26 @@ pub fn typed_prewrite(req: kvrpcpb::PrewriteRequest) -> Result<TypedCommand<Prew
         let skip_constraint_check = req.skip_constraint_check;
         return Ok(Prewrite { params, mutations, skip_constraint_check }.into());
     }
-    let action = |i: usize| {
-        let action = req.pessimistic_actions.get(i).copied().unwrap_or_default();
-        PessimisticAction::try_from(action).unwrap_or(PessimisticAction::SkipPessimisticCheck)
+    let (count, actions) = (mutations.len(), req.pessimistic_actions);
+    if actions.len() != count {
+        // TiKV leaves out the mutations without an action, and answers that all are prewritten.
+        let found = actions.len();
+        return Err(invalid_request(format!(
+            "expected {count} pessimistic_actions, one for each mutation, found {found}"
+        )));
+    }
+    let with_action = |(mutation, action): (Mutation, i32)| -> Result<PessimisticMutation> {
+        let action = read_enum("pessimistic_actions", action)?;
+        Ok(PessimisticMutation { mutation, action, expected_for_update_ts: None })
     };
-    let mut mutations: Vec<_> = mutations
-        .into_iter()
-        .enumerate()
-        .map(|(i, mutation)| PessimisticMutation {
-            mutation,
-            action: action(i),
-            expected_for_update_ts: None,
-        })
-        .collect();
-    let count = mutations.len();
+    let mut mutations = mutations.into_iter().zip(actions).map(with_action).collect::<Result<Vec<_>>>()?;
     for constraint in req.for_update_ts_constraints {
         let Some(mutation) = mutations.get_mut(constraint.index as usize) else {
             let what = format!(
                 "expected an index below {count} in for_update_ts_constraints, found {}",
                 constraint.index
             );
-            return Err(ErrorInner::InvalidRequest(txn_types::Error::InvalidOperation(what)).into());
+            return Err(invalid_request(what));
         };
         mutation.expected_for_update_ts = Some(constraint.expected_for_update_ts.into());
     }

@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use kvproto::kvrpcpb::{self, Context};
+use kvproto::kvrpcpb::{self, CommitRole, Context};
 use tikv_kv::Snapshot;
 use txn_types::{Key, Lock, LockOrSharedLocks, TimeStamp};
 
 use super::{
     AfterWrite, Command, TypedCommand, WriteCommand, WriteContext, WriteResult, command_ext, encode_keys,
+    invalid_request,
 };
 use crate::{
     errors::{ErrorInner, Result},
@@ -64,7 +65,7 @@ fn resolve_one<S: Snapshot>(
     if commit_ts.is_zero() {
         cleanup(txn, reader, key, TimeStamp::zero(), false)?;
     } else if commit_ts > start_ts {
-        commit(txn, reader, key, commit_ts)?;
+        commit(txn, reader, key, commit_ts, CommitRole::Unknown)?;
     } else {
         return Err(ErrorInner::InvalidTxnTso { start_ts, commit_ts }.into());
     }
@@ -93,6 +94,10 @@ command_ext!(
 
 impl WriteCommand for ResolveLockLite {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
+        if self.start_ts.is_zero() {
+            // A rollback record of no transaction; TiKV ends its process.
+            return Err(invalid_request("expected the start_version of the locks of `keys`, found 0".into()));
+        }
         let mut txn = context.txn(self.start_ts);
         context.read(self.start_ts, snapshot, &self.ctx, |reader| {
             for key in self.resolve_keys {

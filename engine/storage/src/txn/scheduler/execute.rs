@@ -57,6 +57,9 @@ impl<E: Engine> Inner<E> {
         // Releases the latches when dropped, also after a panic.
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         caller.details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
+        if !cmd.readonly() {
+            caller.details.write_bytes += cmd.write_bytes() as u64;
+        }
         step_probe!(
             LATCH_ACQUIRED,
             req,
