@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracepoints::{
     Gate,
-    gates::{Recorded, Timestamps},
+    gates::{Condition, Recorded, Timestamps},
     trace::Step,
 };
 
@@ -31,6 +31,29 @@ struct Set {
     rule: Rule,
     /// The numbers of the operation's steps that it was hit at.
     hits: BTreeSet<usize>,
+}
+
+/// A watched value.
+#[derive(Debug)]
+struct Value {
+    id: i64,
+    data: String,
+    rule: Rule,
+    condition: Option<Condition>,
+    /// The numbers of the operation's steps at which it changed and the condition was true.
+    hits: BTreeSet<usize>,
+}
+
+impl Value {
+    fn accepts(&self, before: &str, now: &str) -> bool {
+        let Some(condition) = &self.condition else { return true };
+        values::change(&self.data, before, now).is_some_and(|change| condition.holds(&change))
+    }
+
+    /// Whether the change at the step of this number stops, once it is among the hits.
+    fn stops_at(&self, step: usize) -> bool {
+        self.rule.hit.is_none_or(|hit| hit.accepts(self.hits.range(..=step).count()))
+    }
 }
 
 /// The rule by which a hit stops, or writes a line.
@@ -87,7 +110,7 @@ pub struct Breakpoints {
     functions: Vec<Set>,
     /// The gates of the configuration.
     stages: Vec<Set>,
-    values: Vec<(i64, String, Rule)>,
+    values: Vec<Value>,
     /// The last seen values of the watched ones.
     known: BTreeMap<String, String>,
     /// The gates of the errors to stop at.
@@ -141,9 +164,11 @@ impl Breakpoints {
         self.known.clear();
         let shown = wanted.iter().map(|w| {
             let id = self.id();
-            match watched(&w.data_id).and_then(|what| Ok((what, rule(w)?))) {
-                Ok((what, rule)) => {
-                    self.values.push((id, w.data_id.clone(), rule));
+            let condition = || values::condition(&w.data_id, w.condition.as_deref().unwrap_or_default());
+            match watched(&w.data_id).and_then(|what| Ok((what, rule(w)?, condition()?))) {
+                Ok((what, rule, condition)) => {
+                    let data = w.data_id.clone();
+                    self.values.push(Value { id, data, rule, condition, hits: BTreeSet::new() });
                     Breakpoint {
                         id,
                         verified: true,
@@ -194,12 +219,14 @@ impl Breakpoints {
                 && set.place.accepts(&steps[at], &arrival)
                 && set.rule.hit.is_none_or(|hit| hit.accepts(number(set)))
         };
-        let changed = |data: &String| {
-            let before = at.checked_sub(1).and_then(|i| values::value(&steps[i], data));
-            before.is_some_and(|before| values::value(&steps[at], data).is_some_and(|now| now != before))
+        let changed = |watched: &Value| {
+            let before = at.checked_sub(1).and_then(|i| values::value(&steps[i], &watched.data));
+            let both = before.zip(values::value(&steps[at], &watched.data));
+            both.is_some_and(|(before, now)| now != before && watched.accepts(&before, &now))
+                && watched.stops_at(at)
         };
         self.lines.values().flatten().chain(&self.functions).chain(&self.stages).any(stops)
-            || self.values.iter().any(|(_, data, _)| changed(data))
+            || self.values.iter().any(changed)
             || answered_with(&steps[at], &arrival, self.errors.iter()).is_some()
     }
 
@@ -220,14 +247,21 @@ impl Breakpoints {
         }
     }
 
-    /// Returns the watched values that differ from the last seen ones.
+    /// Returns the watched values that differ from the last seen ones, as their conditions and hit counts say.
     fn changes(&mut self, step: &Step) -> Option<Stop> {
         let (mut ids, mut changes) = (Vec::new(), Vec::new());
-        for (id, data, _) in &self.values {
+        for value in &mut self.values {
+            let data = &value.data;
             let Some(now) = values::value(step, data) else { continue };
             let before = self.known.insert(data.clone(), now.clone());
-            if let Some(before) = before.filter(|before| *before != now) {
-                ids.push(*id);
+            let Some(before) = before.filter(|before| *before != now) else { continue };
+            if !value.accepts(&before, &now) {
+                continue;
+            }
+            value.hits.insert(step.step);
+            if value.stops_at(step.step) {
+                ids.push(value.id);
+                let data = &value.data;
                 changes.push(format!("{}: {before} → {now}", watched(data).unwrap_or_else(|_| data.clone())));
             }
         }
@@ -325,6 +359,7 @@ impl Watch for Breakpoints {
     fn begin(&mut self) {
         self.known.clear();
         self.named = Default::default();
+        self.values.iter_mut().for_each(|value| value.hits.clear());
         self.lines
             .values_mut()
             .flatten()
@@ -340,7 +375,7 @@ impl Watch for Breakpoints {
 
 #[cfg(test)]
 mod tests {
-    use tracepoints::gates::Names;
+    use tracepoints::{gates::Names, probe::RaftProbe, trace::StateView};
 
     use super::*;
 
@@ -391,6 +426,42 @@ mod tests {
         all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
         assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
         assert_eq!(all.logged, ["commit 7 at write_cf_found, {no nothing}"]);
+    }
+
+    #[test]
+    fn a_watched_value_takes_a_condition_and_a_hit_count() {
+        let steps = [5, 6, 7, 8].map(|commit| {
+            let peer = RaftProbe { region: 1, store: 2, commit, ..RaftProbe::default() };
+            Step { state: StateView { raft: vec![peer], ..StateView::default() }, ..Step::default() }
+        });
+        let steps = timeline(steps.into());
+        let stops = |condition: &str, hit: &str| {
+            let mut all = Breakpoints::default();
+            let wanted = Wanted {
+                data_id: "raft/1/2/commit".into(),
+                condition: Some(condition.into()),
+                hit_condition: Some(hit.into()),
+                ..Wanted::default()
+            };
+            assert!(all.set_values(&[wanted])[0].verified, "{condition} {hit}");
+            let forward: Vec<usize> = (0..4).filter(|at| all.reached(&steps, *at).is_some()).collect();
+            let back: Vec<usize> = (0..4).filter(|at| all.stops_at(&steps, *at)).collect();
+            assert_eq!(forward, back, "{condition} {hit}");
+            forward
+        };
+        assert_eq!(stops("", ""), [1, 2, 3]);
+        assert_eq!(stops("new > 6", ""), [2, 3]);
+        assert_eq!(stops("", "2"), [2]);
+        assert_eq!(stops("old >= 6 and store == 2", ">= 2"), [3]);
+        let refused = |data_id: &str, condition: &str| {
+            let (data_id, condition) = (data_id.to_owned(), Some(condition.to_owned()));
+            let wanted = Wanted { data_id, condition, ..Wanted::default() };
+            let shown = Breakpoints::default().set_values(&[wanted]).remove(0);
+            assert!(!shown.verified);
+            shown.message
+        };
+        assert!(refused("raft/1/2/commit", "newer > 6").contains("found `newer`"));
+        assert!(refused("rows", "new > 6").contains("found the rows of the key"));
     }
 
     #[test]
