@@ -13,6 +13,7 @@ use tracepoints::{
 
 use super::{
     arguments::Wanted,
+    evaluate::evaluate,
     stepper::{Stop, Watch},
     types::{Breakpoint, Source},
 };
@@ -282,7 +283,7 @@ impl Breakpoints {
                 continue;
             }
             match &set.rule.log {
-                Some(text) => self.logged.push(filled(text, step)),
+                Some(text) => self.logged.push(filled(text, timeline, at)),
                 None => stopped.push(set.id),
             }
         }
@@ -305,15 +306,15 @@ fn rule(wanted: &Wanted) -> Result<Rule, String> {
 }
 
 /// Replaces `{expression}` in the text of a log point by its value.
-fn filled(text: &str, step: &Step) -> String {
+fn filled(text: &str, timeline: &Timeline, at: usize) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else { break };
         out.push_str(before);
-        match super::tree::field(step, name.trim()) {
-            Some(value) => out.push_str(&value),
-            None => out.push_str(&format!("{{no {name}}}")),
+        match evaluate(name, timeline, at) {
+            Ok(found) => out.push_str(&found.value),
+            Err(_) => out.push_str(&format!("{{no {name}}}")),
         }
         rest = after;
     }
@@ -426,6 +427,10 @@ mod tests {
         all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
         assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
         assert_eq!(all.logged, ["commit 7 at write_cf_found, {no nothing}"]);
+        let log_message = Some("{key(0x6b31)} {Stage/stage} {".into());
+        all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
+        assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
+        assert_eq!(all.logged[1], "k1 write_cf_found {", "the expressions of the console");
     }
 
     #[test]
