@@ -61,12 +61,13 @@ pub(super) fn latches(probe: &LatchesProbe) -> Vec<Node> {
         let queue = slot.queue.iter().enumerate().map(|(i, cid)| {
             Node::leaf(if i == 0 { "held by".to_owned() } else { format!("waits {i}") }, format!("cid {cid}"))
         });
+        let keys = slot.keys.iter().enumerate().map(|(i, key)| Node::leaf(format!("key {}", i + 1), key));
         let summary = match slot.queue.as_slice() {
             [] => "free".into(),
             [owner] => format!("held by cid {owner}"),
             [owner, waits @ ..] => format!("held by cid {owner}, {} wait", waits.len()),
         };
-        Node::parent(format!("latch {}", slot.slot), summary, queue.collect())
+        Node::parent(format!("latch {}", slot.slot), summary, queue.chain(keys).collect())
             .watched(format!("latch/{}", slot.slot))
     };
     probe.slots.iter().map(slot).collect()
