@@ -61,6 +61,8 @@ pub(super) fn stage(step: &Step) -> Vec<Node> {
     }
     let place = Place::parse(&step.tikv);
     out.push(Node::leaf("tikv", format!("{} in {} {}", place.name(), place.whose(), place.file)));
+    let differs = find(&step.stage).map(|entry| entry.differs).filter(|text| !text.is_empty());
+    out.extend(differs.map(|text| Node::leaf("differs", text)));
     out
 }
 
