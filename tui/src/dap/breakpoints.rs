@@ -69,25 +69,34 @@ struct Rule {
 enum Hits {
     Exactly(usize),
     From(usize),
+    UpTo(usize),
     Every(usize),
 }
 
 impl Hits {
     fn parse(text: &str) -> Result<Self, String> {
         let bad = || {
-            format!("expected a hit count such as `2`, `>= 2` or `% 2`, found `{text}`: write one of these")
+            format!(
+                "expected a hit count such as `2`, `>= 2`, `< 2` or `% 2`, found `{text}`: write one of these"
+            )
         };
         let number = |rest: &str| rest.trim().parse().ok().filter(|n| *n > 0).ok_or_else(bad);
         let text = text.trim();
-        for (sign, make) in
-            [(">=", Hits::From as fn(usize) -> Hits), ("==", Hits::Exactly), ("=", Hits::Exactly)]
-        {
+        for (sign, make) in [
+            (">=", Hits::From as fn(usize) -> Hits),
+            ("<=", Hits::UpTo),
+            ("==", Hits::Exactly),
+            ("=", Hits::Exactly),
+        ] {
             if let Some(rest) = text.strip_prefix(sign) {
                 return number(rest).map(make);
             }
         }
         if let Some(rest) = text.strip_prefix('>') {
             return number(rest).map(|n| Hits::From(n.saturating_add(1)));
+        }
+        if let Some(rest) = text.strip_prefix('<') {
+            return number(rest).map(|n| Hits::UpTo(n - 1));
         }
         if let Some(rest) = text.strip_prefix('%') {
             return number(rest).map(Hits::Every);
@@ -99,6 +108,7 @@ impl Hits {
         match self {
             Hits::Exactly(n) => hits == n,
             Hits::From(n) => hits >= n,
+            Hits::UpTo(n) => hits <= n,
             Hits::Every(n) => hits.is_multiple_of(n),
         }
     }
@@ -402,6 +412,8 @@ mod tests {
         assert_eq!(Hits::parse(" >= 3 "), Ok(Hits::From(3)));
         assert_eq!(Hits::parse("> 3"), Ok(Hits::From(4)));
         assert_eq!(Hits::parse("%2"), Ok(Hits::Every(2)));
+        assert_eq!((Hits::parse("<= 3"), Hits::parse("< 3")), (Ok(Hits::UpTo(3)), Ok(Hits::UpTo(2))));
+        assert!(Hits::UpTo(2).accepts(2) && !Hits::UpTo(2).accepts(3));
         assert!(Hits::parse("0").unwrap_err().contains("found `0`"));
         assert!(Hits::parse("x").unwrap_err().contains(">= 2"));
     }
