@@ -1,5 +1,8 @@
 //! Prints steps without a screen, as a table or as JSON lines.
-use std::io::{self, Write};
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+};
 
 use anyhow::{Context as _, Result, bail};
 use tracepoints::{
@@ -55,7 +58,16 @@ const HEAD: [&str; 7] = ["step", "at", "took", "store", "layer", "stage", "sourc
 /// of a stage.
 pub fn table(steps: &[Step], summary: &Summary, outcome: &str, inside: bool) -> String {
     let shown: Vec<&Step> = steps.iter().filter(|step| inside || !is_inside(step)).collect();
-    let rows: Vec<[String; 7]> = shown.iter().map(|step| row(step, steps)).collect();
+    let (stories, mut begun) = (story::stories(steps), HashSet::new());
+    let firsts: HashSet<usize> =
+        steps.iter().filter(|step| begun.insert(step.request)).map(|step| step.step).collect();
+    let why = |step: &Step| {
+        let story = stories.get(&step.request).filter(|_| firsts.contains(&step.step));
+        story
+            .and_then(|story| story.reason.as_ref())
+            .map_or_else(String::new, |why| format!(" ({})", why.text))
+    };
+    let rows: Vec<[String; 7]> = shown.iter().copied().map(|step| row(step, &why(step))).collect();
     let widest = |i: usize| rows.iter().map(|r| width(&r[i])).chain([HEAD[i].len()]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..7).map(widest).collect();
     let mut out = String::new();
@@ -89,19 +101,16 @@ pub fn table(steps: &[Step], summary: &Summary, outcome: &str, inside: bool) -> 
     out
 }
 
-/// A step's stage, with the outcome at an answer and the reason at the first step of a request.
-fn stage(step: &Step, steps: &[Step]) -> String {
-    let first = steps.iter().find(|s| s.request == step.request).is_some_and(|s| s.step == step.step);
-    let why = first.then(|| story::reason(steps, step.request)).flatten();
-    let why = why.map_or_else(String::new, |why| format!(" ({})", why.text));
+/// A step's stage, with the outcome at an answer, and why its request was sent.
+fn stage(step: &Step, why: &str) -> String {
     let outcome = story::answer_of(step).map_or_else(String::new, |outcome| format!(" -> {outcome}"));
     format!("{}{outcome}{why}", step.stage)
 }
 
-fn row(step: &Step, steps: &[Step]) -> [String; 7] {
+fn row(step: &Step, why: &str) -> [String; 7] {
     let store = if step.store == 0 { "-".into() } else { step.store.to_string() };
     // The stages of replicas are indented, because they run in parallel with the main lane.
-    let stage = stage(step, steps);
+    let stage = stage(step, why);
     let stage = if step.lane == "main" && !is_inside(step) { stage } else { format!("  {stage}") };
     let (at, took) = (units::duration(step.at_ns), units::duration(step.dur_ns));
     let number = (step.step + 1).to_string();

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kvproto::tracecontrol::{
     ContinueReply, ContinueRequest, GatesReply, GatesRequest, StatusReply, StatusRequest, StepEvent,
     SubscribeRequest,
@@ -14,8 +15,8 @@ use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
     print::{self, Format},
-    source::attached::{Attached, Operation, RequestFilter},
-    state::{Phase, Screen, Start, StepSource, screen::Options},
+    source::attached::{Attached, Client, Operation, OwnOperation, RequestFilter},
+    state::{Phase, Screen, Start, StepSource, overlay::Overlay, screen::Options},
 };
 use tokio::{
     runtime::Runtime,
@@ -236,6 +237,53 @@ fn an_own_operation_that_still_runs_ends_before_it_runs_again() {
     let first = answers.lock().unwrap().remove(0);
     first.send("v1".into()).unwrap();
     until(&mut screen, "the second run", |_| answers.lock().unwrap().len() == 1);
+}
+
+#[test]
+fn another_operation_of_this_program_follows_the_first() {
+    let (_runtime, address, server) = serve();
+    let answers = Arc::<Mutex<Vec<oneshot::Sender<String>>>>::default();
+    let asked = answers.clone();
+    let client: Client = Box::new(move |text| {
+        let Some(key) = text.strip_prefix("get ") else { anyhow::bail!("expected get KEY, found `{text}`") };
+        let asked = asked.clone();
+        let operation: Operation = Box::new(move || {
+            let (answer, receiver) = oneshot::channel();
+            asked.lock().unwrap().push(answer);
+            receiver
+        });
+        let wanted = RequestFilter { key: key.as_bytes().to_vec(), ..RequestFilter::default() };
+        Ok(OwnOperation { title: text.into(), wanted, operation })
+    });
+    let OwnOperation { title, wanted, operation } = client("get k1").unwrap();
+    let (security, address) = (SecurityManager::default(), address.to_string());
+    let source =
+        Attached::start_with(title, &address, &security, wanted, Start::default(), Some(operation)).unwrap();
+    let mut screen = Screen::new(Box::new(source.with_client(client)), Options::default());
+    until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
+    assert!(typed_operation(&mut screen, "get k2").contains("r runs it to its end first"));
+    screen.act(Action::Run);
+    until(&mut screen, "the steps to the end", |s| s.timeline().steps().len() == steps().len());
+    let first = answers.lock().unwrap().remove(0);
+    first.send("v1".into()).unwrap();
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    assert!(typed_operation(&mut screen, "fetch k2").contains("found `fetch k2`"));
+    assert_eq!(typed_operation(&mut screen, "get k2"), "");
+    until(&mut screen, "the second operation", |s| s.timeline().operation() == "get k2");
+    until(&mut screen, "its begin", |_| answers.lock().unwrap().len() == 1);
+    assert_eq!(server.asked.lock().unwrap().last().unwrap().key, b"k2");
+}
+
+/// Types an operation; returns why it was refused.
+fn typed_operation(screen: &mut Screen, text: &str) -> String {
+    screen.act(Action::Operation);
+    for code in text.chars().map(KeyCode::Char).chain([KeyCode::Enter]) {
+        screen.on_key(KeyEvent::new(code, KeyModifiers::NONE));
+    }
+    match screen.overlay() {
+        Overlay::Operation(typing) => typing.problem.clone().unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 #[test]

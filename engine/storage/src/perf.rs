@@ -28,6 +28,10 @@ fn measure<T>(req: Req, f: impl FnOnce() -> T) -> (T, PerfStats) {
         get_from_memtable_count: perf.get_from_memtable_count,
         internal_key_skipped_count: perf.internal_key_skipped_count,
         internal_delete_skipped_count: perf.internal_delete_skipped_count,
+        seek_on_memtable_count: perf.seek_on_memtable_count,
+        seek_child_seek_count: perf.seek_child_seek_count,
+        bloom_memtable_miss_count: perf.bloom_memtable_miss_count,
+        bloom_sst_miss_count: perf.bloom_sst_miss_count,
     }));
     (result, perf)
 }

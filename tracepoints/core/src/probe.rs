@@ -271,4 +271,16 @@ pub struct PerfProbe {
     pub internal_key_skipped_count: u64,
     /// Tombstones skipped by iterators.
     pub internal_delete_skipped_count: u64,
+    /// Seeks of iterators in memtables.
+    #[serde(default)]
+    pub seek_on_memtable_count: u64,
+    /// Seeks of iterators in memtables and files.
+    #[serde(default)]
+    pub seek_child_seek_count: u64,
+    /// Bloom filters of memtables that ruled a key out.
+    #[serde(default)]
+    pub bloom_memtable_miss_count: u64,
+    /// Bloom filters of files that ruled a key out.
+    #[serde(default)]
+    pub bloom_sst_miss_count: u64,
 }

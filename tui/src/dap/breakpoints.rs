@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracepoints::{
     Gate,
-    gates::{Recorded, Timestamps},
+    gates::{Condition, Recorded, Timestamps},
     trace::Step,
 };
 
 use super::{
     arguments::Wanted,
+    evaluate::evaluate,
     stepper::{Stop, Watch},
     types::{Breakpoint, Source},
 };
@@ -33,6 +34,29 @@ struct Set {
     hits: BTreeSet<usize>,
 }
 
+/// A watched value.
+#[derive(Debug)]
+struct Value {
+    id: i64,
+    data: String,
+    rule: Rule,
+    condition: Option<Condition>,
+    /// The numbers of the operation's steps at which it changed and the condition was true.
+    hits: BTreeSet<usize>,
+}
+
+impl Value {
+    fn accepts(&self, before: &str, now: &str) -> bool {
+        let Some(condition) = &self.condition else { return true };
+        values::change(&self.data, before, now).is_some_and(|change| condition.holds(&change))
+    }
+
+    /// Whether the change at the step of this number stops, once it is among the hits.
+    fn stops_at(&self, step: usize) -> bool {
+        self.rule.hit.is_none_or(|hit| hit.accepts(self.hits.range(..=step).count()))
+    }
+}
+
 /// The rule by which a hit stops, or writes a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Rule {
@@ -45,25 +69,34 @@ struct Rule {
 enum Hits {
     Exactly(usize),
     From(usize),
+    UpTo(usize),
     Every(usize),
 }
 
 impl Hits {
     fn parse(text: &str) -> Result<Self, String> {
         let bad = || {
-            format!("expected a hit count such as `2`, `>= 2` or `% 2`, found `{text}`: write one of these")
+            format!(
+                "expected a hit count such as `2`, `>= 2`, `< 2` or `% 2`, found `{text}`: write one of these"
+            )
         };
         let number = |rest: &str| rest.trim().parse().ok().filter(|n| *n > 0).ok_or_else(bad);
         let text = text.trim();
-        for (sign, make) in
-            [(">=", Hits::From as fn(usize) -> Hits), ("==", Hits::Exactly), ("=", Hits::Exactly)]
-        {
+        for (sign, make) in [
+            (">=", Hits::From as fn(usize) -> Hits),
+            ("<=", Hits::UpTo),
+            ("==", Hits::Exactly),
+            ("=", Hits::Exactly),
+        ] {
             if let Some(rest) = text.strip_prefix(sign) {
                 return number(rest).map(make);
             }
         }
         if let Some(rest) = text.strip_prefix('>') {
             return number(rest).map(|n| Hits::From(n.saturating_add(1)));
+        }
+        if let Some(rest) = text.strip_prefix('<') {
+            return number(rest).map(|n| Hits::UpTo(n - 1));
         }
         if let Some(rest) = text.strip_prefix('%') {
             return number(rest).map(Hits::Every);
@@ -75,6 +108,7 @@ impl Hits {
         match self {
             Hits::Exactly(n) => hits == n,
             Hits::From(n) => hits >= n,
+            Hits::UpTo(n) => hits <= n,
             Hits::Every(n) => hits.is_multiple_of(n),
         }
     }
@@ -87,7 +121,7 @@ pub struct Breakpoints {
     functions: Vec<Set>,
     /// The gates of the configuration.
     stages: Vec<Set>,
-    values: Vec<(i64, String, Rule)>,
+    values: Vec<Value>,
     /// The last seen values of the watched ones.
     known: BTreeMap<String, String>,
     /// The gates of the errors to stop at.
@@ -141,9 +175,11 @@ impl Breakpoints {
         self.known.clear();
         let shown = wanted.iter().map(|w| {
             let id = self.id();
-            match watched(&w.data_id).and_then(|what| Ok((what, rule(w)?))) {
-                Ok((what, rule)) => {
-                    self.values.push((id, w.data_id.clone(), rule));
+            let condition = || values::condition(&w.data_id, w.condition.as_deref().unwrap_or_default());
+            match watched(&w.data_id).and_then(|what| Ok((what, rule(w)?, condition()?))) {
+                Ok((what, rule, condition)) => {
+                    let data = w.data_id.clone();
+                    self.values.push(Value { id, data, rule, condition, hits: BTreeSet::new() });
                     Breakpoint {
                         id,
                         verified: true,
@@ -194,12 +230,14 @@ impl Breakpoints {
                 && set.place.accepts(&steps[at], &arrival)
                 && set.rule.hit.is_none_or(|hit| hit.accepts(number(set)))
         };
-        let changed = |data: &String| {
-            let before = at.checked_sub(1).and_then(|i| values::value(&steps[i], data));
-            before.is_some_and(|before| values::value(&steps[at], data).is_some_and(|now| now != before))
+        let changed = |watched: &Value| {
+            let before = at.checked_sub(1).and_then(|i| values::value(&steps[i], &watched.data));
+            let both = before.zip(values::value(&steps[at], &watched.data));
+            both.is_some_and(|(before, now)| now != before && watched.accepts(&before, &now))
+                && watched.stops_at(at)
         };
         self.lines.values().flatten().chain(&self.functions).chain(&self.stages).any(stops)
-            || self.values.iter().any(|(_, data, _)| changed(data))
+            || self.values.iter().any(changed)
             || answered_with(&steps[at], &arrival, self.errors.iter()).is_some()
     }
 
@@ -220,14 +258,21 @@ impl Breakpoints {
         }
     }
 
-    /// Returns the watched values that differ from the last seen ones.
+    /// Returns the watched values that differ from the last seen ones, as their conditions and hit counts say.
     fn changes(&mut self, step: &Step) -> Option<Stop> {
         let (mut ids, mut changes) = (Vec::new(), Vec::new());
-        for (id, data, _) in &self.values {
+        for value in &mut self.values {
+            let data = &value.data;
             let Some(now) = values::value(step, data) else { continue };
             let before = self.known.insert(data.clone(), now.clone());
-            if let Some(before) = before.filter(|before| *before != now) {
-                ids.push(*id);
+            let Some(before) = before.filter(|before| *before != now) else { continue };
+            if !value.accepts(&before, &now) {
+                continue;
+            }
+            value.hits.insert(step.step);
+            if value.stops_at(step.step) {
+                ids.push(value.id);
+                let data = &value.data;
                 changes.push(format!("{}: {before} → {now}", watched(data).unwrap_or_else(|_| data.clone())));
             }
         }
@@ -248,7 +293,7 @@ impl Breakpoints {
                 continue;
             }
             match &set.rule.log {
-                Some(text) => self.logged.push(filled(text, step)),
+                Some(text) => self.logged.push(filled(text, timeline, at)),
                 None => stopped.push(set.id),
             }
         }
@@ -271,15 +316,15 @@ fn rule(wanted: &Wanted) -> Result<Rule, String> {
 }
 
 /// Replaces `{expression}` in the text of a log point by its value.
-fn filled(text: &str, step: &Step) -> String {
+fn filled(text: &str, timeline: &Timeline, at: usize) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else { break };
         out.push_str(before);
-        match super::tree::field(step, name.trim()) {
-            Some(value) => out.push_str(&value),
-            None => out.push_str(&format!("{{no {name}}}")),
+        match evaluate(name, timeline, at) {
+            Ok(found) => out.push_str(&found.value),
+            Err(_) => out.push_str(&format!("{{no {name}}}")),
         }
         rest = after;
     }
@@ -325,6 +370,7 @@ impl Watch for Breakpoints {
     fn begin(&mut self) {
         self.known.clear();
         self.named = Default::default();
+        self.values.iter_mut().for_each(|value| value.hits.clear());
         self.lines
             .values_mut()
             .flatten()
@@ -340,7 +386,7 @@ impl Watch for Breakpoints {
 
 #[cfg(test)]
 mod tests {
-    use tracepoints::gates::Names;
+    use tracepoints::{gates::Names, probe::RaftProbe, trace::StateView};
 
     use super::*;
 
@@ -366,6 +412,8 @@ mod tests {
         assert_eq!(Hits::parse(" >= 3 "), Ok(Hits::From(3)));
         assert_eq!(Hits::parse("> 3"), Ok(Hits::From(4)));
         assert_eq!(Hits::parse("%2"), Ok(Hits::Every(2)));
+        assert_eq!((Hits::parse("<= 3"), Hits::parse("< 3")), (Ok(Hits::UpTo(3)), Ok(Hits::UpTo(2))));
+        assert!(Hits::UpTo(2).accepts(2) && !Hits::UpTo(2).accepts(3));
         assert!(Hits::parse("0").unwrap_err().contains("found `0`"));
         assert!(Hits::parse("x").unwrap_err().contains(">= 2"));
     }
@@ -391,6 +439,46 @@ mod tests {
         all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
         assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
         assert_eq!(all.logged, ["commit 7 at write_cf_found, {no nothing}"]);
+        let log_message = Some("{key(0x6b31)} {Stage/stage} {".into());
+        all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
+        assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
+        assert_eq!(all.logged[1], "k1 write_cf_found {", "the expressions of the console");
+    }
+
+    #[test]
+    fn a_watched_value_takes_a_condition_and_a_hit_count() {
+        let steps = [5, 6, 7, 8].map(|commit| {
+            let peer = RaftProbe { region: 1, store: 2, commit, ..RaftProbe::default() };
+            Step { state: StateView { raft: vec![peer], ..StateView::default() }, ..Step::default() }
+        });
+        let steps = timeline(steps.into());
+        let stops = |condition: &str, hit: &str| {
+            let mut all = Breakpoints::default();
+            let wanted = Wanted {
+                data_id: "raft/1/2/commit".into(),
+                condition: Some(condition.into()),
+                hit_condition: Some(hit.into()),
+                ..Wanted::default()
+            };
+            assert!(all.set_values(&[wanted])[0].verified, "{condition} {hit}");
+            let forward: Vec<usize> = (0..4).filter(|at| all.reached(&steps, *at).is_some()).collect();
+            let back: Vec<usize> = (0..4).filter(|at| all.stops_at(&steps, *at)).collect();
+            assert_eq!(forward, back, "{condition} {hit}");
+            forward
+        };
+        assert_eq!(stops("", ""), [1, 2, 3]);
+        assert_eq!(stops("new > 6", ""), [2, 3]);
+        assert_eq!(stops("", "2"), [2]);
+        assert_eq!(stops("old >= 6 and store == 2", ">= 2"), [3]);
+        let refused = |data_id: &str, condition: &str| {
+            let (data_id, condition) = (data_id.to_owned(), Some(condition.to_owned()));
+            let wanted = Wanted { data_id, condition, ..Wanted::default() };
+            let shown = Breakpoints::default().set_values(&[wanted]).remove(0);
+            assert!(!shown.verified);
+            shown.message
+        };
+        assert!(refused("raft/1/2/commit", "newer > 6").contains("found `newer`"));
+        assert!(refused("rows", "new > 6").contains("found the rows of the key"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! The state of a step as trees of names and values.
+mod facts;
 mod node;
 mod raft;
 mod rows;
@@ -31,6 +32,8 @@ pub enum Scope {
     Request,
     /// The answer.
     Answer,
+    /// The decisions at this step, with the compared values.
+    Decisions,
     /// The peers of each region.
     Raft,
     /// The leases of the leaders.
@@ -39,6 +42,8 @@ pub enum Scope {
     Rows,
     /// The latches of the command.
     Latches,
+    /// The transactions that wait for locks.
+    LockWaits,
     /// Locks in memory, which a read checks before its snapshot.
     MemoryLocks,
     /// RocksDB's counters of the last read.
@@ -49,14 +54,16 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes, as the client shows them.
-    pub const ALL: [Scope; 10] = [
+    pub const ALL: [Scope; 12] = [
         Self::Stage,
         Self::Request,
         Self::Answer,
+        Self::Decisions,
         Self::Raft,
         Self::Lease,
         Self::Rows,
         Self::Latches,
+        Self::LockWaits,
         Self::MemoryLocks,
         Self::RocksDb,
         Self::Notes,
@@ -68,10 +75,12 @@ impl Scope {
             Self::Stage => "Stage",
             Self::Request => "Request",
             Self::Answer => "Answer",
+            Self::Decisions => "Decisions",
             Self::Raft => "Raft",
             Self::Lease => "Lease",
             Self::Rows => "Rows",
             Self::Latches => "Latches",
+            Self::LockWaits => "Lock waits",
             Self::MemoryLocks => "Memory locks",
             Self::RocksDb => "RocksDB",
             Self::Notes => "Notes",
@@ -85,7 +94,7 @@ impl Scope {
 
     /// Whether a change since the step before is marked: a stage's own values always differ.
     pub fn marks_changes(self) -> bool {
-        !matches!(self, Self::Stage | Self::Request | Self::Answer | Self::Notes)
+        !matches!(self, Self::Stage | Self::Request | Self::Answer | Self::Decisions | Self::Notes)
     }
 
     /// The values at a step; empty if none is known.
@@ -93,12 +102,22 @@ impl Scope {
         let state = &known.step.state;
         match self {
             Self::Stage => stage::stage(known.step),
-            Self::Request => stage::request(known.step, known.request),
-            Self::Answer => stage::answer(known.step, known.ending),
+            Self::Request => {
+                let mut out = stage::request(known.step, known.request);
+                out.extend(facts::request(known.step));
+                out
+            }
+            Self::Answer => {
+                let mut out = stage::answer(known.step, known.ending);
+                out.extend(facts::answer(known.step));
+                out
+            }
+            Self::Decisions => facts::decisions(known.step),
             Self::Raft => raft::groups(&state.raft),
             Self::Lease => raft::leases(&state.raft),
             Self::Rows => state.mvcc.as_ref().map(rows).unwrap_or_default(),
             Self::Latches => state.latches.as_ref().map(rows::latches).unwrap_or_default(),
+            Self::LockWaits => state.lock_waits.as_ref().map(facts::lock_waits).unwrap_or_default(),
             Self::MemoryLocks => stage::memory_locks(known.step),
             Self::RocksDb => state.perf.as_ref().map(stage::perf).unwrap_or_default(),
             Self::Notes => state

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracepoints::{Gate, session::GateState};
 
 use command::Command;
-pub use command::{Operation, RequestFilter};
+pub use command::{Client, Operation, OwnOperation, RequestFilter};
 pub(crate) use connection::{endpoint, unreachable};
 use session::{Round, Session};
 
@@ -29,6 +29,10 @@ pub struct Attached {
     title: String,
     /// Whether the operation is this program's: its client waits as long as the user.
     own: bool,
+    /// Prepares further operations of this program.
+    client: Option<Client>,
+    /// An operation is under way.
+    running: bool,
 }
 
 impl Attached {
@@ -59,6 +63,7 @@ impl Attached {
         endpoint(address, security)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own = operation.is_some();
+        let next_title = if own { title.clone() } else { String::from("the next request") };
         let session = Session {
             server: address.to_owned(),
             security: security.clone(),
@@ -67,6 +72,7 @@ impl Attached {
             start,
             events: events_tx,
             operation,
+            title: next_title,
             again: false,
             round: Round::default(),
         };
@@ -74,7 +80,15 @@ impl Attached {
             .name("attach".into())
             .spawn(move || runtime.block_on(session.run(commands_rx)))
             .context("cannot start the thread of the connection to the server")?;
-        Ok(Self { title, own, address: address.into(), events, commands, gates })
+        let (address, client) = (address.into(), None);
+        Ok(Self { title, own, address, events, commands, gates, client, running: true })
+    }
+
+    /// Adds the client, so that the user can step further operations.
+    #[must_use]
+    pub fn with_client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
     }
 
     fn send(&self, command: Command) -> Result<()> {
@@ -91,7 +105,15 @@ impl StepSource for Attached {
     }
 
     fn poll(&mut self) -> Vec<SourceEvent> {
-        self.events.try_iter().collect()
+        let events: Vec<SourceEvent> = self.events.try_iter().collect();
+        for event in &events {
+            match event {
+                SourceEvent::Begin { .. } => self.running = true,
+                SourceEvent::Finished { .. } | SourceEvent::Failed(_) => self.running = false,
+                _ => {}
+            }
+        }
+        events
     }
 
     fn step(&mut self) -> Result<()> {
@@ -153,6 +175,19 @@ impl StepSource for Attached {
             );
         }
         self.send(Command::Again)
+    }
+
+    fn try_operation(&mut self, text: &str) -> Result<()> {
+        let Some(client) = &self.client else {
+            bail!(
+                "other clients send the requests here: tikv-tui run 'get k1' --pd HOST:PORT steps an operation of your own"
+            );
+        };
+        let operation = client(text)?;
+        if self.running {
+            bail!("expected no running operation, found one: r runs it to its end first");
+        }
+        self.send(Command::Operation(operation))
     }
 
     fn next_operation(&mut self) -> Result<()> {

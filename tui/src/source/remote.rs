@@ -1,5 +1,5 @@
 //! Steps an operation of this program's own client on a running cluster.
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::metapb::StoreState;
@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 use tracepoints::Req;
 
 use super::{
-    attached::{Attached, Operation, RequestFilter, endpoint},
+    attached::{Attached, Client, Operation, OwnOperation, RequestFilter, endpoint},
     pd::stores,
 };
 use crate::state::Start;
@@ -32,11 +32,8 @@ pub fn start(
     access: Access,
     security: &SecurityManager,
 ) -> Result<Attached> {
-    let op = directive::parse_operation(text).map_err(anyhow::Error::msg)?;
-    directive::check(&directive::scenario_of(text).map_err(anyhow::Error::msg)?)?;
-    if op.is_the_runners() {
-        bail!("expected an operation of a TiKV client, found `{op}`, which only a recipe can step");
-    }
+    // A mistake is reported before anything connects.
+    parse(text)?;
     let endpoint = endpoint(pd, security).context("--pd")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -59,9 +56,34 @@ pub fn start(
             Err(_) => bail!("no PD answers at {pd} within {TIMEOUT:?}: check that it is running"),
         }
     })?;
+    let (background, in_keyspace) = (Arc::new(Background(Some(runtime))), access.keyspace.is_some());
+    let client: Client = Box::new(move |text| prepare(text, &clients, &background, in_keyspace));
+    let OwnOperation { title, wanted, operation } = client(text)?;
+    let attached = Attached::start_with(title, &store, security, wanted, start, Some(operation))?;
+    Ok(attached.with_client(client))
+}
+
+/// Parses an operation of a TiKV client.
+fn parse(text: &str) -> Result<Op> {
+    let op = directive::parse_operation(text).map_err(anyhow::Error::msg)?;
+    directive::check(&directive::scenario_of(text).map_err(anyhow::Error::msg)?)?;
+    if op.is_the_runners() {
+        bail!("expected an operation of a TiKV client, found `{op}`, which only a recipe can step");
+    }
+    Ok(op)
+}
+
+/// Prepares the operation of a text.
+fn prepare(
+    text: &str,
+    clients: &Clients,
+    background: &Arc<Background>,
+    in_keyspace: bool,
+) -> Result<OwnOperation> {
+    let op = parse(text)?;
     // In a keyspace the servers know the key with a prefix that only PD and the client know.
-    let wanted = if access.keyspace.is_some() { RequestFilter::default() } else { filter(&op) };
-    let (title, background) = (op.to_string(), Background(Some(runtime)));
+    let wanted = if in_keyspace { RequestFilter::default() } else { filter(&op) };
+    let (title, clients, background) = (op.to_string(), clients.clone(), background.clone());
     let operation: Operation = Box::new(move || {
         let (done, answer) = oneshot::channel();
         let (clients, op) = (clients.clone(), op.clone());
@@ -72,7 +94,7 @@ pub fn start(
         });
         answer
     });
-    Attached::start_with(title, &store, security, wanted, start, Some(operation))
+    Ok(OwnOperation { title, wanted, operation })
 }
 
 /// Advice for an error that another option prevents; may be empty.

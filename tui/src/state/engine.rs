@@ -339,8 +339,9 @@ fn lock_waits(now: &LockWaitsProbe, old: Option<&LockWaitsProbe>, fresh: bool) -
 
 fn perf(now: &PerfProbe, old: Option<&PerfProbe>) -> Section {
     let mut section = Section::new("RocksDB perf context");
+    section.text(origin(now), old.is_some_and(|old| old != now));
     let get = |f: fn(&PerfProbe) -> u64| (f(now), old.map(f));
-    let rows: [(&str, (u64, Option<u64>)); 7] = [
+    let rows: [(&str, (u64, Option<u64>)); 11] = [
         ("get_from_memtable_count", get(|p| p.get_from_memtable_count)),
         ("block_cache_hit_count", get(|p| p.block_cache_hit_count)),
         ("block_read_count", get(|p| p.block_read_count)),
@@ -348,11 +349,26 @@ fn perf(now: &PerfProbe, old: Option<&PerfProbe>) -> Section {
         ("block_read_nanos", get(|p| p.block_read_nanos)),
         ("internal_key_skipped_count", get(|p| p.internal_key_skipped_count)),
         ("internal_delete_skipped_count", get(|p| p.internal_delete_skipped_count)),
+        ("seek_on_memtable_count", get(|p| p.seek_on_memtable_count)),
+        ("seek_child_seek_count", get(|p| p.seek_child_seek_count)),
+        ("bloom_memtable_miss_count", get(|p| p.bloom_memtable_miss_count)),
+        ("bloom_sst_miss_count", get(|p| p.bloom_sst_miss_count)),
     ];
     for (name, (value, before)) in rows {
         section.row(Kind::Row, vec![cell(name, false), number(value, before)]);
     }
     section
+}
+
+/// Says where RocksDB searched for the data of the read.
+fn origin(perf: &PerfProbe) -> String {
+    let searches = perf.get_from_memtable_count.saturating_add(perf.seek_on_memtable_count);
+    let blocks = match (perf.block_cache_hit_count, perf.block_read_count) {
+        (0, 0) => "no block of a file".into(),
+        (cached, read) => format!("blocks from the cache {cached}, from files {read}"),
+    };
+    let refused = perf.bloom_memtable_miss_count.saturating_add(perf.bloom_sst_miss_count);
+    format!("searches of memtables {searches}, {blocks}, ruled out by filters {refused}")
 }
 
 #[cfg(test)]
@@ -405,6 +421,21 @@ mod tests {
         );
         (probe.held_ns, probe.slots[0].queue) = (2_000_000, Vec::new());
         assert_eq!(shown(&probe), ["released by command 7 after 2.00 ms", "slot 3 (k1): free"]);
+    }
+
+    #[test]
+    fn a_read_says_which_parts_of_rocksdb_it_searched() {
+        let mut probe =
+            PerfProbe { get_from_memtable_count: 1, seek_on_memtable_count: 1, ..PerfProbe::default() };
+        let said = |probe: &PerfProbe| texts(&[perf(probe, None)]).remove(0);
+        assert_eq!(said(&probe), "searches of memtables 2, no block of a file, ruled out by filters 0");
+        (probe.block_cache_hit_count, probe.bloom_sst_miss_count) = (3, 2);
+        assert_eq!(
+            said(&probe),
+            "searches of memtables 2, blocks from the cache 3, from files 0, ruled out by filters 2"
+        );
+        probe.seek_on_memtable_count = u64::MAX;
+        assert!(said(&probe).contains(&u64::MAX.to_string()), "a damaged trace");
     }
 
     #[test]

@@ -83,7 +83,10 @@ pub type Spent = BTreeMap<String, u64>;
 /// Sums the bars' times by frame.
 pub fn spent(bars: &[Bar]) -> Spent {
     let mut out = Spent::new();
-    bars.iter().for_each(|b| *out.entry(b.key.clone()).or_default() += b.dur_ns);
+    for bar in bars {
+        let sum: &mut u64 = out.entry(bar.key.clone()).or_default();
+        *sum = sum.saturating_add(bar.dur_ns);
+    }
     out
 }
 
@@ -119,7 +122,7 @@ pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold
     let mut out: Vec<Fold> = Vec::new();
     for (names, step) in stacks(title, steps, requests).into_iter().filter(|(_, s)| s.dur_ns > 0) {
         match out.iter_mut().find(|(n, _)| *n == names) {
-            Some((_, ns)) => *ns += step.dur_ns,
+            Some((_, ns)) => *ns = ns.saturating_add(step.dur_ns),
             None => out.push((names, step.dur_ns)),
         }
     }
@@ -181,6 +184,14 @@ mod tests {
         let (kind, layer, stage, lane) = (kind.into(), layer.into(), stage.into(), "main".into());
         let at_ns = [0, 50, 60, 80][i];
         Step { step: i, kind, layer, stage, lane, at_ns, dur_ns, request: 1, ..Step::default() }
+    }
+
+    #[test]
+    fn sums_of_damaged_times_do_not_overflow() {
+        let steps = [0, 1].map(|i| step(i, "kv_get", "grpc", "grpc_receive", u64::MAX));
+        let folds = folded("get", &steps, &[]);
+        assert_eq!(folds.iter().map(|(_, ns)| *ns).collect::<Vec<_>>(), [u64::MAX]);
+        assert_eq!(spent(&bars("get", &steps, &[], None)).values().max(), Some(&u64::MAX));
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod text_input;
 use std::{cell::RefCell, path::PathBuf, rc::Rc};
 
 use tracepoints::{
+    Gate,
+    gates::Place,
     session::GateState,
     trace::{Step, story},
 };
@@ -170,7 +172,11 @@ impl Screen {
 
     /// Whether a gate that is switched on may hold a request at this stage.
     pub fn is_gated(&self, stage: &str) -> bool {
-        self.gates.iter().any(|state| state.on && state.gate.stage().is_some_and(|s| s.name() == stage))
+        let is_at = |gate: &Gate| match &gate.place {
+            Place::Stages(stages) => stages.iter().any(|s| s.name() == stage),
+            _ => gate.stage().is_some_and(|s| s.name() == stage),
+        };
+        self.gates.iter().any(|state| state.on && is_at(&state.gate))
     }
 
     /// The searched text; empty without a search.

@@ -84,6 +84,22 @@ fn one_operation_is_stepped_to_its_end_and_back() {
 }
 
 #[test]
+fn a_session_that_ends_during_the_start_ends_its_progress() {
+    let _alone = alone();
+    let mut client = Client::start();
+    client.ask("initialize", json!({ "supportsProgressReporting": true }));
+    client.send("launch", json!({ "operation": "get k1" }));
+    client.event("initialized");
+    client.send("configurationDone", Value::Null);
+    client.event("progressStart");
+    client.send("terminate", Value::Null);
+    let ended = client.until(|m| m["event"] == "terminated");
+    assert!(ended.iter().any(|m| m["event"] == "progressEnd"), "{ended:?}");
+    client.ask("disconnect", Value::Null);
+    client.finish().1.unwrap();
+}
+
+#[test]
 fn a_client_that_vanishes_while_a_request_is_held_releases_it() {
     let _alone = alone();
     for _ in 0..2 {

@@ -32,6 +32,23 @@ fn gates_hold_the_request_and_c_goes_to_them() {
 }
 
 #[test]
+fn c_goes_over_known_steps_as_the_gates_say() {
+    let gates = |texts: &[&str]| texts.iter().map(|text| gates::parse(text).unwrap()).collect::<Vec<_>>();
+    for (set, expected) in [
+        (gates(&["lock_cf_get if store == 7", "grpc_reply if store == 1"]), "grpc_reply"),
+        (gates(&["lock_cf_get#2", "grpc_reply"]), "grpc_reply"),
+        (gates(&["any if store == 7"]), "client_reply"),
+        (gates(&["PointGetter::load_data"]), "write_cf_seek"),
+    ] {
+        let mut rig = Rig::new(common::point_get(), Start { gates: set, ..Start::default() }, LARGE, true);
+        rig.keys("r0");
+        assert_eq!((rig.stage(), rig.screen.phase()), ("client_send", Phase::Finished));
+        rig.keys("c");
+        assert_eq!(rig.stage(), expected, "{:?}", rig.screen.gates());
+    }
+}
+
+#[test]
 fn the_lists_of_gates_and_holds_at_four_widths() {
     for size in SIZES {
         let mut rig = Rig::stepped(size);

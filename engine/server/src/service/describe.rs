@@ -14,6 +14,8 @@ use tracepoints::{
 
 /// Maximum number of elements of a repeated field shown.
 const MAX_ELEMENTS: usize = 4;
+/// Maximum length in bytes of a key that is also shown in hex.
+const MAX_HEX_BYTES: usize = 48;
 /// Maximum depth of messages in messages.
 const MAX_DEPTH: usize = 6;
 /// Measurements, which the stages show better.
@@ -128,7 +130,7 @@ fn rows(mut facts: Facts, fields: &[&Named], prefix: &str) -> Facts {
         let name = format!("{prefix}{}", first.field.name);
         for (i, named) in fields[at..at + same].iter().take(MAX_ELEMENTS).enumerate() {
             let name = if same > 1 { format!("{name}[{i}]") } else { name.clone() };
-            facts = facts.row(&name, fact(named), "");
+            facts = facts.row(&name, fact(named), hex_of_key(named));
         }
         if same > MAX_ELEMENTS {
             facts = facts.text(&name, format!("{same} in all"));
@@ -145,6 +147,20 @@ fn fact(named: &Named) -> FactValue {
         Value::Number(n) => FactValue::Text(text(named.field, *n)),
         Value::Bytes(bytes) => FactValue::Text(shown(bytes)),
         Value::Message(fields) => FactValue::Text(inline(fields)),
+    }
+}
+
+/// The hex form of a short key that is not plain text; empty for anything else.
+fn hex_of_key(named: &Named) -> String {
+    let is_key = named.field.name.contains("key") || named.field.name == "primary_lock";
+    match &named.value {
+        Value::Bytes(bytes)
+            if is_key && bytes.len() <= MAX_HEX_BYTES && !bytes.iter().all(u8::is_ascii_graphic) =>
+        {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+            format!("hex {hex}")
+        }
+        _ => String::new(),
     }
 }
 
@@ -287,6 +303,7 @@ mod tests {
         let facts = request("kv_get", "GetRequest", &get);
         assert_eq!(facts.title, "Request kv_get");
         assert_eq!(value(&facts, "key"), Some(&FactValue::Text("k\\0001".into())));
+        assert_eq!(facts.rows.iter().find(|row| row.name == "key").unwrap().note, "hex 6B0031");
         assert_eq!(value(&facts, "version"), Some(&FactValue::Ts(TS)));
         assert_eq!(value(&facts, "context.region_id"), Some(&FactValue::Number(2)));
         assert_eq!(

@@ -97,7 +97,7 @@ impl<'a> Earlier<'a> {
         if step.store != 0 {
             self.backoff_ns = 0;
         } else if step.stage == "client_backoff" {
-            self.backoff_ns += step.dur_ns;
+            self.backoff_ns = self.backoff_ns.saturating_add(step.dur_ns);
         }
     }
 
@@ -164,6 +164,13 @@ mod tests {
         assert_eq!(why(3), Some(("resolve the lock of 470607130203521025".into(), 2_000_000)));
         assert_eq!(why(4), Some(("retry after: locked".into(), 0)));
         assert_eq!(why(5), Some(("all keys are prewritten".into(), 0)));
+    }
+
+    #[test]
+    fn backoffs_of_a_damaged_trace_do_not_overflow() {
+        let backoff = Step { dur_ns: u64::MAX, ..step(1, "client", "client_backoff", None) };
+        let steps = [backoff.clone(), backoff, step(2, "get_region", "pd_get_region", None)];
+        assert_eq!(reason(&steps, 2).map(|r| r.backoff_ns), Some(u64::MAX));
     }
 
     #[test]

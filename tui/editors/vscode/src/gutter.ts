@@ -21,9 +21,20 @@ export class Gutter implements vscode.Disposable {
   constructor(private readonly adapter: Adapter) {
     this.subscriptions = [
       this.mark,
-      vscode.window.onDidChangeVisibleTextEditors((editors) => editors.forEach((editor) => void this.draw(editor))),
+      vscode.window.onDidChangeVisibleTextEditors((editors) => this.drawAll(editors)),
+      vscode.workspace.onDidChangeConfiguration((change) => {
+        if (!change.affectsConfiguration("tikv-step.adapter")) return;
+        // Another program has other lines.
+        adapter.dispose();
+        this.sites = undefined;
+        this.drawAll(vscode.window.visibleTextEditors);
+      }),
     ];
-    vscode.window.visibleTextEditors.forEach((editor) => void this.draw(editor));
+    this.drawAll(vscode.window.visibleTextEditors);
+  }
+
+  private drawAll(editors: readonly vscode.TextEditor[]): void {
+    editors.forEach((editor) => void this.draw(editor));
   }
 
   dispose(): void {
@@ -33,8 +44,11 @@ export class Gutter implements vscode.Disposable {
   private async draw(editor: vscode.TextEditor): Promise<void> {
     const path = editor.document.uri.path;
     if (!path.endsWith(".rs")) return;
-    // Asked once: the lines are those of the program's own sources.
-    this.sites ??= this.adapter.sites().catch(() => []);
+    // Asked until it answers, then no more: the lines are those of the program's own sources.
+    this.sites ??= this.adapter.sites().catch(() => {
+      this.sites = undefined;
+      return [];
+    });
     const here = (await this.sites).filter((site) => path === site.file || path.endsWith(`/${site.file}`));
     const marks = here.filter((site) => site.line <= editor.document.lineCount);
     editor.setDecorations(

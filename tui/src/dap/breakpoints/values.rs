@@ -1,9 +1,51 @@
 //! Values that a client can watch: `raft/REGION/STORE/FIELD`, `latch/SLOT`, `rows`.
-use tracepoints::{probe::RaftProbe, trace::Step};
+use tracepoints::{
+    Gate,
+    gates::{Change, Condition, Names, Watched},
+    probe::RaftProbe,
+    trace::Step,
+};
 
 /// Fields of a peer that can be watched.
 const RAFT: &[&str] =
     &["role", "term", "vote", "leader", "last_index", "persisted", "commit", "applied", "lease"];
+
+/// Fields of a peer that are no numbers.
+const WORDS: &[&str] = &["role", "lease"];
+
+/// Parses the condition on a change, such as `new > old`; an empty text is none.
+///
+/// # Errors
+/// If it does not parse, or the value is no number.
+pub fn condition(data: &str, text: &str) -> Result<Option<Condition>, String> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    if change(data, "0", "0").is_none() {
+        return Err(format!(
+            "expected a number for a condition, such as a term, found {}: leave out the condition",
+            watched(data)?
+        ));
+    }
+    let names = Names::default();
+    let gate = Gate::parse("change of term", &names).and_then(|gate| gate.under(text, &names));
+    gate.map(|gate| gate.condition).map_err(|e| e.to_string())
+}
+
+/// The change of a watched number; None for any other value.
+pub fn change(data: &str, before: &str, now: &str) -> Option<Change> {
+    match data.split('/').collect::<Vec<_>>().as_slice() {
+        ["raft", region, store, field] if !WORDS.contains(field) => Some(Change {
+            // A condition reads only the other fields.
+            watched: Watched::Term,
+            store: store.parse().ok()?,
+            region: region.parse().ok()?,
+            old: before.parse().ok()?,
+            new: now.parse().ok()?,
+        }),
+        _ => None,
+    }
+}
 
 /// Describes a watched value.
 ///

@@ -102,6 +102,10 @@ impl Session {
         }
         self.release();
         self.stage = Stage::Terminated;
+        // A client shows a progress until its end.
+        if std::mem::take(&mut self.progress) {
+            self.later("progressEnd", json!({ "progressId": PROGRESS }));
+        }
         self.later("terminated", Value::Null);
         self.later("exited", json!({ "exitCode": code }));
     }

@@ -2,6 +2,7 @@
 use tracepoints::probe::{LatchesProbe, LockRow, MvccProbe};
 
 use super::node::Node;
+use crate::state::units;
 
 /// A lock, or locks that several transactions share.
 fn lock(name: &str, row: &LockRow) -> Node {
@@ -64,15 +65,25 @@ pub(super) fn latches(probe: &LatchesProbe) -> Vec<Node> {
                 format!("command {cid}"),
             )
         });
+        let keys = slot.keys.iter().enumerate().map(|(i, key)| Node::leaf(format!("key {}", i + 1), key));
         let summary = match slot.queue.as_slice() {
             [] => "free".into(),
             [owner] => format!("held by command {owner}"),
             [owner, waits @ ..] => format!("held by command {owner}, {} wait", waits.len()),
         };
-        Node::parent(format!("latch {}", slot.slot), summary, queue.collect())
+        Node::parent(format!("latch {}", slot.slot), summary, queue.chain(keys).collect())
             .watched(format!("latch/{}", slot.slot))
     };
-    probe.slots.iter().map(slot).collect()
+    let mut out: Vec<Node> = probe.slots.iter().map(slot).collect();
+    let time = match (probe.since_ns, probe.held_ns) {
+        (0, _) => None,
+        // A command that needs no latch.
+        (_, 0) if probe.slots.is_empty() => None,
+        (since, 0) => Some(("held since", since)),
+        (_, held) => Some(("released after", held)),
+    };
+    out.extend(time.map(|(name, ns)| Node::leaf(name, units::duration(ns))));
+    out
 }
 
 /// The forms in which a key appears: as text, as hex, and as TiKV stores it.
@@ -85,4 +96,23 @@ pub fn key_forms(key: &[u8]) -> Vec<Node> {
         Node::leaf("encoded", keys::escape(&encoded)),
         Node::leaf("in RocksDB", keys::escape(&keys::data_key(&encoded))),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use tracepoints::probe::LatchSlot;
+
+    use super::*;
+
+    #[test]
+    fn a_latch_has_its_key_and_its_time() {
+        let slot = LatchSlot { slot: 3, queue: vec![7, 8], keys: vec!["k1".into()] };
+        let mut probe = LatchesProbe { store: 1, slots: vec![slot], command: 7, since_ns: 5_000, held_ns: 0 };
+        let nodes = latches(&probe);
+        let parts: Vec<&str> = nodes[0].children.iter().map(|part| part.value.as_str()).collect();
+        assert_eq!(parts, ["cid 7", "cid 8", "k1"]);
+        assert_eq!((nodes[1].name.as_str(), nodes[1].value.as_str()), ("held since", "5.00 µs"));
+        probe.held_ns = 2_000_000;
+        assert_eq!(latches(&probe)[1].value, "2.00 ms");
+    }
 }

@@ -61,6 +61,8 @@ pub(super) fn stage(step: &Step) -> Vec<Node> {
     }
     let place = Place::parse(&step.tikv);
     out.push(Node::leaf("tikv", format!("{} in {} {}", place.name(), place.whose(), place.file)));
+    let differs = find(&step.stage).map(|entry| entry.differs).filter(|text| !text.is_empty());
+    out.extend(differs.map(|text| Node::leaf("differs", text)));
     out
 }
 
@@ -109,5 +111,9 @@ pub(super) fn perf(perf: &PerfProbe) -> Vec<Node> {
         Node::leaf("get_from_memtable_count", perf.get_from_memtable_count),
         Node::leaf("internal_key_skipped_count", perf.internal_key_skipped_count),
         Node::leaf("internal_delete_skipped_count", perf.internal_delete_skipped_count),
+        Node::leaf("seek_on_memtable_count", perf.seek_on_memtable_count),
+        Node::leaf("seek_child_seek_count", perf.seek_child_seek_count),
+        Node::leaf("bloom_memtable_miss_count", perf.bloom_memtable_miss_count),
+        Node::leaf("bloom_sst_miss_count", perf.bloom_sst_miss_count),
     ]
 }

@@ -15,12 +15,27 @@ pub struct RequestFilter {
 /// An operation of this program on the cluster: called when its requests would be stepped.
 pub type Operation = Box<dyn FnMut() -> tokio::sync::oneshot::Receiver<String> + Send>;
 
+/// An operation of this program, ready to run.
+pub struct OwnOperation {
+    /// The operation as text, such as `get k1`.
+    pub title: String,
+    /// Selects its requests.
+    pub wanted: RequestFilter,
+    /// Sends it.
+    pub operation: Operation,
+}
+
+/// The client of this program: prepares the operation of a text.
+pub type Client = Box<dyn Fn(&str) -> anyhow::Result<OwnOperation> + Send>;
+
 /// A command of the screen to the thread of its subscription.
 pub(super) enum Command {
     /// Waits for the next request.
     Next,
     /// Runs the operation of this program to its end, and then once more.
     Again,
+    /// Runs another operation of this program.
+    Operation(OwnOperation),
     Continue(Mode),
     /// Releases one held request, by the number of its hold.
     Release(u64),

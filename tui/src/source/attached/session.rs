@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracepoints::{Outcome, trace::Step};
 
 use super::{
-    command::{Command, Operation, RequestFilter},
+    command::{Command, Operation, OwnOperation, RequestFilter},
     connection::{gone, refused},
     link::{Heard, Link},
     steps::Merged,
@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) gates: Vec<String>,
     /// Sends the operation whose requests are stepped; None: other clients send the requests.
     pub(super) operation: Option<Operation>,
+    /// The title of the operations after the first.
+    pub(super) title: String,
     /// The operation runs again after its end, without a further command.
     pub(super) again: bool,
     pub(super) round: Round,
@@ -106,13 +108,17 @@ impl Session {
                 match commands.recv().await {
                     None => return Ok(()),
                     Some(Command::Next | Command::Again) => break,
+                    Some(Command::Operation(OwnOperation { title, wanted, operation })) => {
+                        (self.title, self.wanted, self.operation) = (title, wanted, Some(operation));
+                        break;
+                    }
                     Some(Command::Gate { text, set }) => _ = self.note_gate(text, set),
                     // Nothing is held between two operations.
                     Some(_) => {}
                 }
             }
             self.round = Round::default();
-            self.emit(SourceEvent::Begin { title: String::from("the next request") });
+            self.emit(SourceEvent::Begin { title: self.title.clone() });
         }
     }
 
@@ -360,7 +366,7 @@ impl Session {
 
     async fn send(&mut self, links: &mut [Link], command: Command) -> Result<()> {
         match command {
-            Command::Next => {
+            Command::Next | Command::Operation(_) => {
                 self.emit(SourceEvent::Log("this request has not ended yet: r runs it to its end".into()))
             }
             Command::Again => {

@@ -26,7 +26,7 @@ impl Merged {
         let begin = *self.begins.entry((link, step.request)).or_insert(self.end_ns);
         let next = self.numbers.len();
         step.step = *self.numbers.entry((link, step.request, step.step)).or_insert(next);
-        step.at_ns += begin;
+        step.at_ns = step.at_ns.saturating_add(begin);
         self.end_ns = self.end_ns.max(step.end_ns());
         step
     }
@@ -36,10 +36,15 @@ impl Merged {
         let sum = match self.summary.take() {
             None => summary,
             Some(before) => {
-                let (stage_ns, wall_ns) =
-                    (before.stage_ns + summary.stage_ns, before.wall_ns + summary.wall_ns);
+                let stage_ns = before.stage_ns.saturating_add(summary.stage_ns);
+                let wall_ns = before.wall_ns.saturating_add(summary.wall_ns);
                 let accounted = if wall_ns == 0 { 1.0 } else { stage_ns as f64 / wall_ns as f64 };
-                Summary { stage_ns, wall_ns, accounted, dropped: before.dropped + summary.dropped }
+                Summary {
+                    stage_ns,
+                    wall_ns,
+                    accounted,
+                    dropped: before.dropped.saturating_add(summary.dropped),
+                }
             }
         };
         self.summary = Some(sum.clone());

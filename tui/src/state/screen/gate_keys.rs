@@ -1,6 +1,12 @@
 //! Keys of the lists of gates and of held requests, and of the input of an operation.
+use std::collections::HashMap;
+
 use crossterm::event::{KeyCode, KeyEvent};
-use tracepoints::{Gate, Hold, find_stage};
+use tracepoints::{
+    Gate, Hold, find_stage,
+    gates::{Recorded, Timestamps},
+    session::GateState,
+};
 
 use super::{
     Effect, Screen,
@@ -133,6 +139,39 @@ impl Screen {
         self.timeline.set_follow(true);
         let result = self.source.release(hold.id);
         self.ok_or_say(result);
+    }
+
+    /// The next known step at which a gate holds. Each gate counts its arrivals from the first step; a change is
+    /// known only to the engine.
+    pub(super) fn next_gated(&self) -> Option<usize> {
+        let on = self.gates.iter().filter(|state| state.on);
+        let mut gates: Vec<GateState> = on.map(|state| GateState::new(state.gate.clone())).collect();
+        let conditional = gates.iter().any(|state| state.gate.condition.is_some());
+        if gates.is_empty() {
+            return None;
+        }
+        let keys: HashMap<u64, &[u8]> =
+            self.timeline.requests().iter().map(|request| (request.id, request.key.as_slice())).collect();
+        let mut timestamps = Timestamps::default();
+        for (i, step) in self.timeline.steps().iter().enumerate() {
+            if conditional {
+                timestamps.learn(step);
+            }
+            let Some(stage) = find_stage(&step.stage).filter(|stage| stage.hold != Hold::None) else {
+                continue;
+            };
+            let at = Recorded { step, key: keys.get(&step.request).copied(), timestamps: &timestamps };
+            let mut holds = false;
+            for state in &mut gates {
+                if state.gate.accepts(stage.id, &step.file, step.line, &at) {
+                    holds |= state.count();
+                }
+            }
+            if holds && i > self.timeline.cursor() {
+                return Some(i);
+            }
+        }
+        None
     }
 
     /// Runs to the next arrival at a stage.

@@ -229,9 +229,7 @@ impl Screen {
 
     /// Moves to the next recorded step with a gate; without one, runs the request to its next gate.
     fn go_to_gate(&mut self) {
-        let mut later = self.timeline.steps().iter().enumerate().skip(self.timeline.cursor() + 1);
-        let ahead = later.find(|(_, step)| self.is_gated(&step.stage)).map(|(i, _)| i);
-        if let Some(step) = ahead {
+        if let Some(step) = self.next_gated() {
             return self.go_to(step);
         }
         if matches!(self.phase(), Phase::Held | Phase::Running) {
