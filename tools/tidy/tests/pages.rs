@@ -110,7 +110,7 @@ fn form_of(part: &str) -> &'static [&'static str] {
     match part {
         "Get started" | "Contribute to TiKV" => &["fter this page you", "\nAs of tikv/"],
         part if part.starts_with("Understanding TiKV") => {
-            &["fter this page you", "\nAs of tikv/", "\n## In TiKV\n", "\n## Try it\n"]
+            &["fter this page you", "\nAs of tikv/", "\n## In TiKV\n", "\n## Try it\n", "\n```console\n"]
         }
         _ => &[],
     }
