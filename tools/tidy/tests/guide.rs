@@ -84,7 +84,8 @@ fn stage_page() -> String {
     let mut page = String::from(
         "# The stages\n\nGenerated from `tracepoints/core/catalogue.toml`. TiKV's functions are those of tikv/tikv \
          8e964719.\n*Held* names what waits when a gate holds a request at the stage. *Time* names the cause of the \
-         time\nfrom this stage to the next.\n",
+         time\nfrom this stage to the next. The sections follow a request: a layer that it passes again has another \
+         section.\n",
     );
     let mut layer = "";
     for stage in STAGES {
