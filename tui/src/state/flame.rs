@@ -83,7 +83,10 @@ pub type Spent = BTreeMap<String, u64>;
 /// Sums the bars' times by frame.
 pub fn spent(bars: &[Bar]) -> Spent {
     let mut out = Spent::new();
-    bars.iter().for_each(|b| *out.entry(b.key.clone()).or_default() += b.dur_ns);
+    for bar in bars {
+        let ns = out.entry(bar.key.clone()).or_default();
+        *ns = ns.saturating_add(bar.dur_ns);
+    }
     out
 }
 
@@ -119,7 +122,7 @@ pub fn folded(title: &str, steps: &[Step], requests: &[RequestInfo]) -> Vec<Fold
     let mut out: Vec<Fold> = Vec::new();
     for (names, step) in stacks(title, steps, requests).into_iter().filter(|(_, s)| s.dur_ns > 0) {
         match out.iter_mut().find(|(n, _)| *n == names) {
-            Some((_, ns)) => *ns += step.dur_ns,
+            Some((_, ns)) => *ns = ns.saturating_add(step.dur_ns),
             None => out.push((names, step.dur_ns)),
         }
     }
@@ -147,7 +150,8 @@ pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<
                 Some(bar) if above == Some(path) && !leaf => {
                     // The time of stages that run in parallel counts once.
                     let end = step.at_ns.saturating_add(step.dur_ns);
-                    bar.dur_ns += end.saturating_sub(step.at_ns.max(bar.to_ns));
+                    let more = end.saturating_sub(step.at_ns.max(bar.to_ns));
+                    bar.dur_ns = bar.dur_ns.saturating_add(more);
                     bar.to_ns = bar.to_ns.max(end);
                 }
                 _ => out.push(bar(path, step, leaf)),
@@ -181,6 +185,15 @@ mod tests {
         let (kind, layer, stage, lane) = (kind.into(), layer.into(), stage.into(), "main".into());
         let at_ns = [0, 50, 60, 80][i];
         Step { step: i, kind, layer, stage, lane, at_ns, dur_ns, request: 1, ..Step::default() }
+    }
+
+    #[test]
+    fn times_of_any_size_are_summed() {
+        let steps: Vec<Step> = (0..3).map(|i| step(i, "kv_get", "mvcc", "mvcc_get", u64::MAX)).collect();
+        let ns: Vec<u64> = folded("get", &steps, &[]).into_iter().map(|fold| fold.1).collect();
+        assert_eq!(ns, [u64::MAX]);
+        let spent = spent(&bars("get", &steps, &[], None));
+        assert!(!spent.is_empty() && spent.values().all(|ns| *ns == u64::MAX), "{spent:?}");
     }
 
     #[test]

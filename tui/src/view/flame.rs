@@ -173,7 +173,8 @@ impl Flame<'_> {
             let room = self.width.saturating_sub(text::width(&name));
             let (mut lane, mut x) = (vec![Span::raw(name)], 0);
             for step in of_replicas().filter(|s| s.store == store) {
-                let Some((from, to)) = self.columns(step.at_ns, step.at_ns + step.dur_ns, room) else {
+                let Some((from, to)) = self.columns(step.at_ns, step.at_ns.saturating_add(step.dur_ns), room)
+                else {
                     continue;
                 };
                 let (from, to) = (from.max(x), to.max(from.max(x) + 1).min(room));
