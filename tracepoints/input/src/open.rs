@@ -105,6 +105,16 @@ impl Deref for Input {
     }
 }
 
+/// Reads a whole text in UTF-8, such as a configuration. Bounded as [`Input::open`] is.
+///
+/// # Errors
+/// As [`Input::open`]; a text that is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = Input::open(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(text.to_owned())
+}
+
 /// Maps a file, of which the caller reads parts.
 ///
 /// # Errors
