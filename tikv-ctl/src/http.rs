@@ -1,14 +1,17 @@
 //! HTTP/1.1 GET for the status server: one request per connection.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Write},
     net::{TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
 use security::SecurityManager;
 
-use crate::{Error, Result, probe::is_grpc_address};
+use crate::{
+    Error, Result,
+    probe::{is_grpc_address, read_reply},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a reply, in bytes.
@@ -40,11 +43,18 @@ pub fn get(
     let mut exchange = || {
         let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n")?;
-        (&mut stream).take(MAX_REPLY).read_to_end(&mut reply)
+        read_reply(&mut stream, MAX_REPLY, timeout, &mut reply)
     };
-    let exchanged = exchange()
-        .map_err(|e| format!("the server closed the connection: {e}; give the address of its --status-addr"));
-    let parsed = exchanged.and_then(|_| parse(&reply));
+    let exchanged = exchange().map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!(
+                "expected a whole reply within {timeout:?}, found {} bytes of one: try again",
+                reply.len()
+            )
+        }
+        _ => format!("the server closed the connection: {e}; give the address of its --status-addr"),
+    });
+    let parsed = exchanged.and_then(|()| parse(&reply));
     parsed.map_err(|what| {
         // A gRPC server closes the connection on HTTP/1.1, or replies in HTTP/2.
         let grpc = if reply.starts_with(b"HTTP/1.") { None } else { is_grpc_address(host, security) };
@@ -111,6 +121,27 @@ fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_without_an_end_is_refused() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = server.local_addr().unwrap().to_string();
+        let slow = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+            for _ in 0..500 {
+                if sent.is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                sent = stream.write_all(b"x");
+            }
+        });
+        let limit = Duration::from_millis(200);
+        let error = get(&host, "/", &[], limit, &SecurityManager::default()).unwrap_err().to_string();
+        assert!(error.contains("expected a whole reply within 200ms"), "{error}");
+        slow.join().unwrap();
+    }
 
     #[test]
     fn replies_parse_whole_or_not_at_all() {

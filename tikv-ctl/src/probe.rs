@@ -2,9 +2,9 @@
 //! confused.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kvproto::debugpb::{GetStoreInfoRequest, debug_client::DebugClient};
@@ -58,8 +58,26 @@ fn get(host: &str, path: &str, security: &SecurityManager) -> Option<Vec<u8>> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
     let mut reply = Vec::new();
     // Bytes received before the timeout are enough.
-    let _ = stream.take(MAX_REPLY).read_to_end(&mut reply);
+    let _ = read_reply(&mut stream, MAX_REPLY, TIMEOUT, &mut reply);
     Some(reply)
+}
+
+/// Reads a reply up to its end or to `max` bytes, for `limit` at most: a stream's own timeout bounds one read.
+pub fn read_reply(from: &mut impl Read, max: u64, limit: Duration, reply: &mut Vec<u8>) -> io::Result<()> {
+    let end = Instant::now() + limit;
+    let mut part = vec![0; 64 << 10];
+    while (reply.len() as u64) < max {
+        match from.read(&mut part) {
+            Ok(0) => return Ok(()),
+            Ok(n) => reply.extend_from_slice(&part[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+        if Instant::now() >= end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
 }
 
 /// Returns a description if `host` answers gRPC as a TiKV server does; none if it does not.

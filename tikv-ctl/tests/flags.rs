@@ -34,6 +34,15 @@ fn a_directory_and_a_server_cannot_be_given_together() {
 }
 
 #[test]
+fn a_configuration_without_an_end_is_refused() {
+    let (code, out, err) = ctl(&["--config", "/dev/zero", "--data-dir", "/x", "store"]);
+    assert!(
+        code == 1 && out.is_empty() && err.contains("--config /dev/zero: expected at most 64 MiB"),
+        "{err}"
+    );
+}
+
+#[test]
 fn options_without_an_effect_are_refused_or_noted() {
     // This project's own commands refuse options that they do not honour.
     for (args, flag) in [

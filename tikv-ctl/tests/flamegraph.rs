@@ -396,6 +396,17 @@ fn profiles_and_traces_are_read_from_standard_input() {
 }
 
 #[test]
+fn standard_input_without_an_end_is_refused() {
+    for args in [&["flamegraph", "-"][..], &["flamegraph", "--trace", "-", "--request", "3"]] {
+        let zero = std::fs::File::open("/dev/zero").unwrap();
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tikv-ctl"));
+        let output = program.args(args).stdin(zero).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("64 MiB from a device"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn unreadable_lines_are_skipped_and_reported() {
     let text =
         b"# austin: 3.0.0\nP1;main (a.py) 12\n\ntorn by a full disk\nP1;save (a.py) 8\nP1;main (a.py)\n";

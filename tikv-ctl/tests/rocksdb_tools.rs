@@ -58,6 +58,8 @@ fn keys_of_ldb_are_exact_bytes() {
     assert_eq!(ok(&["ldb", &db, "--from=zraw:", "--to=zraw:0002", "scan"]), "zraw:0001 ==> one\n");
     let hex = ["--key_hex", "--from=0x7A7261773A30303031", "--max_keys=1", "--no_value"];
     assert_eq!(ok(&[&["ldb", &db][..], &hex, &["scan"]].concat()), "0x7A7261773A30303031\n");
+    let all = ["ldb", &db, "--from=zraw:", "--to=zraw:0002", "--max_keys=-1", "scan"];
+    assert_eq!(ok(&all), "zraw:0001 ==> one\n");
     assert_eq!(ok(&["ldb", &db, "--value_hex", "get", "zraw:0001"]), "0x6F6E65\n");
     let found = ok(&["ldb", &db, "multi_get", "zraw:0001", "raw:0001"]);
     assert_eq!(found, "zraw:0001 ==> one\nKey not found: raw:0001\n");

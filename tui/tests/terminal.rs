@@ -2,7 +2,11 @@
 #![cfg(unix)]
 mod pty;
 
+use std::process::Command;
+
 use pty::{ENTER, LEAVE, OnTerminal};
+use tikv_tui::print::json_lines;
+use tracepoints::trace::{Step, Summary};
 
 #[test]
 fn q_and_sigterm_give_the_terminal_back() {
@@ -67,4 +71,20 @@ fn a_closed_terminal_ends_the_program() {
     program.until("client_send");
     program.hang_up();
     assert_eq!(program.status().code(), Some(129));
+}
+
+#[test]
+fn a_dumb_terminal_gets_the_plain_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("steps.jsonl");
+    let steps = [Step { stage: "grpc_receive".into(), dur_ns: 5, ..Step::default() }];
+    let summary = Summary { stage_ns: 5, wall_ns: 5, accounted: 1.0, dropped: 0 };
+    std::fs::write(&path, json_lines(&steps, Some(&summary)).unwrap()).unwrap();
+    let mut command = Command::new("env");
+    command.args(["TERM=dumb", env!("CARGO_BIN_EXE_tikv-tui"), "trace"]).arg(&path);
+    let mut program = OnTerminal::run(command, false);
+    assert!(program.status().success());
+    program.until("grpc_receive");
+    let wrote = program.wrote();
+    assert!(!wrote.contains('\x1b'), "{wrote:?}");
 }

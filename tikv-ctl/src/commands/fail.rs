@@ -46,9 +46,8 @@ pub fn run(cmd: &FailCmd, global: &Global, out: &mut Output<'_>) -> Result<()> {
 /// Reads fail points from the command line and from a file.
 fn fail_points(args: &[String], file: Option<&PathBuf>) -> Result<Vec<(String, String)>> {
     let text = match file {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|e| Error::other(format!("-f {}: {e}", path.display())))?
-        }
+        Some(path) => tracepoints_input::read_text(path)
+            .map_err(|e| Error::other(format!("-f {}: {e}", path.display())))?,
         None => String::new(),
     };
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

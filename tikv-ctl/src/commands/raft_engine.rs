@@ -97,7 +97,7 @@ pub fn run(ctl: Ctl, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -
             )
         }
         Ctl::Repair { path, queue, script, how } => {
-            let script = std::fs::read_to_string(&script)
+            let script = tracepoints_input::read_text(&script)
                 .map_err(|e| Error::other(format!("--script {}: {e}", script.display())))?;
             let queue = match queue.as_str() {
                 "append" => RepairQueue::Append,

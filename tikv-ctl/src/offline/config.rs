@@ -64,7 +64,7 @@ struct SecurityToml {
 impl StoreConfig {
     /// Reads a TiKV configuration file; ignores all other settings.
     pub fn from_file(path: &Path) -> Result<StoreConfig> {
-        let text = std::fs::read_to_string(path)
+        let text = tracepoints_input::read_text(path)
             .map_err(|e| Error::other(format!("--config {}: {e}", path.display())))?;
         StoreConfig::from_toml(&text).map_err(|e| {
             Error::other(format!("--config {}: expected a TiKV configuration in TOML: {e}", path.display()))

@@ -91,7 +91,7 @@ impl UndoFile {
     /// Reads a file that [`UndoFile::write`] wrote.
     pub fn read(path: &Path) -> Result<UndoFile> {
         let fail = |what: String| Error::other(format!("{}: {what}", path.display()));
-        let text = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        let text = tracepoints_input::Input::open(path).map_err(|e| fail(e.to_string()))?;
         let file: UndoFile = serde_json::from_slice(&text)
             .map_err(|e| fail(format!("expected an undo file that tikv-ctl wrote: {e}")))?;
         if file.tikv_ctl_undo != VERSION {

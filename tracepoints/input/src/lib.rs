@@ -12,7 +12,7 @@ mod unpack;
 use std::borrow::Cow;
 
 pub use memmap2::Mmap;
-pub use open::{Input, OnDisk, is_stdin, map_file};
+pub use open::{Input, OnDisk, is_stdin, map_file, read_text};
 pub use unpack::{MAX_UNPACKED, unpack_stream};
 
 /// Why a file cannot be unpacked.

@@ -9,6 +9,8 @@ use std::{
 use memmap2::Mmap;
 use tempfile::NamedTempFile;
 
+use crate::MAX_UNPACKED;
+
 /// All bytes of a file. A regular file is mapped; a pipe is read to its end.
 #[derive(Debug)]
 pub enum Input {
@@ -27,43 +29,61 @@ impl Input {
     /// Opens `path`; `-` is standard input.
     ///
     /// # Errors
-    /// The system's error.
+    /// The system's error; a device or a pipe without an end.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if is_stdin(path) {
-            return Self::read(io::stdin().lock());
-        }
-        let mut file = File::open(path)?;
+        let mut file = open_file(path)?;
         let about = file.metadata()?;
-        // A pipe, a device and a file of /proc report a length of 0; /dev/stdin may be positioned within a
-        // file.
-        if is_endless(&file, &about) {
-            return Self::read_device(&mut file);
-        }
+        // A pipe, a device and a file of /proc report a length of 0; standard input may be positioned within
+        // a file.
         if !about.is_file() || about.len() == 0 || file.stream_position().unwrap_or(0) != 0 {
-            return Self::read(&mut file);
+            let mut bytes = Vec::new();
+            copy(&file, &about, &mut bytes)?;
+            return Ok(Self::Read(bytes));
         }
         map(&file).map(Self::Mapped)
     }
+}
 
-    fn read_device(device: &mut File) -> io::Result<Self> {
-        let input = Self::read(device.take(MAX_DEVICE + 1))?;
-        if input.len() as u64 > MAX_DEVICE {
-            let what =
-                format!("expected a file or a pipe, found a device with more than {} MiB", MAX_DEVICE >> 20);
-            return Err(io::Error::other(what));
-        }
-        Ok(input)
-    }
+/// Opens a file; `-` is another handle of standard input, so that its kind is known.
+fn open_file(path: &Path) -> io::Result<File> {
+    if is_stdin(path) { stdin() } else { File::open(path) }
+}
 
-    fn read(mut from: impl Read) -> io::Result<Self> {
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes)?;
-        Ok(Self::Read(bytes))
+#[cfg(unix)]
+fn stdin() -> io::Result<File> {
+    std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned().map(File::from)
+}
+
+#[cfg(not(unix))]
+fn stdin() -> io::Result<File> {
+    Err(io::Error::other("expected a file, found `-`: give the path of a file on this system"))
+}
+
+/// Copies all bytes of a file, a pipe or a device. Only a regular file on disk is copied without a bound.
+fn copy(file: &File, about: &Metadata, to: &mut impl Write) -> io::Result<()> {
+    if about.is_file() && about.len() > 0 {
+        let mut from = file;
+        return io::copy(&mut from, to).map(drop);
     }
+    let (what, max) = if is_endless(file, about) { ("device", MAX_DEVICE) } else { ("pipe", MAX_PIPE) };
+    copy_up_to(max, what, file, to)
+}
+
+fn copy_up_to(max: u64, what: &str, from: impl Read, to: &mut impl Write) -> io::Result<()> {
+    if io::copy(&mut from.take(max + 1), to)? <= max {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "expected at most {} MiB from a {what}, found more: give the path of a file",
+        max >> 20
+    )))
 }
 
 /// Maximum number of bytes read from a device: `/dev/zero` has no end.
 const MAX_DEVICE: u64 = 64 << 20;
+
+/// Maximum number of bytes read from a pipe: `yes` has no end.
+const MAX_PIPE: u64 = MAX_UNPACKED;
 
 /// Whether a file may be a device without an end; a terminal is read up to the end that its user gives.
 fn is_endless(file: &File, about: &Metadata) -> bool {
@@ -83,6 +103,16 @@ impl Deref for Input {
             Self::Read(bytes) => bytes,
         }
     }
+}
+
+/// Reads a whole text in UTF-8, such as a configuration. Bounded as [`Input::open`] is.
+///
+/// # Errors
+/// As [`Input::open`]; a text that is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = Input::open(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(text.to_owned())
 }
 
 /// Maps a file, of which the caller reads parts.
@@ -112,25 +142,16 @@ pub enum OnDisk {
 
 impl OnDisk {
     /// # Errors
-    /// The system's error, of the input or of the temporary file; a device without an end.
+    /// The system's error, of the input or of the temporary file; a device or a pipe without an end.
     pub fn open(path: &Path) -> io::Result<Self> {
-        if is_stdin(path) {
-            let mut copy = NamedTempFile::new()?;
-            io::copy(&mut io::stdin().lock(), &mut copy)?;
-            return Ok(Self::Copy(copy));
-        }
-        let mut file = File::open(path)?;
+        let file = open_file(path)?;
         let about = file.metadata()?;
-        if about.is_file() {
+        if about.is_file() && !is_stdin(path) {
             return Ok(Self::Own(path.to_owned()));
         }
-        let mut copy = NamedTempFile::new()?;
-        if is_endless(&file, &about) {
-            copy.write_all(&Input::read_device(&mut file)?)?;
-        } else {
-            io::copy(&mut file, &mut copy)?;
-        }
-        Ok(Self::Copy(copy))
+        let mut onto = NamedTempFile::new()?;
+        copy(&file, &about, &mut onto)?;
+        Ok(Self::Copy(onto))
     }
 
     /// Returns the path to open.
@@ -139,5 +160,19 @@ impl OnDisk {
             Self::Own(path) => path,
             Self::Copy(copy) => copy.path(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_without_an_end_is_refused() {
+        let mut bytes = Vec::new();
+        let error = copy_up_to(2 << 20, "pipe", io::repeat(b'y'), &mut bytes).unwrap_err().to_string();
+        assert!(error.starts_with("expected at most 2 MiB from a pipe"), "{error}");
+        copy_up_to(3, "pipe", &b"abc"[..], &mut bytes).unwrap();
+        assert!(copy_up_to(2, "pipe", &b"abc"[..], &mut bytes).is_err());
     }
 }

@@ -5,7 +5,11 @@ mod svg;
 mod text;
 pub(crate) mod units;
 
-use crate::{Folded, ProfileError, flame::Measure, tree::Tree};
+use crate::{
+    Folded, ProfileError,
+    flame::Measure,
+    tree::{Tree, add},
+};
 
 /// Level of significance for p after multiplication by the number of tested frames (Bonferroni).
 pub const LEVEL: f64 = 0.05;
@@ -154,7 +158,7 @@ fn by_request(tree: &Tree, before: &[Folded], after: &[Folded]) -> Vec<Option<f6
                     if here[node] == 0 {
                         visited.push(node);
                     }
-                    here[node] += ns;
+                    add(&mut here[node], ns);
                 }
             }
             visited.into_iter().for_each(|node| spent[node][side].push(std::mem::take(&mut here[node])));

@@ -14,7 +14,11 @@ pub mod v8;
 
 use std::{borrow::Cow, fmt};
 
-use crate::{ProfileError, folded, model::Profile, symbols::SymbolOptions};
+use crate::{
+    ProfileError, folded,
+    model::{Profile, ValueType},
+    symbols::SymbolOptions,
+};
 
 pub use detect::detect;
 
@@ -91,7 +95,25 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<(Format, Profile), Pr
         Format::Sample | Format::Dtrace | Format::Vtune => collapsed::read(format, bytes)?,
     };
     profile.comments.extend(plain.notes);
+    let surplus = surplus(&profile);
+    profile.comments.extend(surplus);
     Ok((format, profile))
+}
+
+/// Describes the kinds of value whose sum does not fit 63 bits: [`Profile::fold`] ends at that sum.
+fn surplus(profile: &Profile) -> Vec<String> {
+    let sum = |at: usize| -> i128 {
+        let values = profile.samples().filter_map(|sample| sample.values.get(at).copied());
+        values.map(|value| i128::from(value.max(0))).sum()
+    };
+    // The sum of equal samples ends at the maximum.
+    let large = |(at, _): &(usize, &ValueType)| sum(*at) >= i128::from(i64::MAX);
+    let kinds = profile.value_types().iter().enumerate().filter(large);
+    let text = |of: &ValueType| {
+        let kind = profile.text(of.kind);
+        format!("the counts of {kind} add up to more than 63 bits: the surplus is left out")
+    };
+    kinds.map(|(_, of)| text(of)).collect()
 }
 
 /// Reads folded text with one or more columns.

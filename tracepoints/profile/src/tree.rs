@@ -32,10 +32,10 @@ impl Tree {
         for (side, profile) in profiles.iter().enumerate() {
             for (stack, count) in profile.iter() {
                 let mut at = 0;
-                tree.nodes[0].values[side] += count;
+                add(&mut tree.nodes[0].values[side], count);
                 for frame in stack.split(';') {
                     at = tree.child(at, frame, profiles.len());
-                    tree.nodes[at].values[side] += count;
+                    add(&mut tree.nodes[at].values[side], count);
                 }
             }
         }
@@ -111,9 +111,24 @@ pub(crate) fn stage_of(frame: &str) -> &str {
     frame.split(' ').next().unwrap_or(frame)
 }
 
+/// Adds without an overflow: another tool's trace may have durations of up to `u64::MAX`.
+pub(crate) fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_of_any_size_are_summed() {
+        let mut one = Folded::default();
+        one.add(["a", "b"], u64::MAX);
+        one.add(["a", "c"], u64::MAX);
+        let tree = Tree::from_profiles("all", &[&one]);
+        assert!(tree.nodes.iter().all(|node| node.values == [u64::MAX]));
+        crate::flame::svg_of(&one, "large", &crate::FlameOptions::default()).unwrap();
+    }
 
     #[test]
     fn profiles_share_a_tree_in_the_order_of_the_catalogue() {

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use tracepoints::{
     Gate, Hold as HoldKind, find_stage,
     gates::{self, Timestamps},
+    printable::note,
     request::RequestInfo,
     session::{GateState, Mode},
     trace::{Step, Summary, TraceRecord},
@@ -73,7 +74,10 @@ impl Recorded {
     pub fn read(path: &Path) -> Result<TraceRecord> {
         let shown = path.display();
         let bytes = std::fs::read(path).with_context(|| format!("cannot read the trace {shown}"))?;
-        let Ok(text) = String::from_utf8(bytes) else {
+        // An editor or a shell may have saved the text packed, or in another encoding.
+        let plain = tracepoints_input::plain(&bytes).with_context(|| shown.to_string())?;
+        plain.notes.iter().for_each(|n| note(format_args!("warning: {shown}: {n}")));
+        let Ok(text) = std::str::from_utf8(&plain.bytes) else {
             bail!("expected a recording, or steps as `--json` prints them, found binary data in {shown}");
         };
         let (mut steps, mut summary) = (Vec::new(), None);
@@ -227,7 +231,7 @@ impl StepSource for Recorded {
 mod tests {
     use super::*;
 
-    fn open(text: &str) -> Result<Recorded> {
+    fn open(text: impl AsRef<[u8]>) -> Result<Recorded> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         Recorded::open(file.path(), Vec::new())
@@ -238,13 +242,17 @@ mod tests {
         let steps = vec![Step { stage: "grpc_receive".into(), dur_ns: 5, ..Step::default() }];
         let summary = Summary { stage_ns: 5, wall_ns: 5, accounted: 1.0, dropped: 0 };
         let text = crate::print::json_lines(&steps, Some(&summary)).unwrap();
-        let read = open(&text).unwrap();
-        assert_eq!((read.steps, read.summary), (steps, summary));
+        let lines = text.replace('\n', "\r\n");
+        let utf_16 = format!("\u{feff}{lines}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for saved in [text.clone().into_bytes(), format!("\u{feff}{lines}").into_bytes(), utf_16] {
+            let read = open(saved).unwrap();
+            assert_eq!((read.steps, read.summary), (steps.clone(), summary.clone()));
+        }
     }
 
     #[test]
     fn a_damaged_trace_is_an_error_with_its_line() {
-        let message = |text| format!("{:#}", open(text).err().unwrap());
+        let message = |text: &str| format!("{:#}", open(text).err().unwrap());
         assert!(message("").contains("contains no step"));
         assert!(message("{}\n").contains(":1: expected a step"));
         let good = serde_json::to_string(&Step::default()).unwrap();

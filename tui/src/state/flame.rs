@@ -150,7 +150,8 @@ pub fn bars(title: &str, steps: &[Step], requests: &[RequestInfo], only: Option<
                 Some(bar) if above == Some(path) && !leaf => {
                     // The time of stages that run in parallel counts once.
                     let end = step.at_ns.saturating_add(step.dur_ns);
-                    bar.dur_ns += end.saturating_sub(step.at_ns.max(bar.to_ns));
+                    let more = end.saturating_sub(step.at_ns.max(bar.to_ns));
+                    bar.dur_ns = bar.dur_ns.saturating_add(more);
                     bar.to_ns = bar.to_ns.max(end);
                 }
                 _ => out.push(bar(path, step, leaf)),

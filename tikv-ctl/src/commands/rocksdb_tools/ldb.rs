@@ -235,7 +235,9 @@ fn rows(
     db: &Db,
     out: &mut Output<'_>,
 ) -> Result<()> {
-    let limit = given.number("max_keys")?.unwrap_or(u64::MAX);
+    // RocksDB's own default, which scripts give: no limit.
+    let limited = given.get("max_keys") != Some("-1");
+    let limit = if limited { given.number("max_keys")?.unwrap_or(u64::MAX) } else { u64::MAX };
     let mut iter = db.scan(cf, &given.key_of("from", key_hex)?, &given.key_of("to", key_hex)?)?;
     let (with_rows, with_value) = (!given.has("count_only"), !given.has("no_value"));
     let (mut list, mut count) = (out.list(), 0);

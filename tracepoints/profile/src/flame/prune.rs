@@ -26,6 +26,12 @@ pub fn visible(folded: &Folded) -> Vec<String> {
             nodes[parent].own = nodes[parent].own.saturating_add(own);
         }
     }
+    // The library that draws adds up all counts.
+    let mut room = u64::MAX;
+    for node in &mut nodes {
+        node.own = node.own.min(room);
+        room -= node.own;
+    }
     (1..nodes.len()).filter(|i| nodes[*i].own > 0).map(|i| line(&nodes, i)).collect()
 }
 

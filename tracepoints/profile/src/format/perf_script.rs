@@ -329,7 +329,7 @@ impl<'a> Reader<'a> {
     fn header(&mut self, header: &Header<'a>) {
         if header.event.starts_with(b"PERF_RECORD_") {
             // Lines of --show-task-events and the like are not samples.
-            self.lost += lost(header);
+            self.lost = self.lost.saturating_add(lost(header));
             self.skipping = true;
             return;
         }

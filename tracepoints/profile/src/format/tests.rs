@@ -40,6 +40,18 @@ pub(crate) fn same(a: &Profile, b: &Profile) {
     assert_eq!(all(a), all(b));
 }
 
+#[test]
+fn counts_of_more_than_63_bits_are_bounded_and_reported() {
+    let text = "a;b 9000000000000000000\na;c 9000000000000000000\na;d 9000000000000000000\n";
+    let (_, profile) = read(text.as_bytes(), &ReadOptions::default()).unwrap();
+    let folded = profile.fold(&crate::FoldOptions::default());
+    assert_eq!(folded.total(), i64::MAX as u64);
+    crate::flame::svg_of(&folded, "large", &crate::FlameOptions::default()).unwrap();
+    crate::tree::Tree::from_profiles("all", &[&folded]);
+    let wanted = "the counts of samples add up to more than 63 bits: the surplus is left out";
+    assert_eq!(profile.comments, [wanted]);
+}
+
 const SCRIPT: &str = "main 7/7 1.5: 10 cycles:u: \n\t55d0 leaf+0x1 (/bin/a)\n\t55d1 main+0x2 (/bin/a)\n\n";
 
 #[test]

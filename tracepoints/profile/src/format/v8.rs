@@ -74,7 +74,7 @@ fn frame(profile: &mut Profile, call: &CallFrame) -> FrameId {
     let name = if call.function_name.0.is_empty() { "(anonymous)" } else { &call.function_name.0 };
     let (function, file) = (profile.intern(name), profile.intern(&call.url.0));
     // V8 counts lines and columns from 0; -1 means none.
-    let number = |n: json::Number| n.0.filter(|n| *n >= 0.0).map_or(0, |n| n as u32 + 1);
+    let number = |n: json::Number| n.0.filter(|n| *n >= 0.0).map_or(0, |n| (n as u32).saturating_add(1));
     let (line, column) = (number(call.line_number), number(call.column_number));
     profile.add_frame(Frame { function, file, line, column, ..Frame::default() })
 }

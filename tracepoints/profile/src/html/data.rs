@@ -15,7 +15,7 @@ use crate::{
     compare::{Basis, units::duration},
     flame::Measure,
     folded::show,
-    tree::Tree,
+    tree::{Tree, add},
     wall::class_of,
 };
 
@@ -125,7 +125,10 @@ impl Data {
         let side = Side { label: "all".into(), total: folded.total(), per: 1 };
         let flame = flame(&tree, &mut names, vec![side]);
         let timeline = Timeline::build(operations, &mut names);
-        let of = |c: Class| operations.iter().filter_map(|o| o.path.classes.get(&c)).sum();
+        let of = |c: Class| {
+            let spent = operations.iter().filter_map(|o| o.path.classes.get(&c).copied());
+            spent.fold(0, u64::saturating_add)
+        };
         Self {
             kind: "trace",
             unit: "ns".to_owned(),
@@ -168,7 +171,7 @@ fn leaf_classes(folded: &Folded, measure: Measure) -> BTreeMap<Class, u64> {
     let mut out = BTreeMap::new();
     for (stack, count) in folded.iter().filter(|_| measure == Measure::Nanoseconds) {
         if let Some(class) = stack.rsplit(';').next().and_then(class_of) {
-            *out.entry(class).or_default() += count;
+            add(out.entry(class).or_default(), count);
         }
     }
     out
@@ -202,10 +205,10 @@ fn by_function(folded: &Folded) -> Table {
         for frame in &frames {
             let entry = functions.entry(frame).or_default();
             // A recursive function counts once.
-            entry.1 += if seen.insert(*frame) { count } else { 0 };
+            add(&mut entry.1, if seen.insert(*frame) { count } else { 0 });
         }
         if let Some(leaf) = frames.last() {
-            functions.entry(leaf).or_default().0 += count;
+            add(&mut functions.entry(leaf).or_default().0, count);
         }
     }
     let total = folded.total().max(1) as f64;
@@ -238,7 +241,7 @@ struct Spent {
 fn by_stage(operations: &[Operation]) -> Table {
     let mut stages: BTreeMap<StageKey<'_>, Spent> = BTreeMap::new();
     operations.iter().for_each(|operation| add_steps(operation, &mut stages));
-    let total: u64 = operations.iter().map(Operation::duration_ns).sum();
+    let total = operations.iter().map(Operation::duration_ns).fold(0, u64::saturating_add);
     let row = |((kind, stage, store, main), s): (&StageKey<'_>, &Spent)| {
         let class = tracepoints::find_stage(stage).map_or("", |s| s.class.name());
         let store = if *store == 0 { "client, PD".to_owned() } else { format!("store {store}") };
@@ -274,7 +277,7 @@ type StageKey<'a> = (&'a str, &'a str, u64, bool);
 fn add_steps<'a>(operation: &'a Operation, stages: &mut BTreeMap<StageKey<'a>, Spent>) {
     let mut critical = vec![0; operation.steps.len()];
     for segment in &operation.path.segments {
-        critical[segment.step] += segment.dur_ns;
+        add(&mut critical[segment.step], segment.dur_ns);
     }
     for (step, critical) in operation.steps.iter().zip(critical) {
         // A replica's last stamp has no duration, but the operation may have waited after it.
@@ -282,9 +285,9 @@ fn add_steps<'a>(operation: &'a Operation, stages: &mut BTreeMap<StageKey<'a>, S
         let key = (step.kind.as_str(), step.stage.as_str(), step.store, step.lane == "main");
         let spent = stages.entry(key).or_default();
         spent.count += 1;
-        spent.ns += ns;
+        add(&mut spent.ns, ns);
         spent.max = spent.max.max(ns);
-        spent.critical += critical;
+        add(&mut spent.critical, critical);
     }
 }
 

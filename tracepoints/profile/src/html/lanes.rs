@@ -74,14 +74,14 @@ impl Timeline {
     fn span(&mut self, step: &Step, offset: u64, lane: usize, names: &mut Names) {
         let spans = &mut self.spans;
         spans.lane.push(lane);
-        spans.at.push(offset + step.at_ns);
+        spans.at.push(offset.saturating_add(step.at_ns));
         spans.dur.push(step.dur_ns);
         spans.name.push(names.intern(&step.stage));
         spans.class.push(class_number(find_stage(&step.stage).map(|s| s.class)));
         spans.critical.push(0);
         spans.request.push(step.request);
         spans.on.push(names.intern(""));
-        self.end = self.end.max(offset + step.at_ns + step.dur_ns);
+        self.end = self.end.max(offset.saturating_add(step.at_ns).saturating_add(step.dur_ns));
     }
 
     fn on_the_path(&mut self, operation: &Operation, first: usize, names: &mut Names) {
@@ -101,7 +101,7 @@ impl Timeline {
         let mut arrow = |from: usize, to: usize, at: u64| {
             self.arrows.from.push(first + from);
             self.arrows.to.push(first + to);
-            self.arrows.at.push(offset + at);
+            self.arrows.at.push(offset.saturating_add(at));
             self.arrows.critical.push(u8::from(on_path.contains(&(from, to))));
         };
         for (to, step) in steps.iter().enumerate() {
@@ -116,8 +116,11 @@ impl Timeline {
             let (from, to) = (&steps[pair[0]], &steps[pair[1]]);
             if from.store != to.store {
                 // The client sends at the end of its stage, which is the start of the next one.
-                let leaves =
-                    if from.stage == "grpc_reply" { from.at_ns } else { from.at_ns + from.dur_ns / 2 };
+                let leaves = if from.stage == "grpc_reply" {
+                    from.at_ns
+                } else {
+                    from.at_ns.saturating_add(from.dur_ns / 2)
+                };
                 arrow(pair[0], pair[1], leaves.min(to.at_ns));
             }
         }

@@ -32,12 +32,16 @@ impl Default for FoldOptions {
 }
 
 impl Profile {
-    /// Folds one kind of value. Values that are not positive have no width and are left out.
+    /// Folds one kind of value. Values that are not positive have no width and are left out. The sum of all
+    /// counts is at most `i64::MAX`, so that no sum of stacks overflows.
     pub fn fold(&self, options: &FoldOptions) -> Folded {
         let mut sums: HashMap<(StackId, LabelsId), u64, RandomState> = HashMap::default();
+        let mut room = i64::MAX as u64;
         for sample in self.samples() {
             let Sample { stack, labels, values, .. } = sample;
-            let weight = values.get(options.value).and_then(|v| u64::try_from(*v).ok()).unwrap_or(0);
+            let weight =
+                values.get(options.value).and_then(|v| u64::try_from(*v).ok()).unwrap_or(0).min(room);
+            room -= weight;
             *sums.entry((stack, labels)).or_default() += weight;
         }
         let mut names = Names::new(self, &options.roots);

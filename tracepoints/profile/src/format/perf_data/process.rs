@@ -110,13 +110,22 @@ impl Follower<'_> {
         let build_id = self.profile.intern(&known.unwrap_or_default());
         let module = self.profile.module(Module { path, build_id, start, end, offset });
         let maps = self.maps.entry(pid).or_default();
-        // Removes the mappings that the new one replaces.
-        let gone: Vec<u64> =
-            maps.range(..end).rev().take_while(|(_, (e, _))| *e > start).map(|(s, _)| *s).collect();
-        for start in gone {
-            maps.remove(&start);
+        // Removes the parts of mappings that the new one replaces.
+        let below = maps.range(..end).rev();
+        let old: Vec<_> =
+            below.take_while(|(_, (old_end, _))| *old_end > start).map(|(s, m)| (*s, *m)).collect();
+        for (old_start, (old_end, old_module)) in old {
+            maps.remove(&old_start);
+            if old_start < start {
+                maps.insert(old_start, (start, old_module));
+            }
+            if old_end > end {
+                maps.insert(end, (old_end, old_module));
+            }
         }
-        maps.insert(start, (end, module));
+        if start < end {
+            maps.insert(start, (end, module));
+        }
     }
 
     fn sample(&mut self, sample: &Sample<'_>) {

@@ -113,6 +113,30 @@ fn samples_use_the_mappings_of_their_time() {
     assert_eq!(error, "no sample has the event \"cycles\"; the file has cpu-clock:u");
 }
 
+/// A program that moves its hot code to huge pages maps over a part of itself.
+#[test]
+fn a_mapping_replaces_only_the_part_that_it_covers() {
+    let map = |start: u64, len: u64, path: &str, time| {
+        let mut body = words(&[pair(7, 7), start, len, 0x400, 0, 0, 0, 0]);
+        body.extend(text(path));
+        (10, 2, with_trailer(body, time))
+    };
+    let sample = |time, chain: &[u64]| {
+        let mut body = words(&[chain[0], pair(7, 8), time, 1, chain.len() as u64]);
+        body.extend(words(chain));
+        (9, 2, body)
+    };
+    let records = [
+        map(0x1000, 0x3000, "/bin/server", 0),
+        map(0x2000, 0x1000, "/bin/huge", 1),
+        map(0x2000, 0, "/bin/none", 2),
+        sample(3, &[u64::MAX - 511, 0x3010, 0x2011, 0x1011]),
+    ];
+    let profile = read(&file(&records, "cpu-clock:u"), &ReadOptions::default()).unwrap();
+    let text = profile.fold(&FoldOptions::default()).to_string();
+    assert_eq!(text, ":8;server+0x410;huge+0x410;server+0x2410 1\n");
+}
+
 #[test]
 fn a_truncated_file_is_read_up_to_its_end() {
     let bytes = file(&records(), "cpu-clock:u");

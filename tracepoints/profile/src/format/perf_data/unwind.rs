@@ -165,7 +165,8 @@ impl Unwinder {
             debug_frame,
             ..Default::default()
         };
-        let base = range.start.wrapping_sub(of_start);
+        // The range may be a part of the mapping.
+        let base = module.start.wrapping_sub(of_start);
         Some(Module::new(path.to_owned(), range, base, info))
     }
 }

@@ -243,6 +243,8 @@ fn records_of_tasks_and_lost_events_are_no_samples() {
     let (stacks, losses) = folded(text);
     assert_eq!(stacks, "f;f 1\n");
     assert_eq!(losses, ["perf lost 12 events or samples: they are left out"]);
+    let (_, losses) = folded(&format!("{text}f 9 4.0: PERF_RECORD_LOST lost {}\n", u64::MAX));
+    assert_eq!(losses, [format!("perf lost {} events or samples: they are left out", u64::MAX)]);
 }
 
 #[test]

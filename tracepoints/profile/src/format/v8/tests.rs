@@ -22,6 +22,15 @@ fn a_sample_lasts_until_the_next() {
 }
 
 #[test]
+fn a_line_of_any_number_is_read() {
+    let nodes = NODES.replacen(r#""lineNumber":4,"#, r#""lineNumber":4294967295,"#, 1);
+    let json = format!(r#"{{"nodes":{nodes},"startTime":0,"endTime":9,"samples":[2],"timeDeltas":[0]}}"#);
+    let profile = read(json.as_bytes()).unwrap();
+    let main = profile.frames().find(|f| profile.text(f.function) == "main").unwrap();
+    assert_eq!(main.line, u32::MAX);
+}
+
+#[test]
 fn negative_deltas_are_sorted() {
     let json = format!(
         r#"{{"nodes":{NODES},"startTime":0,"endTime":40,"samples":[2,3,4],"timeDeltas":[0,30,-10]}}"#
