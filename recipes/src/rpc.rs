@@ -1,6 +1,7 @@
 //! Requests that the runner sends itself: those that the TiKV client has no call for.
 use anyhow::{Result, bail};
 use kvproto::{
+    deadlock::WaitForEntry,
     errorpb,
     kvrpcpb::{
         self, CommitRequest, GetRequest, KeyError, Mutation, PessimisticRollbackRequest, PrewriteRequest,
@@ -10,6 +11,8 @@ use kvproto::{
     tikvpb::tikv_client::TikvClient,
 };
 use tonic::transport::Channel;
+use tracepoints::printable::escape_readable;
+use txn_types::LockInfoExt;
 
 /// Time to live of the locks that the runner writes, if the scenario does not choose one.
 pub(crate) const LOCK_TTL_MS: u64 = 3_600_000;
@@ -128,9 +131,40 @@ fn accepted(
     region_error: Option<errorpb::Error>,
     errors: impl IntoIterator<Item = KeyError>,
 ) -> Result<()> {
-    let errors: Vec<KeyError> = errors.into_iter().collect();
-    if region_error.is_some() || !errors.is_empty() {
-        bail!("the store refused the {what}: {region_error:?} {errors:?}");
+    if let Some(e) = region_error {
+        bail!("the store refused the {what}: region error: {}", e.message);
+    }
+    let errors: Vec<String> = errors.into_iter().map(|e| error_text(&e)).collect();
+    if !errors.is_empty() {
+        bail!("the store refused the {what}: {}", errors.join(", "));
     }
     Ok(())
+}
+
+/// Formats the error of a key in a few words.
+pub(crate) fn error_text(e: &KeyError) -> String {
+    if let Some(lock) = e.locked.as_ref().filter(|lock| lock.is_shared_lock()) {
+        let holders: Vec<_> = lock.iter_locks().map(|lock| lock.lock_version.to_string()).collect();
+        return format!("{} is shared by {}", escape_readable(&lock.key), holders.join(" and "));
+    }
+    if let Some(lock) = &e.locked {
+        return format!("{} is locked by {}", escape_readable(&lock.key), lock.lock_version);
+    }
+    if let Some(conflict) = &e.conflict {
+        let end = match conflict.conflict_commit_ts {
+            0 => "released its lock".to_owned(),
+            ts => format!("committed at {ts}"),
+        };
+        return format!("write conflict: {} {end}", conflict.conflict_ts);
+    }
+    if let Some(deadlock) = &e.deadlock {
+        let chain: Vec<String> = deadlock.wait_chain.iter().map(wait_text).collect();
+        return format!("deadlock: {}", chain.join(", "));
+    }
+    format!("{e:?}")
+}
+
+/// Formats a wait, e.g. `TS waits for TS at k1`.
+pub fn wait_text(wait: &WaitForEntry) -> String {
+    format!("{} waits for {} at {}", wait.txn, wait.wait_for_txn, escape_readable(&wait.key))
 }

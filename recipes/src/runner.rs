@@ -19,10 +19,10 @@ use crate::{
     front::{Front, Quiet},
     named::Named,
     operation::{self, Operation},
-    pessimistic::{Txn, wait_text},
+    pessimistic::Txn,
     pipelined::PipelinedTxn,
     print::{self, Symbols},
-    rpc::Replica,
+    rpc::{Replica, wait_text},
     scenario::{Block, Scenario},
 };
 
