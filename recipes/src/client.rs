@@ -151,6 +151,9 @@ impl Clients {
                 bail!("expected a request of the last transaction, found none: the runner makes it")
             }
             Op::Gc { at, .. } => bail!("expected a collection below {at} by the runner, found a client's"),
+            Op::Flashback { .. } | Op::Recover { .. } => {
+                bail!("expected requests of the runner, found an operation of the client")
+            }
             Op::FollowerGet { key } => {
                 let follower = follower.context("expected a running follower, found none")?;
                 Ok(show(follower.read(key, self.timestamp().await?).await?))
