@@ -155,6 +155,9 @@ impl Clients {
                 )
             }
             Op::Gc { at, .. } => bail!("expected a collection below {at} by the runner, found a client's"),
+            Op::Flashback { .. } | Op::Recover { .. } => {
+                bail!("expected requests of the runner, found an operation of the client")
+            }
             Op::FollowerGet { key } => {
                 let follower = follower.context(
                     "expected a running follower, found none: write `start` before this directive",

@@ -530,16 +530,26 @@ impl Cluster {
     }
 
     /// Writes locks, as a client does that stops between prewrite and commit. The first key is the primary.
-    pub fn prewrite(&self, pairs: &[(Vec<u8>, Vec<u8>)], start_ts: u64, ttl_ms: u64) -> Result<()> {
+    /// `async_commit`: the lock of the primary lists the other keys, and the prewrite has committed the transaction.
+    pub fn prewrite(
+        &self,
+        pairs: &[(Vec<u8>, Vec<u8>)],
+        start_ts: u64,
+        ttl_ms: u64,
+        async_commit: bool,
+    ) -> Result<()> {
         let (primary, _) = pairs.first().context("expected a key to lock, found none")?;
         let leader = self.leader_replica(primary)?;
         let mutations = pairs.iter().map(|(key, value)| mutation(kvrpcpb::Op::Put, key, value));
+        let others = pairs.iter().skip(1).filter(|_| async_commit);
         self.runtime.block_on(leader.prewrite(PrewriteRequest {
             mutations: mutations.collect(),
             primary_lock: primary.clone(),
             start_version: start_ts,
             lock_ttl: ttl_ms,
             txn_size: pairs.len() as u64,
+            use_async_commit: async_commit,
+            secondaries: others.map(|(key, _)| key.clone()).collect(),
             ..Default::default()
         }))
     }

@@ -10,8 +10,8 @@ use tracepoints::{Gate, gates::Names};
 pub use op::{Begin, Change, Commit, Op};
 pub use words::parse_operation;
 use words::{
-    OPS, OTHERS, is_operation, number, on_off, option, parse_change, parse_commit, parse_op, parse_value,
-    split_gate, wrong,
+    OPS, OTHERS, in_pairs, is_operation, number, on_off, option, parse_change, parse_commit, parse_op,
+    parse_value, split_gate, wrong,
 };
 
 use crate::scenario::{Block, Scenario, ScenarioError, split_words};
@@ -78,8 +78,9 @@ pub enum Directive {
     PipelinedBegin { txn: String },
     /// Commit the primary of the pipelined transaction, then all of its other flushed keys.
     PipelinedCommit { txn: String },
-    /// Prewrite without a commit, which leaves locks; the first key is the primary.
-    Lock { pairs: Vec<(Vec<u8>, Vec<u8>)>, ttl_ms: u64 },
+    /// Prewrite without a commit, which leaves locks; the first key is the primary. `async_commit`: the locks are those
+    /// of an async commit.
+    Lock { pairs: Vec<(Vec<u8>, Vec<u8>)>, ttl_ms: u64, async_commit: bool },
     /// Commit the primary of the last `lock`, and leave its other locks.
     CommitPrimary,
     /// Begin a transaction of the TiKV client and give it a name.
@@ -205,10 +206,8 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["new-leader"] => Directive::NewLeader,
         ["pause", ms] => Directive::Pause { ms: number(ms, "milliseconds")? },
         ["ts", name] => Directive::Ts { name: (*name).into() },
-        ["lock", pairs @ .., ttl] if !pairs.is_empty() && pairs.len() % 2 == 0 => Directive::Lock {
-            pairs: pairs.chunks(2).map(|pair| (pair[0].into(), pair[1].into())).collect(),
-            ttl_ms: number(option(ttl, "ttl")?, "ttl in milliseconds")?,
-        },
+        ["lock", pairs @ .., ttl, "async-commit"] if in_pairs(pairs) => lock(pairs, ttl, true)?,
+        ["lock", pairs @ .., ttl] if in_pairs(pairs) => lock(pairs, ttl, false)?,
         ["pessimistic-begin", txn] => Directive::PessimisticBegin { txn: (*txn).into() },
         ["waiting", op @ ..] => Directive::Waiting(parse_op(op, OPS)?),
         ["aside", op @ ..] => Directive::Aside(parse_op(op, OPS)?),
@@ -240,6 +239,14 @@ pub fn parse(words: &[String]) -> Result<Directive, String> {
         ["logs"] => Directive::Logs,
         ["gc", name] => Directive::Gc { name: (*name).into() },
         op => Directive::Run(parse_op(op, &[OPS, OTHERS].concat())?),
+    })
+}
+
+fn lock(pairs: &[&str], ttl: &str, async_commit: bool) -> Result<Directive, String> {
+    Ok(Directive::Lock {
+        pairs: pairs.chunks(2).map(|pair| (pair[0].into(), pair[1].into())).collect(),
+        ttl_ms: number(option(ttl, "ttl")?, "ttl in milliseconds")?,
+        async_commit,
     })
 }
 
@@ -355,7 +362,17 @@ mod tests {
         assert_eq!(commit("step put k v one-pc"), Ok(Commit::OnePc));
         assert!(commit("step put k v 2pc").unwrap_err().contains("async-commit, one-pc or nothing"));
         let lock = parse(&words("lock k v l w ttl=5")).unwrap();
-        assert!(matches!(lock, Directive::Lock { ttl_ms: 5, pairs } if pairs.len() == 2));
+        assert!(
+            matches!(lock, Directive::Lock { ttl_ms: 5, pairs, async_commit: false } if pairs.len() == 2)
+        );
+        let lock = parse(&words("lock k v ttl=5 async-commit")).unwrap();
+        assert!(matches!(lock, Directive::Lock { pairs, async_commit: true, .. } if pairs.len() == 1));
+        let op = |text: &str| match parse(&words(text)) {
+            Ok(Directive::Step { op, .. }) => op.to_string(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(op("step flashback before a z"), "flashback before a z");
+        assert_eq!(op("step recover k"), "recover k");
         assert!(parse(&words("lock k ttl=5")).unwrap_err().contains("lock KEY VALUE"));
         assert!(parse(&words("in t scan")).unwrap_err().contains("get KEY, put KEY VALUE"));
     }

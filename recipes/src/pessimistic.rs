@@ -2,17 +2,13 @@
 //! fair locking, no-wait or a wait of a given time.
 use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
-use kvproto::{
-    deadlock::WaitForEntry,
-    kvrpcpb::{
-        KeyError, Op, PessimisticLockKeyResultType, PessimisticLockRequest, PessimisticLockWakeUpMode,
-        PrewriteRequest, prewrite_request::PessimisticAction,
-    },
+use kvproto::kvrpcpb::{
+    Op, PessimisticLockKeyResultType, PessimisticLockRequest, PessimisticLockWakeUpMode, PrewriteRequest,
+    prewrite_request::PessimisticAction,
 };
 use tracepoints::printable::escape_readable;
-use txn_types::LockInfoExt;
 
-use crate::rpc::{LOCK_TTL_MS, Replica, mutation, no_region_error};
+use crate::rpc::{LOCK_TTL_MS, Replica, error_text, mutation, no_region_error};
 
 /// A transaction.
 #[derive(Clone, Debug)]
@@ -128,32 +124,4 @@ async fn send_lock(leader: Replica, request: PessimisticLockRequest) -> Result<S
     let how = if with_conflict { format!(" despite the version of {conflict_ts}") } else { String::new() };
     let value = if found { escape_readable(&value) } else { "(none)".into() };
     Ok(format!("locked{how}, value {value}"))
-}
-
-/// Formats the error of a key in a few words.
-pub(crate) fn error_text(e: &KeyError) -> String {
-    if let Some(lock) = e.locked.as_ref().filter(|lock| lock.is_shared_lock()) {
-        let holders: Vec<_> = lock.iter_locks().map(|lock| lock.lock_version.to_string()).collect();
-        return format!("{} is shared by {}", escape_readable(&lock.key), holders.join(" and "));
-    }
-    if let Some(lock) = &e.locked {
-        return format!("{} is locked by {}", escape_readable(&lock.key), lock.lock_version);
-    }
-    if let Some(conflict) = &e.conflict {
-        let end = match conflict.conflict_commit_ts {
-            0 => "released its lock".to_owned(),
-            ts => format!("committed at {ts}"),
-        };
-        return format!("write conflict: {} {end}", conflict.conflict_ts);
-    }
-    if let Some(deadlock) = &e.deadlock {
-        let chain: Vec<String> = deadlock.wait_chain.iter().map(wait_text).collect();
-        return format!("deadlock: {}", chain.join(", "));
-    }
-    format!("{e:?}")
-}
-
-/// Formats a wait, e.g. `TS waits for TS at k1`.
-pub fn wait_text(wait: &WaitForEntry) -> String {
-    format!("{} waits for {} at {}", wait.txn, wait.wait_for_txn, escape_readable(&wait.key))
 }

@@ -6,10 +6,7 @@ use futures::future::BoxFuture;
 use kvproto::kvrpcpb::{BufferBatchGetRequest, FlushRequest, KeyError, Op};
 use tracepoints::printable::escape_readable;
 
-use crate::{
-    pessimistic::error_text,
-    rpc::{LOCK_TTL_MS, Replica, mutation, no_region_error},
-};
+use crate::rpc::{LOCK_TTL_MS, Replica, error_text, mutation, no_region_error};
 
 /// A transaction.
 #[derive(Clone, Debug)]

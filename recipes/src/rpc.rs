@@ -1,15 +1,19 @@
 //! Requests that the runner sends itself: those that the TiKV client has no call for.
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use kvproto::{
+    deadlock::WaitForEntry,
     errorpb,
     kvrpcpb::{
-        self, CommitRequest, GetRequest, KeyError, Mutation, PessimisticRollbackRequest, PrewriteRequest,
-        ResolveLockRequest, SplitRegionRequest,
+        self, CheckSecondaryLocksRequest, CheckTxnStatusRequest, CommitRequest, FlashbackToVersionRequest,
+        GetRequest, KeyError, Mutation, PessimisticRollbackRequest, PrepareFlashbackToVersionRequest,
+        PrewriteRequest, ResolveLockRequest, SplitRegionRequest,
     },
     metapb::Region,
     tikvpb::tikv_client::TikvClient,
 };
 use tonic::transport::Channel;
+use tracepoints::printable::escape_readable;
+use txn_types::LockInfoExt;
 
 /// Time to live of the locks that the runner writes, if the scenario does not choose one.
 pub(crate) const LOCK_TTL_MS: u64 = 3_600_000;
@@ -81,6 +85,72 @@ impl Replica {
         accepted("resolving of locks", reply.region_error, reply.error)
     }
 
+    /// Returns the keys of a range of the region to their values at `version`: closes the region, writes the old values
+    /// at `commit_ts`, and opens the region.
+    ///
+    /// # Errors
+    /// If the store refuses one of the two requests.
+    pub async fn flashback(
+        &self,
+        (start_key, end_key): (Vec<u8>, Vec<u8>),
+        version: u64,
+        (start_ts, commit_ts): (u64, u64),
+    ) -> Result<()> {
+        let (mut client, context) = (self.connect().await?, Some(self.context.clone()));
+        let prepare = PrepareFlashbackToVersionRequest {
+            context: context.clone(),
+            start_key: start_key.clone(),
+            end_key: end_key.clone(),
+            start_ts,
+            version,
+        };
+        let reply = client.kv_prepare_flashback_to_version(prepare).await?.into_inner();
+        accepted_text("preparation of the flashback", reply.region_error, &reply.error)?;
+        let finish = FlashbackToVersionRequest { context, version, start_key, end_key, start_ts, commit_ts };
+        let reply = client.kv_flashback_to_version(finish).await?.into_inner();
+        accepted_text("flashback", reply.region_error, &reply.error)
+    }
+
+    /// Finds the outcome of an async commit from its locks, and resolves all of its keys, which are in the region.
+    /// Returns the outcome as text. `now`: a timestamp of PD.
+    ///
+    /// # Errors
+    /// If the primary has no lock of an async commit, or the store refuses a request.
+    pub async fn recover(&self, primary: Vec<u8>, start_version: u64, now: u64) -> Result<String> {
+        let (mut client, context) = (self.connect().await?, Some(self.context.clone()));
+        let check = CheckTxnStatusRequest {
+            context: context.clone(),
+            primary_key: primary.clone(),
+            lock_ts: start_version,
+            caller_start_ts: now,
+            current_ts: now,
+            rollback_if_not_exist: true,
+            ..Default::default()
+        };
+        let status = client.kv_check_txn_status(check).await?.into_inner();
+        accepted("check of the primary", status.region_error, status.error)?;
+        let lock = status.lock_info.filter(|lock| lock.use_async_commit);
+        let lock = lock.context("expected the lock of an async commit on the primary, found none")?;
+        let keys = lock.secondaries.clone();
+        let check = CheckSecondaryLocksRequest { context: context.clone(), keys, start_version };
+        let found = client.kv_check_secondary_locks(check).await?.into_inner();
+        accepted("check of the secondaries", found.region_error, found.error)?;
+        // A key without a lock has the record of the transaction's end, or was never locked: 0 rolls back.
+        let commit_version = match found.locks.len() == lock.secondaries.len() {
+            true => found.locks.iter().map(|lock| lock.min_commit_ts).fold(lock.min_commit_ts, u64::max),
+            false => found.commit_ts,
+        };
+        let keys = std::iter::once(primary).chain(lock.secondaries).collect();
+        let resolve =
+            ResolveLockRequest { context, start_version, commit_version, keys, ..Default::default() };
+        let reply = client.kv_resolve_lock(resolve).await?.into_inner();
+        accepted("resolving of locks", reply.region_error, reply.error)?;
+        Ok(match commit_version {
+            0 => "rolled back".into(),
+            ts => format!("committed at {ts}"),
+        })
+    }
+
     /// Splits the region at a key; returns its parts.
     ///
     /// # Errors
@@ -128,9 +198,49 @@ fn accepted(
     region_error: Option<errorpb::Error>,
     errors: impl IntoIterator<Item = KeyError>,
 ) -> Result<()> {
-    let errors: Vec<KeyError> = errors.into_iter().collect();
-    if region_error.is_some() || !errors.is_empty() {
-        bail!("the store refused the {what}: {region_error:?} {errors:?}");
+    if let Some(e) = region_error {
+        bail!("the store refused the {what}: region error: {}", e.message);
+    }
+    let errors: Vec<String> = errors.into_iter().map(|e| error_text(&e)).collect();
+    if !errors.is_empty() {
+        bail!("the store refused the {what}: {}", errors.join(", "));
     }
     Ok(())
+}
+
+/// As [`accepted`], for a reply whose error is a text.
+fn accepted_text(what: &str, region_error: Option<errorpb::Error>, error: &str) -> Result<()> {
+    accepted(what, region_error, [])?;
+    match error {
+        "" => Ok(()),
+        error => bail!("the store refused the {what}: {error}"),
+    }
+}
+
+/// Formats the error of a key in a few words.
+pub(crate) fn error_text(e: &KeyError) -> String {
+    if let Some(lock) = e.locked.as_ref().filter(|lock| lock.is_shared_lock()) {
+        let holders: Vec<_> = lock.iter_locks().map(|lock| lock.lock_version.to_string()).collect();
+        return format!("{} is shared by {}", escape_readable(&lock.key), holders.join(" and "));
+    }
+    if let Some(lock) = &e.locked {
+        return format!("{} is locked by {}", escape_readable(&lock.key), lock.lock_version);
+    }
+    if let Some(conflict) = &e.conflict {
+        let end = match conflict.conflict_commit_ts {
+            0 => "released its lock".to_owned(),
+            ts => format!("committed at {ts}"),
+        };
+        return format!("write conflict: {} {end}", conflict.conflict_ts);
+    }
+    if let Some(deadlock) = &e.deadlock {
+        let chain: Vec<String> = deadlock.wait_chain.iter().map(wait_text).collect();
+        return format!("deadlock: {}", chain.join(", "));
+    }
+    format!("{e:?}")
+}
+
+/// Formats a wait, e.g. `TS waits for TS at k1`.
+pub fn wait_text(wait: &WaitForEntry) -> String {
+    format!("{} waits for {} at {}", wait.txn, wait.wait_for_txn, escape_readable(&wait.key))
 }

@@ -19,10 +19,10 @@ use crate::{
     front::{Front, Quiet},
     named::Named,
     operation::{self, Operation},
-    pessimistic::{Txn, wait_text},
+    pessimistic::Txn,
     pipelined::PipelinedTxn,
     print::{self, Symbols},
-    rpc::Replica,
+    rpc::{Replica, wait_text},
     scenario::{Block, Scenario},
 };
 
@@ -180,6 +180,20 @@ impl Runner {
                 let ts = *self.names.get(at).with_context(|| format!("no timestamp is named {at}"))?;
                 self.started()?.collect_at_leader(key, ts)?
             }
+            Op::Flashback { at, from, to } => {
+                let version = *self.names.get(at).with_context(|| format!("no timestamp is named {at}"))?;
+                let ts = (self.timestamp()?, self.timestamp()?);
+                let (leader, range) = (self.started()?.leader_replica(from)?, (from.clone(), to.clone()));
+                Box::pin(async move { leader.flashback(range, version, ts).await.map(|()| "ok".to_owned()) })
+            }
+            Op::Recover { key } => {
+                let last = self.locked.as_ref().filter(|(primary, _)| primary == key);
+                let (primary, start_ts) =
+                    last.cloned().context("expected an earlier `lock` with this primary, found none")?;
+                let now = self.timestamp()?;
+                let leader = self.started()?.leader_replica(key)?;
+                Box::pin(async move { leader.recover(primary, start_ts, now).await })
+            }
             Op::Flush { txn, generation, changes } => {
                 let leader = self.started()?.leader_replica(op.key())?;
                 self.pipelined.get(txn)?.flush(leader, *generation, changes)
@@ -239,8 +253,8 @@ impl Runner {
                 self.names.insert(name, ts);
                 Ok(self.symbols.ts(ts))
             }
-            Directive::Lock { pairs, ttl_ms } => {
-                let ts = self.lock(&pairs, ttl_ms)?;
+            Directive::Lock { pairs, ttl_ms, async_commit } => {
+                let ts = self.lock(&pairs, ttl_ms, async_commit)?;
                 Ok(format!("locked at {}", self.symbols.ts(ts)))
             }
             Directive::CommitPrimary => {
@@ -433,7 +447,7 @@ impl Runner {
         let work = self.work(&op)?;
         let result = self.runtime.block_on(bounded(work(Req::NONE)));
         Ok(match result {
-            Ok(text) if matches!(op, Op::PessimisticLock { .. } | Op::Flush { .. }) => {
+            Ok(text) if matches!(op, Op::PessimisticLock { .. } | Op::Flush { .. } | Op::Recover { .. }) => {
                 self.symbols.clean(&text)
             }
             Ok(text) => text,
@@ -441,9 +455,9 @@ impl Runner {
         })
     }
 
-    fn lock(&mut self, pairs: &[(Vec<u8>, Vec<u8>)], ttl_ms: u64) -> Result<u64> {
+    fn lock(&mut self, pairs: &[(Vec<u8>, Vec<u8>)], ttl_ms: u64, async_commit: bool) -> Result<u64> {
         let ts = self.timestamp()?;
-        self.started()?.prewrite(pairs, ts, ttl_ms)?;
+        self.started()?.prewrite(pairs, ts, ttl_ms, async_commit)?;
         self.locked = pairs.first().map(|(primary, _)| (primary.clone(), ts));
         Ok(ts)
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -27,10 +27,15 @@ const CLIENTS: u32 = 5;
 /// Time for which the client's locks live. After it any reader of this client removes a lock with `KvCleanup`, which
 /// rolls back an async commit that the client has reported: the client resolves such locks as those of a 2PC.
 const LOCK_TTL: Duration = Duration::from_secs(3);
-/// Keys of lists; few, so that transactions conflict.
+/// Keys of lists and of registers; few, so that transactions conflict.
 const KEYS: u32 = 3;
 const ACCOUNTS: u32 = 4;
 const BALANCE: u64 = 25;
+/// Number of keys that a read of the workload `LongFork` reads.
+const FORKS: u64 = 4;
+
+/// Several clusters at a time would be too slow for the bounds.
+static ONE_CLUSTER: Mutex<()> = Mutex::new(());
 
 /// Operations of one transaction of the workload.
 #[derive(Clone, Copy)]
@@ -39,6 +44,12 @@ enum Workload {
     Lists,
     /// Reads all accounts and moves 1 from one account to another.
     Bank,
+    /// Reads two registers and writes one of them: no value goes back, and none is lost.
+    Registers,
+    /// Writes one new key, or reads the newest keys: two reads must not see two writes in different orders.
+    LongFork,
+    /// As `Registers`, but all reads lock their keys: then even a write skew is impossible.
+    WriteSkew,
 }
 
 /// A transaction of the client, and whether its reads lock their keys.
@@ -52,6 +63,8 @@ struct Client {
     runtime: Runtime,
     client: TransactionClient,
     options: TransactionOptions,
+    /// Whether this client writes the commit records after it has reported the commit.
+    commits_async: bool,
     began: Instant,
     next_value: Arc<AtomicU64>,
     random: u64,
@@ -70,7 +83,8 @@ impl Client {
             _ => TransactionOptions::new_pessimistic(),
         };
         let next_value = next_value.clone();
-        Self { process, runtime, client, options, began, next_value, random: 1 + u64::from(process) }
+        let (commits_async, random) = (process % 4 == 1, 1 + u64::from(process));
+        Self { process, runtime, client, options, commits_async, began, next_value, random }
     }
 
     /// Returns a number below `limit` (xorshift: the choices need no other quality).
@@ -87,10 +101,15 @@ impl Client {
 
     /// Runs transactions until `stop`; returns them as a history sees them.
     fn run(mut self, workload: Workload, stop: &AtomicBool) -> Vec<Transaction> {
+        if matches!(workload, Workload::WriteSkew) {
+            (self.options, self.commits_async) = (TransactionOptions::new_pessimistic(), false);
+        }
         let mut seen = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let keys = match workload {
-                Workload::Lists => (self.choose(KEYS), self.choose(KEYS)),
+                Workload::Lists | Workload::Registers | Workload::LongFork | Workload::WriteSkew => {
+                    (self.choose(KEYS), self.choose(KEYS))
+                }
                 Workload::Bank => (self.choose(ACCOUNTS), self.choose(ACCOUNTS)),
             };
             let (value, invoked) = (self.next_value.fetch_add(1, Ordering::Relaxed), self.now());
@@ -102,6 +121,10 @@ impl Client {
                 let done = match workload {
                     Workload::Lists => append(&mut txn, keys, value, &mut ops).await,
                     Workload::Bank => transfer(&mut txn, keys, &mut ops).await,
+                    Workload::Registers | Workload::WriteSkew => {
+                        replace(&mut txn, keys, value, &mut ops).await
+                    }
+                    Workload::LongFork => fork(&mut txn, value, &mut ops).await,
                 };
                 if let Err(e) = done {
                     let _ = txn.inner.rollback().await;
@@ -117,19 +140,16 @@ impl Client {
             };
             let completed = self.now();
             let outcome = match (outcome, ops.last()) {
-                (Outcome::Ok, Some(Op::Append(key, value))) if self.commits_async() => {
+                (Outcome::Ok, Some(Op::Append(key, value))) if self.commits_async => {
                     self.outcome_of_async(invoked, *key, *value)
                 }
+                // A later value may have replaced it, so a read decides nothing.
+                (Outcome::Ok, Some(Op::Write(..))) if self.commits_async => Outcome::Unknown,
                 (outcome, _) => outcome,
             };
             seen.push(Transaction { process: self.process, invoked, completed, outcome, ops });
         }
         seen
-    }
-
-    /// Returns whether this client writes the commit records after it has reported the commit.
-    fn commits_async(&self) -> bool {
-        self.process % 4 == 1
     }
 
     /// Waits until the lock of an async commit is gone, and returns its outcome.
@@ -165,6 +185,12 @@ impl Client {
                         ops.push(Op::Read(account, Some(read_balance(&mut txn, account).await?)));
                     }
                 }
+                Workload::Registers | Workload::WriteSkew => {
+                    for key in 0..KEYS {
+                        ops.push(Op::Read(key, read_register(&mut txn, key).await?));
+                    }
+                }
+                Workload::LongFork => {}
             }
             txn.inner.rollback().await
         });
@@ -252,8 +278,49 @@ async fn transfer(
     txn.inner.put(account_key(to), (balances[to as usize] + 1).to_string().into_bytes()).await
 }
 
+fn register_key(register: u32) -> Vec<u8> {
+    format!("register{register}").into_bytes()
+}
+
+async fn read_register(txn: &mut Open, register: u32) -> Result<Option<u64>, tikv_client::Error> {
+    Ok(read(txn, register_key(register)).await?.map(|text| text.parse().unwrap()))
+}
+
+/// Reads two registers and writes `value` to the first one.
+async fn replace(
+    txn: &mut Open,
+    keys: (u32, u32),
+    value: u64,
+    ops: &mut Vec<Op>,
+) -> Result<(), tikv_client::Error> {
+    // In the order of the keys, so that locks do not wait for each other.
+    for key in BTreeSet::from([keys.0, keys.1]) {
+        ops.push(Op::Read(key, read_register(txn, key).await?));
+    }
+    txn.inner.put(register_key(keys.0), value.to_string().into_bytes()).await?;
+    ops.push(Op::Write(keys.0, value));
+    Ok(())
+}
+
+/// Writes the key of an even `value`; for an odd one, reads the keys of the even values below it, which other clients
+/// write now.
+async fn fork(txn: &mut Open, value: u64, ops: &mut Vec<Op>) -> Result<(), tikv_client::Error> {
+    if value.is_multiple_of(2) {
+        let key = value as u32;
+        txn.inner.put(register_key(key), value.to_string().into_bytes()).await?;
+        ops.push(Op::Write(key, value));
+        return Ok(());
+    }
+    for back in 0..FORKS {
+        let Some(key) = value.checked_sub(1 + 2 * back) else { break };
+        ops.push(Op::Read(key as u32, read_register(txn, key as u32).await?));
+    }
+    Ok(())
+}
+
 /// Runs the workload while `faults` happen; returns what the clients saw, and a last read of everything.
 fn history(workload: Workload, faults: impl FnOnce(&mut Cluster)) -> History {
+    let _one = ONE_CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cluster = Cluster::start(ClusterConfig::default()).unwrap();
     let (began, next_value, stop) = (Instant::now(), Arc::new(AtomicU64::new(1)), AtomicBool::new(false));
     let clients: Vec<Client> =
@@ -318,11 +385,31 @@ fn split(cluster: &Cluster, key: &[u8]) {
     assert!(reply.region_error.is_none(), "{reply:?}");
 }
 
+/// Checks what the clients saw, also against the order of real time.
+fn must_be(workload: Workload, isolation: Isolation) {
+    let history = history(workload, all_faults);
+    let found = check_with(&history, Options { order: Order::RealTime, isolation });
+    assert!(found.is_empty(), "{}\n\n{history}", found.iter().map(|a| format!("{a}\n")).collect::<String>());
+}
+
 #[test]
 fn lists_are_snapshot_isolated_through_all_faults() {
-    let history = history(Workload::Lists, all_faults);
-    let found = check_with(&history, Options { order: Order::RealTime, isolation: Isolation::Snapshot });
-    assert!(found.is_empty(), "{}\n\n{history}", found.iter().map(|a| format!("{a}\n")).collect::<String>());
+    must_be(Workload::Lists, Isolation::Snapshot);
+}
+
+#[test]
+fn registers_never_go_back_through_all_faults() {
+    must_be(Workload::Registers, Isolation::Snapshot);
+}
+
+#[test]
+fn reads_agree_on_the_order_of_writes_through_all_faults() {
+    must_be(Workload::LongFork, Isolation::Snapshot);
+}
+
+#[test]
+fn locking_reads_prevent_write_skew_through_all_faults() {
+    must_be(Workload::WriteSkew, Isolation::Serializable);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use kvproto::{
         batch_commands_response::response::Cmd as Reply,
     },
 };
+use tonic::Code;
+use tonic_prost::ProstCodec;
 
 #[test]
 fn raw_and_transactional_keys_are_written_and_read() {
@@ -136,5 +138,86 @@ fn batched_commands_are_answered_by_their_ids() {
         assert!(matches!(&found[&7], Reply::RawGet(r) if r.value == b"v"), "{found:?}");
         assert!(matches!(&found[&9], Reply::RawGet(r) if r.not_found), "{found:?}");
         assert!(matches!(&found[&11], Reply::Empty(_)), "{found:?}");
+    });
+}
+
+#[test]
+fn bad_requests_are_refused_and_change_nothing() {
+    let h = Harness::start(1);
+    let (ctx, mut client) = h.leader();
+    h.block_on(async {
+        let prewrite = |mutations, start_version| PrewriteRequest {
+            context: Some(ctx.clone()),
+            mutations,
+            primary_lock: b"a".to_vec(),
+            start_version,
+            lock_ttl: 3000,
+            ..Default::default()
+        };
+        let long = vec![b'k'; 8 * 1024 + 1];
+        let unknown = Mutation { op: 99, ..put(b"b", b"v") };
+        let constraint = prewrite_request::ForUpdateTsConstraint { index: 7, ..Default::default() };
+        let bad = [
+            (prewrite(vec![put(b"a", b"v"), put(&long, b"v")], 10), "KeyTooLarge"),
+            (prewrite(vec![put(b"a", b"v"), unknown], 10), "unknown mutation operation 99"),
+            (
+                PrewriteRequest {
+                    for_update_ts: 10,
+                    for_update_ts_constraints: vec![constraint],
+                    ..prewrite(vec![put(b"a", b"v")], 10)
+                },
+                "expected an index below 1",
+            ),
+        ];
+        for (request, expected) in bad {
+            let reply = client.kv_prewrite(request).await.unwrap().into_inner();
+            assert!(reply.errors[0].abort.contains(expected), "expected {expected}, found {reply:?}");
+        }
+        let mut commit = async |keys: Vec<Vec<u8>>, start_version, commit_version| {
+            let context = Some(ctx.clone());
+            let request =
+                CommitRequest { context, start_version, keys, commit_version, ..Default::default() };
+            client.kv_commit(request).await.unwrap().into_inner().error.expect("an error")
+        };
+        let early = commit(vec![b"a".to_vec()], 10, 20).await;
+        assert_eq!(early.txn_lock_not_found.map(|e| e.key), Some(b"a".to_vec()), "nothing was prewritten");
+        for commit_version in [0, 9, 10] {
+            let wrong = commit(vec![b"a".to_vec()], 10, commit_version).await;
+            assert!(wrong.abort.contains("InvalidTxnTso"), "{wrong:?}");
+        }
+        let wrong = commit(vec![long.clone()], 10, 20).await;
+        assert!(wrong.abort.contains("KeyTooLarge"), "{wrong:?}");
+        let raw = RawPutRequest { context: Some(ctx.clone()), key: long, ..Default::default() };
+        let error = client.raw_put(raw).await.unwrap().into_inner().error;
+        assert!(error.contains("max key size exceeded"), "{error}");
+
+        let rows = MvccGetByKeyRequest { context: Some(ctx.clone()), key: b"a".to_vec() };
+        let rows = client.mvcc_get_by_key(rows).await.unwrap().into_inner();
+        assert_eq!((rows.error.as_str(), rows.info), ("", Some(MvccInfo::default())), "a half-written key");
+    });
+}
+
+#[test]
+fn a_message_that_cannot_be_decoded_fails_alone() {
+    let h = Harness::start(1);
+    h.raw_put(b"k", b"v");
+    let (region, leader) = h.region(1);
+    let address = format!("http://{}", h.find_store(leader.store_id).unwrap().addr());
+    h.block_on(async {
+        let channel = tonic::transport::Endpoint::new(address).unwrap().connect().await.unwrap();
+        for method in ["KvGet", "KvPrewrite", "KvCommit", "RawPut", "KvFlush", "UnsafeDestroyRange"] {
+            let mut grpc = tonic::client::Grpc::new(channel.clone());
+            grpc.ready().await.unwrap();
+            let path = format!("/tikvpb.Tikv/{method}").parse().unwrap();
+            // The first field of the requests is a message, and these bytes are none.
+            let request = tonic::Request::new(KeyRange { start_key: vec![0xff; 3], ..Default::default() });
+            let answer = grpc.unary(request, path, ProstCodec::<KeyRange, KeyRange>::default()).await;
+            let status = answer.expect_err("the bytes are no request");
+            assert_eq!(status.code(), Code::Internal, "{method}: {status}");
+        }
+        let mut client = kvproto::tikvpb::tikv_client::TikvClient::new(channel);
+        let context = Some(harness::context(&region, leader));
+        let get = RawGetRequest { context, key: b"k".to_vec(), ..Default::default() };
+        assert_eq!(client.raw_get(get).await.unwrap().into_inner().value, b"v", "the connection lives");
     });
 }

@@ -33,6 +33,10 @@ pub enum Op {
     RawCoprocessor { plugin: String, version: String, from: Vec<u8>, to: Vec<u8> },
     /// Collects the garbage below the timestamp `at` on the store that leads the region of `key`.
     Gc { key: Vec<u8>, at: String },
+    /// Returns the keys `from..to`, which are in one region, to their values at the timestamp `at`.
+    Flashback { at: String, from: Vec<u8>, to: Vec<u8> },
+    /// Completes the async commit that the last `lock` abandoned, as another client does; `key`: its primary.
+    Recover { key: Vec<u8> },
     /// Locks a key for the pessimistic transaction `txn`. `wait_ms`: as `wait_timeout` of the request; `fair`:
     /// fair locking; `shared`: other transactions may share the lock.
     PessimisticLock { txn: String, key: Vec<u8>, wait_ms: i64, fair: bool, shared: bool },
@@ -128,6 +132,8 @@ impl Op {
             Op::Rollback { .. } => "rollback",
             Op::HeartBeat { .. } => "heart_beat",
             Op::Gc { .. } => "gc",
+            Op::Flashback { .. } => "flashback",
+            Op::Recover { .. } => "recover",
             Op::Flush { .. } => "flush",
             Op::BufferGet { .. } => "buffer_get",
             Op::CommitSecondaries { .. } => "commit_secondaries",
@@ -148,6 +154,8 @@ impl Op {
                 | Op::BufferGet { .. }
                 | Op::CommitSecondaries { .. }
                 | Op::Gc { .. }
+                | Op::Flashback { .. }
+                | Op::Recover { .. }
         )
     }
 
@@ -163,7 +171,9 @@ impl Op {
     /// The timestamps that the operation names.
     pub(super) fn named_timestamps(&self) -> Vec<&str> {
         match self {
-            Op::Get { at: Some(name), .. } | Op::Gc { at: name, .. } => vec![name],
+            Op::Get { at: Some(name), .. } | Op::Gc { at: name, .. } | Op::Flashback { at: name, .. } => {
+                vec![name]
+            }
             Op::TwoClients(first, second) => [first.named_timestamps(), second.named_timestamps()].concat(),
             _ => Vec::new(),
         }
@@ -198,7 +208,8 @@ impl Op {
             }
             Op::Scan { from, to, .. }
             | Op::RawScan { from, to, .. }
-            | Op::RawCoprocessor { from, to, .. } => {
+            | Op::RawCoprocessor { from, to, .. }
+            | Op::Flashback { from, to, .. } => {
                 vec![from, to]
             }
             Op::Txn { changes, .. } => changes.iter().map(Change::key).collect(),
@@ -209,6 +220,7 @@ impl Op {
             | Op::RawDelete { key }
             | Op::PessimisticLock { key, .. }
             | Op::Gc { key, .. }
+            | Op::Recover { key }
             | Op::Get { key, .. }
             | Op::Put { key, .. }
             | Op::Delete { key }
@@ -281,6 +293,7 @@ impl fmt::Display for Op {
                 write!(f, "{name} {txn} {}{wait}{fair}{shared}", escape(key))
             }
             Op::Gc { key, at } => write!(f, "{name} {at} {}", escape(key)),
+            Op::Flashback { at, from, to } => write!(f, "{name} {at} {} {}", escape(from), escape(to)),
             Op::Commit { txn } | Op::Rollback { txn } | Op::HeartBeat { txn } => write!(f, "{name} {txn}"),
             Op::RawPut { key, value, ttl } => {
                 write!(f, "{name} {} {}", escape(key), value_text(value))?;
@@ -316,6 +329,7 @@ impl fmt::Display for Op {
             Op::Get { key, at: None }
             | Op::Delete { key }
             | Op::FollowerGet { key }
+            | Op::Recover { key }
             | Op::RawGet { key }
             | Op::RawTtl { key }
             | Op::RawDelete { key } => write!(f, "{name} {}", escape(key)),

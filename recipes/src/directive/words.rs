@@ -23,6 +23,8 @@ pub(super) const OPS: &[&str] = &[
     "scan-reverse FROM TO limit=N",
     "pessimistic-lock TXN KEY [wait=MS|no-wait] [fair] [shared]",
     "gc NAME KEY",
+    "flashback NAME FROM TO",
+    "recover KEY",
     "follower-get KEY",
     "commit NAME",
     "rollback NAME",
@@ -44,7 +46,7 @@ pub(super) const OTHERS: &[&str] = &[
     "new-leader",
     "pause MS",
     "ts NAME",
-    "lock KEY VALUE [KEY VALUE]... ttl=MS",
+    "lock KEY VALUE [KEY VALUE]... ttl=MS [async-commit]",
     "commit-primary",
     "begin NAME [async-commit|one-pc|pessimistic]",
     "in NAME get KEY|put KEY VALUE|delete KEY",
@@ -141,6 +143,10 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
         }
         ["commit-secondaries", keys @ ..] if !keys.is_empty() => Op::CommitSecondaries { keys: owned(keys) },
         ["gc", at, key] => Op::Gc { key: (*key).into(), at: (*at).into() },
+        ["flashback", at, from, to] => {
+            Op::Flashback { at: (*at).into(), from: (*from).into(), to: (*to).into() }
+        }
+        ["recover", key] => Op::Recover { key: (*key).into() },
         ["pessimistic-lock", txn, key, how @ ..] => parse_lock(txn, key, how)?,
         [name @ ("scan" | "scan-reverse"), from, to, limit] => Op::Scan {
             from: (*from).into(),
@@ -152,7 +158,7 @@ pub(super) fn parse_op(words: &[&str], known: &[&str]) -> Result<Op, String> {
     })
 }
 
-fn in_pairs(words: &[&str]) -> bool {
+pub(super) fn in_pairs(words: &[&str]) -> bool {
     !words.is_empty() && words.len().is_multiple_of(2)
 }
 

@@ -149,7 +149,7 @@ pub fn named(field: &str, value: u64) -> Option<&'static str> {
 
 /// Operations of the embedded client, as scenarios write them; the field `op` of its stamps is an index into
 /// this list.
-pub const CLIENT_OPERATIONS: [&str; 28] = [
+pub const CLIENT_OPERATIONS: [&str; 30] = [
     "",
     "get",
     "put",
@@ -178,6 +178,8 @@ pub const CLIENT_OPERATIONS: [&str; 28] = [
     "raw_coprocessor",
     "commit_secondaries",
     "gc",
+    "flashback",
+    "recover",
 ];
 
 /// Returns the index of an operation in [`CLIENT_OPERATIONS`]; 0 for any other one.
