@@ -70,7 +70,7 @@ impl Decompressor {
             2 => zlib(data, out),
             4 | 5 => lz4(data, dict, out),
             7 | 0x40 => self.zstd(data, dict, out),
-            _ => Err(CompressError::Type { kind }),
+            _ => Err(CompressError::Type { kind, name: name(kind) }),
         }
     }
 
