@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_writes_the_lock_of_a_write_that_is_refused_meantime() {
+    fn a_transfer_writes_the_lock_of_a_write_that_is_refused() {
         let mut locks = table(&["a", "b", "c"]);
         let (refused, proposed) = (Arc::new(()), Arc::new(()));
         assert!(locks.mark_deleted(&Key::from_raw(b"a"), &refused));
