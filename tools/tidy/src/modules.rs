@@ -201,7 +201,8 @@ fn absolute(module: &Module, path: &[String], names: &BTreeSet<Module>) -> Optio
     }
 }
 
-/// The modules that `list`, the uses of `module`, lead to. A module that only re-exports its children does not import them.
+/// The modules that `list`, the uses of `module`, lead to. A module that only re-exports its children does not
+/// import them.
 fn imports(module: &Module, list: &[Use], uses: &BTreeMap<Module, Vec<Use>>) -> BTreeSet<Module> {
     let targets = list.iter().filter_map(|item| Some((item, target(&item.path, uses, 0)?)));
     let targets = targets.filter(|(item, target)| !(item.public && target.starts_with(module)));
