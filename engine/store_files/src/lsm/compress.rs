@@ -1,4 +1,10 @@
 //! Decompression of blocks, with limits so that a corrupt length cannot exhaust memory.
+//!
+//! ```text
+//! field         bytes    meaning
+//! plain length  1 to 5   varint, for Zlib, LZ4 and ZSTD; Snappy's own format begins with it
+//! data                   what the codec wrote
+//! ```
 
 use super::decode_error::CompressError;
 
