@@ -1,5 +1,4 @@
 //! `find`: finds every place that stores a version of a key, and what a read of the key would return.
-
 mod lsm_places;
 mod raft_places;
 mod read_at;

@@ -1,5 +1,4 @@
 //! HTTP/1.1 GET for the status server: one request per connection.
-
 use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},

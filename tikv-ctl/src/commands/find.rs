@@ -1,5 +1,4 @@
 //! `find`: prints the records that [`crate::find`] found, as text or JSON.
-
 use clap::Args;
 use keys::{data_key, escape, hex_upper};
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
 //! Finds places in RocksDB: WAL records, SSTs, blob files.
-
 use std::{path::Path, sync::Arc};
 
 use keys::DATA_CFS;

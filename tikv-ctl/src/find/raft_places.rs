@@ -1,5 +1,4 @@
 //! Finds places in the Raft log: entries whose commands wrote the key.
-
 use kvproto::{
     eraftpb::{Entry, EntryType},
     raft_cmdpb::{CmdType, RaftCmdRequest, Request},

@@ -1,5 +1,4 @@
 //! Raw rows of servers with API V1TTL and V2.
-
 use std::time::Duration;
 
 use security::SecurityConfig;

@@ -5,7 +5,6 @@
 //! plain length  1 to 5   varint, for Zlib, LZ4 and ZSTD; Snappy's own format begins with it
 //! data                   what the codec wrote
 //! ```
-
 use super::decode_error::CompressError;
 
 /// Maximum plain length of a block, in bytes.

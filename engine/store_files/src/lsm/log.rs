@@ -13,7 +13,6 @@
 //! ```
 //!
 //! A fragment does not cross the end of a block. The last bytes of a block, if fewer than 7, are padding.
-
 use super::{
     checksum::{crc32c, mask},
     compress::decompress_stream,

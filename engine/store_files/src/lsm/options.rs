@@ -7,7 +7,6 @@
 //! [CFOptions "default"]
 //!   write_buffer_size=134217728
 //! ```
-
 use std::path::{Path, PathBuf};
 
 use super::decode_error::OptionsError;

@@ -1,6 +1,5 @@
 //! Finds the data blocks of an SST whose index or footer is lost. The blocks follow each other from the first
 //! byte on, and the end of a block is the place where its checksum matches.
-
 use std::hash::Hasher;
 
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};

@@ -4,7 +4,6 @@
 //! t  table id (8)  _r  handle (8), or the datums of a clustered primary key
 //! t  table id (8)  _i  index id (8)  datums of the index
 //! ```
-
 use std::fmt;
 
 use keys::{codec, escape};
