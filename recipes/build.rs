@@ -1,4 +1,5 @@
-//! Packs `scenarios/*.txt` into the program and generates a test for each, so that the program has its recipes outside of the checkout.
+//! Packs `scenarios/*.txt` into the program and generates a test for each, so that the program has its recipes
+//! outside of the checkout.
 use std::{env, fs, path::Path};
 
 fn main() {

@@ -1,4 +1,5 @@
 //! `recipes [--rewrite] FILE...`: runs scenario files and compares, or rewrites, their outputs.
+#![forbid(unsafe_code)]
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};

@@ -1,5 +1,5 @@
-//! Pessimistic transactions of a scenario. The runner sends their requests itself, since the TiKV client has no call for
-//! fair locking, no-wait or a wait of a given time.
+//! Pessimistic transactions of a scenario. The runner sends their requests itself, since the TiKV client has no
+//! call for fair locking, no-wait or a wait of a given time.
 use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
 use kvproto::kvrpcpb::{

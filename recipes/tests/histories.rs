@@ -153,7 +153,8 @@ impl Client {
     }
 
     /// Waits until the lock of an async commit is gone, and returns its outcome.
-    /// The outcome is unknown only if the value is absent after a time in which another client may have removed the lock.
+    /// The outcome is unknown only if the value is absent after a time in which another client may have removed the
+    /// lock.
     fn outcome_of_async(&self, invoked: u64, key: u32, value: u64) -> Outcome {
         let list = self.read_until_done(async |ops| {
             let options = TransactionOptions::new_optimistic().drop_check(CheckLevel::None);

@@ -1,5 +1,4 @@
 //! Options of every command, with TiKV's names. Help texts mark additions with "(not in TiKV)".
-
 use std::path::{Path, PathBuf};
 
 use clap::Args;

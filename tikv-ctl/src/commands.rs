@@ -1,5 +1,4 @@
 //! Commands: each runs on a store, a server or a file and prints its result.
-
 mod admin;
 mod apply;
 mod bad_ssts;

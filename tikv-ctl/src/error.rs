@@ -1,5 +1,4 @@
 //! Failures of commands.
-
 use std::{
     io,
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! `find`: finds every place that stores a version of a key, and what a read of the key would return.
-
 mod lsm_places;
 mod raft_places;
 mod read_at;
@@ -42,7 +41,7 @@ impl Target {
 /// Position of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "a variant's comment names its fields")]
-pub enum Place {
+pub enum HitPlace {
     /// A Raft log entry in the log of its region, by term and index.
     RaftLog { region: u64, term: u64, index: u64 },
     /// A record of RocksDB's WAL: its file, the offset in bytes, and its sequence number.
@@ -53,10 +52,10 @@ pub enum Place {
     Blob { path: PathBuf, offset: u64, size: u64 },
 }
 
-impl Place {
+impl HitPlace {
     fn sequence(&self) -> Option<u64> {
         match self {
-            Place::Wal { sequence, .. } | Place::Sst { sequence, .. } => Some(*sequence),
+            HitPlace::Wal { sequence, .. } | HitPlace::Sst { sequence, .. } => Some(*sequence),
             _ => None,
         }
     }
@@ -79,7 +78,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
     /// The place in a file.
-    pub place: Place,
+    pub place: HitPlace,
     /// The column family.
     pub cf: String,
     /// The change that it makes.
@@ -93,7 +92,7 @@ pub struct Hit {
 }
 
 impl Hit {
-    fn new(place: Place, cf: &str, kind: Kind, key_ts: Option<u64>, value: &[u8]) -> Hit {
+    fn new(place: HitPlace, cf: &str, kind: Kind, key_ts: Option<u64>, value: &[u8]) -> Hit {
         let lock_ts = || match parse_lock(value) {
             Ok(LockOrSharedLocks::Lock(lock)) => Some(lock.ts.into_inner()),
             _ => None,
@@ -109,12 +108,12 @@ pub struct Event {
     /// The record in the first of its places.
     pub hit: Hit,
     /// All places of the record.
-    pub places: Vec<Place>,
+    pub places: Vec<HitPlace>,
 }
 
 /// All records of a key.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FindResult {
     /// Records, ordered by time.
     pub events: Vec<Event>,
     /// Unreadable places, with the reason.
@@ -122,8 +121,8 @@ pub struct Found {
 }
 
 /// Searches all files of `store` for `target`.
-pub fn find(store: &Offline, target: &Target) -> Result<Found> {
-    let mut found = Found::default();
+pub fn find(store: &Offline, target: &Target) -> Result<FindResult> {
+    let mut found = FindResult::default();
     let mut hits = Vec::new();
     raft_places::add(store, target, &mut hits, &mut found.damages);
     lsm_places::add_wal(store, target, &mut hits, &mut found.damages)?;
@@ -138,8 +137,8 @@ fn guess_times(hits: &mut [Hit]) {
     let before = |all: &[Hit], hit: &Hit| {
         let earlier = all.iter().filter(|other| match (&hit.place, &other.place) {
             (
-                Place::RaftLog { region, index, .. },
-                Place::RaftLog { region: other_region, index: other_index, .. },
+                HitPlace::RaftLog { region, index, .. },
+                HitPlace::RaftLog { region: other_region, index: other_index, .. },
             ) => region == other_region && other_index <= index,
             (a, b) => match (a.sequence(), b.sequence()) {
                 // Sequence number 0 only says that the record is old.
@@ -188,7 +187,7 @@ fn group(hits: Vec<Hit>) -> Vec<Event> {
 
 /// Whether one of the two hits is only the index of the other's value in a blob file.
 fn is_by_reference(a: &Hit, b: &Hit) -> bool {
-    let blob = |hit: &Hit| matches!(hit.place, Place::Blob { .. });
+    let blob = |hit: &Hit| matches!(hit.place, HitPlace::Blob { .. });
     a.cf == "default"
         && a.kind == Kind::Put
         && (blob(a) || blob(b))

@@ -1,5 +1,4 @@
 //! Connections to gRPC servers.
-
 use std::time::Duration;
 
 use security::{SecurityManager, causes};

@@ -1,5 +1,4 @@
 //! HTTP/1.1 GET for the status server: one request per connection.
-
 use std::{
     io::{self, Write},
     net::{TcpStream, ToSocketAddrs},

@@ -1,5 +1,4 @@
 //! Reads a data directory without locking, creating or changing anything, so a server may be running on it.
-
 mod approximate;
 mod collect;
 mod config;

@@ -1,5 +1,4 @@
 //! A store reached over gRPC (kvproto `debugpb.Debug`).
-
 mod raw_scan;
 
 use std::future::Future;

@@ -1,5 +1,4 @@
 //! Client of the Placement Driver for single calls.
-
 use kvproto::{
     metapb::{Peer, Region, Store},
     pdpb,

@@ -1,6 +1,5 @@
 //! Identifies the server at an address that did not answer as expected: its gRPC and HTTP addresses are often
 //! confused.
-
 use std::{
     io::{self, Read, Write},
     net::{TcpStream, ToSocketAddrs},

@@ -1,5 +1,4 @@
 //! Decodes the raw rows of stores with API V1TTL and V2, whose values end with bytes of the store.
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use api_version::{ApiVersion, KeyMode, KvFormat, RawValue};

@@ -1,5 +1,4 @@
 //! The queries that a store answers, from its directory or through its server.
-
 use kvproto::{
     eraftpb::Entry,
     kvrpcpb::{ApiVersion, MvccInfo},

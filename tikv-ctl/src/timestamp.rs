@@ -1,5 +1,4 @@
 //! Formats timestamps of transactions with their wall-clock time.
-
 use serde_json::{Value, json};
 
 /// The physical part, in milliseconds, is above these bits of the logical part (TiKV `TimeStamp`).

@@ -1,6 +1,5 @@
 //! Table of the global options that each command honours. Others are refused, and the command's help lists
 //! only these.
-
 use clap::Command;
 
 use crate::{Error, Result, cli::Global, key::KeyFormat};

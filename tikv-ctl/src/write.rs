@@ -1,6 +1,5 @@
 //! Changes of a data directory that no server is using: planned from the data, shown, confirmed, saved to an
 //! undo file, and only then made.
-
 pub mod compact;
 mod engines;
 pub mod fate;

@@ -1,5 +1,4 @@
 //! Appends after damage: RocksDB and raft-engine then read the appended change, and the same rows as our readers.
-
 mod common;
 #[path = "common/random.rs"]
 mod random;

@@ -169,7 +169,7 @@ fn a_directory_of_a_real_tikv_prints_as_by_the_real_tikv_ctl() {
 }
 
 #[test]
-fn a_titan_directory_of_a_real_tikv_prints_as_by_the_real_tikv_ctl() {
+fn a_titan_directory_of_tikv_prints_as_by_its_tikv_ctl() {
     check("real_titan");
 }
 

@@ -1,6 +1,5 @@
 //! A directory copied from a running store, as `kill -9` leaves one. Unflushed WAL data counts as in TiKV's
 //! tool, which opens the directory for writing and so flushes it to SSTs.
-
 mod common;
 
 use std::path::Path;

@@ -1,6 +1,5 @@
 //! Damages a store in one place after another: every command reports it or prints its earlier output; none
 //! panics.
-
 mod common;
 
 use std::{collections::BTreeMap, path::PathBuf};

@@ -2,7 +2,6 @@
 //! code other than 0 and reads the rest, or prints its earlier output.
 //!
 //! `DAMAGE_DIRS=/a:/b` also damages copies of these data directories.
-
 mod common;
 
 use std::{

@@ -3,7 +3,6 @@
 //!
 //! `DAMAGES=500` tries more than a test run has time for, `DAMAGE_DIRS=/a:/b` also damages copies of these
 //! data directories, and `DAMAGE_SEED=7` selects other places.
-
 mod common;
 #[path = "common/random.rs"]
 mod random;

@@ -1,6 +1,5 @@
 //! An encrypted data directory reads as the plain one does if its key is given. Without the key, every
 //! command names the encrypted file and the remedy.
-
 mod common;
 
 use std::{

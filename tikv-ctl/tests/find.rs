@@ -1,5 +1,4 @@
 //! `find`: places of a key's versions, and the result of a read.
-
 mod common;
 
 use common::{Store, contents, ctl, fill};

@@ -1,5 +1,4 @@
 //! Flags: each is honoured or refused, and advised commands are valid.
-
 mod common;
 
 use std::{path::Path, process::Command};

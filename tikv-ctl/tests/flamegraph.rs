@@ -1,5 +1,4 @@
 //! Flame graphs from a trace file, and from a status server that answers as TiKV's does.
-
 mod common;
 
 use std::{

@@ -1,6 +1,5 @@
 //! The help of every command equals the recorded one. `UPDATE_HELP=1 cargo test -p tikv-ctl --test help`
 //! rewrites the record.
-
 mod common;
 
 use common::ctl;

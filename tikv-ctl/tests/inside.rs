@@ -1,5 +1,4 @@
 //! Commands that use a server's trace control, against a server that replies from a table.
-
 mod common;
 
 use common::ctl;

@@ -1,5 +1,4 @@
 //! `key`, `completions`, `man`, `--output`, `--format jsonl`.
-
 mod common;
 
 use common::{Store, ctl, fill};

@@ -1,5 +1,4 @@
 //! Compares our reader with RocksDB for the tables and options that RocksDB can write.
-
 #[path = "common/blob.rs"]
 mod blob;
 

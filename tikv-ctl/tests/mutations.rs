@@ -1,6 +1,5 @@
 //! Runs every reader on randomly changed files: no panic, no hang, memory in proportion to the file.
 //! `MUTATIONS=100000` tries more than a test run has time for; `engine/store_files/fuzz` does the same under libFuzzer.
-
 #[path = "common/blob.rs"]
 mod blob;
 #[path = "common/random.rs"]

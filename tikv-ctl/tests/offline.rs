@@ -1,5 +1,4 @@
 //! Commands on a data directory: their text equals TiKV's, and they change nothing.
-
 mod common;
 
 use std::{

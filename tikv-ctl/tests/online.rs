@@ -1,5 +1,4 @@
 //! Commands over gRPC: a debug service replies from a directory, so both modes must print the same.
-
 mod common;
 
 use common::{Store, ctl, fill};

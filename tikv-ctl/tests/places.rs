@@ -1,6 +1,5 @@
 //! Parts of a store in other places by configuration: the Raft log in a RocksDB, logs and the Raft log in
 //! other directories.
-
 mod common;
 
 use std::path::{Path, PathBuf};

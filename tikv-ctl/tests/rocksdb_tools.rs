@@ -1,5 +1,4 @@
 //! `ldb`, `sst_dump` and `bad-ssts` with the flags of RocksDB and TiKV.
-
 mod common;
 
 use std::path::{Path, PathBuf};

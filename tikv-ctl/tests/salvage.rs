@@ -1,5 +1,4 @@
 //! SSTs without index or footer, and compressed logs: all intact data is read.
-
 use std::{path::Path, sync::Arc};
 
 use rocksdb::{BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, Options};

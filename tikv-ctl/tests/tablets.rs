@@ -1,5 +1,4 @@
 //! A data directory with a RocksDB for each region (`tablets/`) prints the same as one with `db/`.
-
 mod common;
 
 use std::path::Path;

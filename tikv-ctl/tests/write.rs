@@ -1,5 +1,4 @@
 //! Commands that write: their plans, their changes, and undoing them.
-
 mod common;
 
 use std::path::Path;

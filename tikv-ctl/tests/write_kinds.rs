@@ -1,6 +1,5 @@
 //! Writing commands have the same effect on every kind of directory, and the engines themselves read the
 //! changes.
-
 mod common;
 
 use std::path::{Path, PathBuf};

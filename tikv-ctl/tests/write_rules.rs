@@ -1,6 +1,5 @@
 //! Conditions of writing commands: refusals, removals and exceptions of TiKV's `src/server/debug.rs`, one by
 //! one.
-
 mod common;
 
 use common::{Store, back, contents, ctl, fill};

@@ -1,6 +1,5 @@
 //! Compiles `proto/*.proto` with protox, so that no protoc is needed. OTLP's types also implement its JSON
 //! form.
-
 const OTLP: &str = ".opentelemetry.proto.collector.trace.v1";
 const MESSAGES: [&str; 13] = [
     "ExportTraceServiceRequest",

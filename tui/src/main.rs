@@ -1,4 +1,5 @@
 //! `tikv-tui`: see `tikv-tui --help`.
+#![forbid(unsafe_code)]
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -1,6 +1,7 @@
 //! The terminal: taken at the start, and given back at every end of the program and whenever its job stops.
 mod job;
 pub mod keyboard;
+mod modes;
 pub mod signals;
 
 use std::{
@@ -8,31 +9,26 @@ use std::{
     sync::{
         Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use crossterm::{
-    cursor::{Hide, MoveTo, Show},
-    event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture},
+    cursor::MoveTo,
     execute,
-    style::ResetColor,
-    terminal::{
-        Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-    },
+    terminal::{Clear, ClearType},
 };
 use ratatui::{Frame, TerminalOptions, Viewport, backend::CrosstermBackend, layout::Rect};
 
+use modes::{enter, give_back_modes, is_taken};
 use signals::Signals;
+
+pub use modes::give_back;
 
 /// Maximum columns and rows. A terminal may report 65535 by 65535, which would need gigabytes.
 const MAX_SIZE: (u16, u16) = (1000, 500);
 
-/// Whether the terminal is taken. Locked during the change, so that no thread ends the program halfway.
-static TAKEN: Mutex<bool> = Mutex::new(false);
 /// Panics of other threads while the screen is taken. The log shows them, to keep the panes intact.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -214,54 +210,6 @@ fn report_panics() {
             PANICS.lock().unwrap_or_else(PoisonError::into_inner).push(format!("thread {name}: {info}"));
         }));
     });
-}
-
-fn is_taken() -> bool {
-    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Sets the terminal's modes, at the start or again.
-fn enter() -> Result<()> {
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    *taken = true;
-    enable_raw_mode().context("cannot put the terminal into raw mode; use --plain for a table")?;
-    execute!(io::stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, Hide)
-        .context("cannot set up the terminal")
-}
-
-/// Gives the terminal back; safe to call twice.
-pub fn give_back() {
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if std::mem::take(&mut *taken) {
-        // An error means that the terminal has closed; there is nothing to restore then.
-        let _ = disable_raw_mode();
-        let _ = execute!(
-            io::stdout(),
-            DisableBracketedPaste,
-            DisableMouseCapture,
-            ResetColor,
-            LeaveAlternateScreen,
-            Show
-        );
-    }
-}
-
-/// Resets the modes only, so that crossterm sets raw mode again instead of assuming that it is set.
-fn give_back_modes() {
-    // An error means that the terminal has closed.
-    let _ = disable_raw_mode();
-}
-
-/// As [`give_back`], but waits at most `limit`, because a terminal may not accept output (Ctrl-S).
-fn give_back_within(limit: Duration) {
-    let (done, wait) = mpsc::channel();
-    // If no thread can be started, the program ends without giving the terminal back.
-    let _ = std::thread::Builder::new().name("give-back".into()).spawn(move || {
-        give_back();
-        // The receiver is gone after the timeout.
-        let _ = done.send(());
-    });
-    let _ = wait.recv_timeout(limit);
 }
 
 /// Copies text to the clipboard by OSC 52, which also works over ssh if the terminal allows it.

@@ -207,7 +207,7 @@ fn a_cancelled_request_is_reported() {
 }
 
 #[test]
-fn the_end_of_a_stream_after_a_region_error_does_not_end_the_next_stream() {
+fn the_end_of_a_failed_stream_does_not_end_the_next_stream() {
     let (_runtime, address, server) = serve_ending("region_error".into(), &SecurityManager::default());
     // Nothing is held: the end of the request and that of the stream arrive together.
     let mut screen = attach(address, RequestFilter::default(), Start { run: true, ..Start::default() });

@@ -13,6 +13,7 @@ mod kv;
 mod kv_service;
 mod outcome;
 mod raw;
+mod reply;
 mod split;
 mod table;
 mod txn;

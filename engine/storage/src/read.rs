@@ -202,8 +202,8 @@ impl<E: Engine> Storage<E> {
         self.read(ctx, check, req, get).await
     }
 
-    /// Reads these keys from the flushes of the pipelined transaction of `start_ts`, sorted by key. A deleted key has an
-    /// empty value; a key that the transaction has not flushed is left out.
+    /// Reads these keys from the flushes of the pipelined transaction of `start_ts`, sorted by key. A deleted key
+    /// has an empty value; a key that the transaction has not flushed is left out.
     pub async fn buffer_batch_get(
         &self,
         ctx: Context,

@@ -3,7 +3,6 @@
 //!
 //! [`Keyring::load`] reads the keys of a data directory once. Every reader takes the [`Keyring`] and opens its
 //! files with it.
-
 mod cipher;
 mod create;
 mod dict;

@@ -1,5 +1,4 @@
 //! Reading of files: at offsets, decrypted, with errors that name the file and the offset.
-
 mod cursor;
 mod damage;
 mod error;

@@ -1,5 +1,4 @@
 //! Parses keys as people type them.
-
 use base64::Engine;
 use keys::{DATA_PREFIX, codec, data_key, escape, hex_upper};
 

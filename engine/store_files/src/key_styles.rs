@@ -1,6 +1,5 @@
 //! Parses keys as TiKV, PD, TiDB, Go and Rust print them: their escapes, quotes, lists of bytes, and TiDB's
 //! braces.
-
 use keys::codec;
 
 use crate::tidb::{Datum, TableKey, TableKeyKind};

@@ -2,7 +2,6 @@
 //!
 //! Formats: RocksDB's `db/log_format.h`, `db/version_edit.cc`, `db/write_batch.cc`, `table/format.cc`,
 //! `table/block_based/*`; Titan's `blob_format.cc`. It reads the default formats of RocksDB up to version 10.
-
 mod ahead;
 mod append;
 mod block;

@@ -1,5 +1,4 @@
 //! Formats any kvproto message from its bytes: as rust-protobuf's `Debug` does in TiKV, or as JSON.
-
 use keys::codec;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,6 @@
 //! them. Only [`append`] writes, one batch.
 //!
 //! Formats: raft-engine's `src/file_pipe_log/format.rs`, `src/log_batch.rs`.
-
 mod append;
 mod atomic;
 mod batch;

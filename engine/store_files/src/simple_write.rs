@@ -15,7 +15,6 @@
 //! key, value and name follow their lengths
 //! length    1       0 to 240: itself; 241 to 251: more bytes follow, big-endian
 //! ```
-
 use kvproto::{
     import_sstpb::SstMeta,
     raft_cmdpb::{

@@ -8,7 +8,6 @@
 //! value length  zigzag varint
 //! value
 //! ```
-
 use keys::codec::decode_compact_bytes;
 
 /// Iterates over the pairs of a lock file.

@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_writes_the_lock_of_a_write_that_is_refused_meantime() {
+    fn a_transfer_writes_the_lock_of_a_write_that_is_refused() {
         let mut locks = table(&["a", "b", "c"]);
         let (refused, proposed) = (Arc::new(()), Arc::new(()));
         assert!(locks.mark_deleted(&Key::from_raw(b"a"), &refused));
@@ -429,7 +429,8 @@ mod tests {
         drop(refused);
         assert_eq!(taken(&mut locks), (vec![b"a".to_vec()], false));
         assert_eq!(taken(&mut locks), (vec![], false), "each once");
-        // A new write of the same lock is not yet known to have left the mailbox; b is in the log, so it cannot get lost.
+        // A new write of the same lock is not yet known to have left the mailbox; b is in the log, so it cannot get
+        // lost.
         let later = Arc::new(());
         assert!(locks.mark_deleted(&Key::from_raw(b"c"), &later));
         assert!(locks.mark_deleted(&Key::from_raw(b"b"), &later));

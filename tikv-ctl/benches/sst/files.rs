@@ -1,5 +1,4 @@
 //! Files to measure: SSTs of CF write and data directories, identical in every run, created once and kept.
-
 use std::{
     fmt, fs,
     path::{Path, PathBuf},

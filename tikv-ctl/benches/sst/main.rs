@@ -3,7 +3,6 @@
 //!
 //! `cargo bench --profile dev -p tikv-ctl --bench sst`, or `./run bench`. `SST_BENCH_ENTRIES` and
 //! `SST_BENCH_STORE_MIB` set the sizes of the files, which are created once and kept in the target's `tmp`.
-
 mod files;
 mod measure;
 

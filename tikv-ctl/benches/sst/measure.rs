@@ -1,5 +1,4 @@
 //! Costs of one run of a tool: CPU time, wall time, memory, as the system counts them for that process.
-
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},

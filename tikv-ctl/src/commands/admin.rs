@@ -1,5 +1,4 @@
 //! Commands that change a running server or a cluster.
-
 use clap::Subcommand;
 use kvproto::{kvrpcpb, tikvpb::tikv_client::TikvClient};
 use prost::Message;

@@ -1,5 +1,4 @@
 //! Shows or applies a plan of changes: asks for confirmation and writes an undo file.
-
 use std::{
     io::BufRead,
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! `bad-ssts`: finds damaged SSTs.
-
 use std::path::{Path, PathBuf};
 
 use clap::Args;

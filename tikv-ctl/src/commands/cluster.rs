@@ -1,5 +1,4 @@
 //! `cluster`: prints the cluster's id and the leaders of its regions.
-
 use std::collections::BTreeMap;
 
 use kvproto::{

@@ -1,5 +1,4 @@
 //! `compact` and `compact-cluster`.
-
 use clap::{Args, ValueEnum};
 use keys::escape;
 use kvproto::{

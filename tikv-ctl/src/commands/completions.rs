@@ -1,5 +1,4 @@
 //! `completions` and `man`, with the forms of output of this tool.
-
 use std::path::Path;
 
 use clap::Command;

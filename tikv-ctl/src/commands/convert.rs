@@ -1,5 +1,4 @@
 //! `--to-hex`, `--to-escaped`, `--encode`, `--decode`.
-
 use clap::{ArgGroup, Args};
 use keys::{codec, escape, hex_upper};
 use serde_json::json;

@@ -1,5 +1,4 @@
 //! `size`, `scan`, `mvcc`; [`raw`] has `raw-scan` and `print`.
-
 mod key_args;
 mod mvcc_filter;
 mod mvcc_text;

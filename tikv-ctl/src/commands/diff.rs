@@ -1,5 +1,4 @@
 //! `diff`: compares one region in two stores.
-
 use std::{cmp::Ordering, path::PathBuf};
 
 use clap::Args;

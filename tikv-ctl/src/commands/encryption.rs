@@ -1,6 +1,5 @@
 //! `encryption-meta`: prints which key encrypts which file (TiKV `DataKeyManager::dump_file_dict`,
 //! `dump_key_dict`); `decrypt-file`; the plan of `cleanup-encryption-meta`.
-
 use std::{
     collections::BTreeMap,
     fs::File,

@@ -1,5 +1,4 @@
 //! `fail`: sets and removes the fail points of a server.
-
 use std::path::PathBuf;
 
 use clap::Subcommand;

@@ -1,5 +1,4 @@
 //! Commands that read individual files of a store: `manifest`, `wal`, `lsm`, `log`.
-
 mod log;
 mod lsm;
 mod lsm_levels;

@@ -1,5 +1,4 @@
 //! `find`: prints the records that [`crate::find`] found, as text or JSON.
-
 use clap::Args;
 use keys::{data_key, escape, hex_upper};
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use super::open::open_offline;
 use crate::{
     Error, Offline, Result,
     cli::Global,
-    find::{Event, Found, Kind, Place, ReadResult, Target, find, meaning, read_at},
+    find::{Event, FindResult, HitPlace, Kind, ReadResult, Target, find, meaning, read_at},
     key::{self, KeyFormat, KeyUse, parse_key},
     print::output::Output,
     source::Source,
@@ -137,19 +136,19 @@ fn is_short(store: &Offline, target: &Target, commit_ts: u64) -> bool {
     record.is_some_and(|record| WriteRef::parse(&record).is_ok_and(|write| write.short_value.is_some()))
 }
 
-fn place_text(place: &Place) -> String {
+fn place_text(place: &HitPlace) -> String {
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match place {
-        Place::RaftLog { region, term, index } => {
+        HitPlace::RaftLog { region, term, index } => {
             format!("Raft log  region {region}, term {term}, index {index}")
         }
-        Place::Wal { path, offset, sequence } => {
+        HitPlace::Wal { path, offset, sequence } => {
             format!("WAL       {} at byte {offset}, sequence {sequence}", name(path))
         }
-        Place::Sst { path, level, sequence } => {
+        HitPlace::Sst { path, level, sequence } => {
             format!("SST       L{level} {}, sequence {sequence}", name(path))
         }
-        Place::Blob { path, offset, size } => {
+        HitPlace::Blob { path, offset, size } => {
             format!("blob      {} at byte {offset}, {size} bytes", name(path))
         }
     }
@@ -157,7 +156,7 @@ fn place_text(place: &Place) -> String {
 
 fn print(
     target: &Target,
-    found: &Found,
+    found: &FindResult,
     read: Option<&ReadResult>,
     store: &Offline,
     out: &mut Output<'_>,
@@ -225,7 +224,7 @@ fn print_read(read: &ReadResult, out: &mut Output<'_>) -> Result<()> {
     Ok(())
 }
 
-fn found_json(target: &Target, found: &Found, read: Option<&ReadResult>) -> Value {
+fn found_json(target: &Target, found: &FindResult, read: Option<&ReadResult>) -> Value {
     let events = found.events.iter().map(|event| {
         let hit = &event.hit;
         let table = TableKey::decode(&target.user_key).filter(TableKey::is_row);
@@ -262,18 +261,18 @@ fn found_json(target: &Target, found: &Found, read: Option<&ReadResult>) -> Valu
     })
 }
 
-fn place_json(place: &Place) -> Value {
+fn place_json(place: &HitPlace) -> Value {
     match place {
-        Place::RaftLog { region, term, index } => {
+        HitPlace::RaftLog { region, term, index } => {
             json!({ "in": "raft_log", "region_id": region, "term": term, "index": index })
         }
-        Place::Wal { path, offset, sequence } => {
+        HitPlace::Wal { path, offset, sequence } => {
             json!({ "in": "wal", "file": path, "offset": offset, "sequence": sequence })
         }
-        Place::Sst { path, level, sequence } => {
+        HitPlace::Sst { path, level, sequence } => {
             json!({ "in": "sst", "file": path, "level": level, "sequence": sequence })
         }
-        Place::Blob { path, offset, size } => {
+        HitPlace::Blob { path, offset, size } => {
             json!({ "in": "blob", "file": path, "offset": offset, "size": size })
         }
     }

@@ -1,5 +1,4 @@
 //! `flamegraph`: draws CPU time (a server's profile) or wall-clock time (the stages of requests).
-
 mod cpu;
 mod diff;
 mod form;

@@ -1,5 +1,4 @@
 //! `flashback` of a running cluster: closes each region, writes it back and opens it again.
-
 mod locks;
 
 use std::{

@@ -1,5 +1,4 @@
 //! Requests of a server: those in flight, and those that it has kept.
-
 use std::{io::IsTerminal, thread, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};

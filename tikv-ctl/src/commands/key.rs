@@ -1,5 +1,4 @@
 //! `key`: explains a key in all its forms.
-
 use base64::Engine;
 use clap::Args;
 use keys::{codec, data_key, escape, hex_upper};

@@ -1,5 +1,4 @@
 //! Commands of TiKV's tool that this one does not have.
-
 use clap::Subcommand;
 
 use crate::Error;

@@ -1,5 +1,4 @@
 //! Opens the store that `--host` or `--data-dir` names, and reports its damage.
-
 use crate::{
     Error, Offline, Online, Result, StoreConfig, cli::Global, lsm::options, print::output::Output,
     source::Source,

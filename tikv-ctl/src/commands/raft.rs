@@ -1,5 +1,4 @@
 //! `raft region` and `raft log`.
-
 use std::collections::HashSet;
 
 use clap::{ArgGroup, Args, Subcommand};

@@ -1,5 +1,4 @@
 //! `raft-engine-ctl -- dump`, `check`, `repair` and `try-purge`, with the arguments of raft-engine's own tool.
-
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};

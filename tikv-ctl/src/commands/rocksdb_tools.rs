@@ -1,6 +1,5 @@
 //! `ldb` and `sst_dump`: the reading commands of RocksDB's tools, with RocksDB's own flags and our own
 //! readers.
-
 mod ldb;
 mod manifest_dump;
 mod options;

@@ -1,5 +1,4 @@
 //! Commands that only a running server can answer.
-
 use clap::Subcommand;
 use kvproto::debugpb::{GetMetricsResponse, GetRegionReadProgressResponse};
 use serde_json::{Map, json};

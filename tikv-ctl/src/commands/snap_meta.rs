@@ -1,5 +1,4 @@
 //! `dump-snap-meta`: prints the files of a snapshot.
-
 use std::path::Path;
 
 use kvproto::raft_serverpb::SnapshotMeta;

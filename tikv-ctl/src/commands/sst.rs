@@ -1,5 +1,4 @@
 //! `sst`: inspects an SST file.
-
 mod block;
 mod histogram;
 mod keys;

@@ -1,5 +1,4 @@
 //! Commands that ask a store: a server or a data directory.
-
 use clap::Subcommand;
 
 use super::{

@@ -1,5 +1,4 @@
 //! `store`, `show-cluster-id`, `bad-regions` and the properties of regions and ranges.
-
 use serde_json::{Map, json};
 
 use crate::{Result, key::hex, print::output::Output, schema::enum_value, source::Source};

@@ -1,6 +1,5 @@
 //! Commands that change a data directory, a server or a cluster. Each prints its changes, asks for
 //! confirmation and writes an undo file.
-
 mod cleanup_encryption_meta;
 mod flashback;
 mod recover_mvcc;

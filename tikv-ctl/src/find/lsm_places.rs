@@ -1,11 +1,10 @@
 //! Finds places in RocksDB: WAL records, SSTs, blob files.
-
 use std::{path::Path, sync::Arc};
 
 use keys::DATA_CFS;
 use store_files::io::{Cursor, Damage, read_whole};
 
-use super::{Hit, Kind, Place, Target, kind_of};
+use super::{Hit, HitPlace, Kind, Target, kind_of};
 use crate::{
     Offline, Result,
     lsm::{LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest_or_tables},
@@ -61,7 +60,7 @@ fn add_wal_of(
                 if !DATA_CFS.contains(&name) {
                     return;
                 }
-                let place = Place::Wal { path: path.clone(), offset, sequence: entry.sequence };
+                let place = HitPlace::Wal { path: path.clone(), offset, sequence: entry.sequence };
                 add(store, target, name, (entry.key, entry.value, entry.value_type), place, hits);
             });
             if let Err(what) = read {
@@ -77,7 +76,7 @@ fn add(
     target: &Target,
     cf: &str,
     (key, value, value_type): (&[u8], &[u8], ValueType),
-    place: Place,
+    place: HitPlace,
     hits: &mut Vec<Hit>,
 ) {
     let Some(bare) = key.strip_prefix(&[keys::DATA_PREFIX]) else { return };
@@ -106,14 +105,14 @@ fn add(
 }
 
 /// Returns the place that a blob index points to.
-fn blob_place(store: &Offline, index: &[u8]) -> Option<Place> {
+fn blob_place(store: &Offline, index: &[u8]) -> Option<HitPlace> {
     let mut cursor = Cursor::new(index);
     let (_, number, offset, size) = (cursor.u8()?, cursor.varint()?, cursor.varint()?, cursor.varint()?);
     let dirs = store.db_dirs();
     let mut paths = dirs.iter().map(|(dir, _)| dir.join("titandb").join(format!("{number:06}.blob")));
     let first = paths.next()?;
     let path = if first.exists() { first } else { paths.find(|path| path.exists()).unwrap_or(first) };
-    Some(Place::Blob { path, offset, size })
+    Some(HitPlace::Blob { path, offset, size })
 }
 
 /// Adds the entries of SSTs whose bounds include the key; reports an unreadable file as damage.
@@ -152,7 +151,7 @@ fn add_sst(
     hits: &mut Vec<Hit>,
 ) -> store_files::io::Result<()> {
     let table = file.table()?;
-    let place = |sequence| Place::Sst { path: file.path().to_owned(), level: file.level(), sequence };
+    let place = |sequence| HitPlace::Sst { path: file.path().to_owned(), level: file.level(), sequence };
     for (start, end, sequence) in table.range_deletions()? {
         add(store, target, cf, (&start, &end, ValueType::RangeDeletion), place(sequence), hits);
     }

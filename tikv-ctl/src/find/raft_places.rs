@@ -1,5 +1,4 @@
 //! Finds places in the Raft log: entries whose commands wrote the key.
-
 use kvproto::{
     eraftpb::{Entry, EntryType},
     raft_cmdpb::{CmdType, RaftCmdRequest, Request},
@@ -7,7 +6,7 @@ use kvproto::{
 use prost::Message;
 use store_files::io::Damage;
 
-use super::{Hit, Kind, Place, Target};
+use super::{Hit, HitPlace, Kind, Target};
 use crate::{DebugError, Offline, simple_write};
 
 /// Adds the entries of all regions: before a split, another region's log had the key.
@@ -61,7 +60,7 @@ fn add_entry(region: u64, entry: &Entry, target: &Target, hits: &mut Vec<Hit>) {
     }
     let simple = simple_write::is_simple(&entry.data).then(|| simple_write::decode(&entry.data)).flatten();
     let Some(command) = simple.or_else(|| RaftCmdRequest::decode(entry.data.as_slice()).ok()) else { return };
-    let place = Place::RaftLog { region, term: entry.term, index: entry.index };
+    let place = HitPlace::RaftLog { region, term: entry.term, index: entry.index };
     let first = hits.len();
     for request in &command.requests {
         hits.extend(hit_of_request(request, target, &place));
@@ -71,7 +70,7 @@ fn add_entry(region: u64, entry: &Entry, target: &Target, hits: &mut Vec<Hit>) {
     hits[first..].iter_mut().for_each(|hit| hit.time = hit.time.or(time));
 }
 
-fn hit_of_request(request: &Request, target: &Target, place: &Place) -> Option<Hit> {
+fn hit_of_request(request: &Request, target: &Target, place: &HitPlace) -> Option<Hit> {
     let cf_name = |cf: &str| if cf.is_empty() { "default" } else { cf }.to_owned();
     match request.cmd_type() {
         CmdType::Put => {

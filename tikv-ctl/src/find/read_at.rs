@@ -1,6 +1,5 @@
 //! Simulates a transaction's read at a timestamp: the returned version, and the reason for passing over each
 //! other one (TiKV `PointGetter`).
-
 use kvproto::kvrpcpb::{MvccInfo, Op};
 
 /// The decision of a read about one version.

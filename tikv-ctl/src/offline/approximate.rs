@@ -1,6 +1,5 @@
 //! Sizes without a scan: from the properties of tables and, for a table only partly in the range, from TiKV's
 //! range index or the index of its blocks.
-
 use std::sync::Arc;
 
 use store_files::io::Context;

@@ -1,6 +1,5 @@
 //! TiKV's table properties: stored in the file or, if the file has none, computed from its entries as TiKV's
 //! collectors do (`MvccPropertiesCollector`, `RangePropertiesCollector`).
-
 use std::sync::Arc;
 
 use store_files::io::Result;

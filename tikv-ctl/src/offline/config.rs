@@ -1,5 +1,4 @@
 //! Settings that locate a store's files.
-
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;

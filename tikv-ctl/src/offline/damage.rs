@@ -1,5 +1,4 @@
 //! Reports unreadable data with the affected keys and regions.
-
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
 use serde_json::{Value, json};

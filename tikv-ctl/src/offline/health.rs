@@ -1,5 +1,4 @@
 //! Finds regions that a store could not start with (TiKV `bad_regions`: the checks of `PeerStorage` at load).
-
 use std::fmt::Display;
 
 use keys::RAFT_INIT_LOG_INDEX;

@@ -1,5 +1,4 @@
 //! Joins locks, writes and values by key (TiKV `MvccInfoScanner`, `MvccInfoCollector`).
-
 use std::cmp::Ordering;
 
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};

@@ -1,5 +1,4 @@
 //! Statistics from the properties of SSTs (TiKV `dump_write_cf_properties`, `dump_default_cf_properties`).
-
 use std::{cmp::Reverse, path::Path, sync::Arc};
 
 use kvproto::metapb::Region;

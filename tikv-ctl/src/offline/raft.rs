@@ -1,5 +1,4 @@
 //! The Raft log: in raft-engine, or in a RocksDB of its own.
-
 use std::path::Path;
 
 use kvproto::{eraftpb::Entry, raft_serverpb::RaftLocalState};

@@ -1,6 +1,5 @@
 //! States of regions and of the store: in column family raft or, with a tablet for each region, in
 //! raft-engine (TiKV `raft_log_engine`, `ENGINE` keys of raftstore-v2).
-
 use kvproto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
 use prost::Message;
 

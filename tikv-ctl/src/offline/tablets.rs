@@ -1,5 +1,4 @@
 //! `tablets/`: a RocksDB for each region, `{region id}_{tablet index}` (TiKV's partitioned-raft-kv).
-
 use std::path::Path;
 
 use kvproto::raft_serverpb::{PeerState, RegionLocalState};

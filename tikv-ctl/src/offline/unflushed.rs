@@ -1,5 +1,4 @@
 //! Finds writes that the Raft log has and a tablet does not: a server replays them when it starts.
-
 use std::collections::BTreeMap;
 
 use kvproto::{

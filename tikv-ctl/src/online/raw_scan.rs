@@ -1,7 +1,6 @@
 //! `raw-scan` of a server. No call of `debugpb` lists keys. `RawScan` lists the data keys of regions that the
 //! server leads, and other keys are probed by name. `RawScan` answers without the bytes that a store with API
 //! V1TTL adds, so each row is then read as it is stored; [`versions`] has the rows of API V2.
-
 mod versions;
 
 use keys::{CF_DEFAULT, CF_RAFT};

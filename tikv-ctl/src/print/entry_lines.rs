@@ -1,6 +1,5 @@
 //! Formats the entries of an SST as sst_dump prints them. A dump may have millions of lines with keys in
 //! order, so the text that a line shares with the previous one is reused.
-
 use super::{key_text::KeyText, line::Line};
 use crate::lsm::InternalKey;
 

@@ -1,6 +1,5 @@
 //! Formats keys in TiKV's escaped form. Keys in order have most bytes in common with the previous one, so
 //! only the other bytes are escaped again.
-
 use super::line::Line;
 
 /// Formats keys one after another.

@@ -1,6 +1,5 @@
 //! Formats bytes, escaped or in hexadecimal, and numbers fast, into a reused buffer. A scan prints millions
 //! of lines, so nothing here allocates once the buffer has grown.
-
 const ESCAPES: [u64; 256] = escapes();
 /// Number of bytes that are processed together.
 const CHUNK: usize = 16;

@@ -1,5 +1,4 @@
 //! Destinations of results (text or JSON on standard output) and of notes (standard error).
-
 use std::{
     fs::File,
     io::{self, BufWriter, Write},

@@ -1,5 +1,4 @@
 //! Makes output safe for a terminal: it contains foreign bytes such as keys, names and messages of servers.
-
 use std::borrow::Cow;
 
 use tracepoints::printable::printable_lines;

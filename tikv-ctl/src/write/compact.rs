@@ -1,5 +1,4 @@
 //! Offline compaction: the only change of a database that needs RocksDB itself.
-
 use std::path::Path;
 
 use engine_rocks::{BottommostLevelCompaction, DbConfig, RocksEngine};

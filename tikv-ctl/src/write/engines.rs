@@ -1,5 +1,4 @@
 //! Reads the current values of a locked store, and applies changes to it.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -1,6 +1,5 @@
 //! Finds out how a transaction ended. Its primary decides, and all of its locks follow the primary
 //! (Percolator; TiKV `check_txn_status`, `check_secondary_locks`).
-
 use std::collections::BTreeMap;
 
 use kvproto::raft_serverpb::PeerState;

@@ -1,5 +1,4 @@
 //! Changes whole files of a data directory that no server is using.
-
 use std::{
     fs::{File, OpenOptions},
     io::Write,

@@ -1,9 +1,8 @@
 //! `flashback`: writes new versions that show the data of an older time (TiKV
 //! `storage::txn::actions::flashback_to_version`). Committed versions stay.
 //!
-//! TiKV rolls back every lock it finds, and so splits a transaction whose primary is committed (tikv#14531, tikv#17415).
-//! Here the primary decides: the other keys of a committed transaction are committed first.
-
+//! TiKV rolls back every lock it finds, and so splits a transaction whose primary is committed (tikv#14531,
+//! tikv#17415). Here the primary decides: the other keys of a committed transaction are committed first.
 use std::collections::BTreeMap;
 
 use txn_types::{Key, Lock, LockOrSharedLocks, LockType, Write, WriteRef, WriteType, parse_lock};

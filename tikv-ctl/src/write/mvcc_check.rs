@@ -1,7 +1,6 @@
 //! `recover-mvcc`: finds records of one column family that the others contradict (TiKV `MvccChecker`). A
 //! value is matched by its timestamp and not, as in TiKV, by its place: an orphan of a later transaction does
 //! not hide the value of a lock.
-
 use std::collections::BTreeSet;
 
 use txn_types::{Key, Lock, LockOrSharedLocks, LockType, WriteRef, WriteType, parse_lock};

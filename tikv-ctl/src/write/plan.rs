@@ -1,5 +1,4 @@
 //! [`Plan`]: the changes that a command would make.
-
 use kvproto::raft_serverpb::RegionLocalState;
 use prost::Message;
 

@@ -1,5 +1,4 @@
 //! Plans of the commands: the changes that each would make (TiKV `src/server/debug.rs`).
-
 use kvproto::{
     eraftpb::HardState,
     metapb::{Peer, PeerRole, Region, RegionEpoch},

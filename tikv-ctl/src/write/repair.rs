@@ -1,5 +1,4 @@
 //! `raft-engine-ctl repair`: runs the script on a copy of raft-engine's files and compares the result.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! The undo file: changes with the values before and after them.
-
 use std::{
     fs::{File, OpenOptions},
     io::Write,

@@ -1,5 +1,4 @@
 //! Runs writing commands and undoes them.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

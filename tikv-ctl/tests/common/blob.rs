@@ -1,5 +1,4 @@
 //! A Titan blob file with a dictionary (Titan `blob_format.cc`).
-
 use tikv_ctl::lsm::crc32c;
 
 const MAGIC: u32 = 0x2be0_a614;

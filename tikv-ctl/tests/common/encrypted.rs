@@ -1,5 +1,4 @@
 //! Encrypts a plain data directory, and decrypts it again.
-
 use std::{collections::BTreeMap, path::Path};
 
 use kvproto::encryptionpb::{DataKey, EncryptedContent, EncryptionMethod, FileInfo, KeyDictionary};

@@ -1,5 +1,4 @@
 //! Makes data directories of API V1TTL and V2 with raw rows.
-
 use std::path::Path;
 
 use api_version::{KvFormat, RawValue};

@@ -1,5 +1,4 @@
 //! Makes a data directory with `tablets/` from one with `db/`.
-
 use std::path::Path;
 
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, DbConfig, RocksEngine};

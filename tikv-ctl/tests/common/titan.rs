@@ -1,6 +1,5 @@
 //! Adds a Titan value to a data directory as TiKV leaves it after a crash: a blob file, and its index in the
 //! WAL.
-
 use std::path::Path;
 
 use tikv_ctl::lsm::{crc32c, logs};

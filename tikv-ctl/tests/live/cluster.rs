@@ -1,5 +1,4 @@
 //! Starts a PD and stores on free ports, in a directory that is removed at the end.
-
 use std::{future::Future, path::PathBuf, time::Duration};
 
 use pd::server::{EngineWallClock, PdConfig, PdHandle, PdServer};

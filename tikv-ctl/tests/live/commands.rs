@@ -1,6 +1,5 @@
 //! Runs every command in every output format: the output parses, has the keys that the guide names, and the
 //! exit code is that of the guide.
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,

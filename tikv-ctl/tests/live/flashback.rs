@@ -1,5 +1,4 @@
 //! `flashback` of a running cluster, and its undo.
-
 use kvproto::{
     debugpb::{FlashbackToVersionRequest, debug_client::DebugClient},
     kvrpcpb::{Context, GetRequest, Mutation, Op, PrewriteRequest, RawGetRequest},

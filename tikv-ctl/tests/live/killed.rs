@@ -1,5 +1,4 @@
 //! Data directories as kill -9 leaves them, or copied while the server writes.
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,

@@ -1,5 +1,4 @@
 //! Runs the tool against this project's PD and stores, in this process.
-
 mod cluster;
 mod commands;
 #[path = "../common/mod.rs"]

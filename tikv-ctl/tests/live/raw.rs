@@ -1,5 +1,4 @@
 //! Raw rows of servers with API V1TTL and V2.
-
 use std::time::Duration;
 
 use security::SecurityConfig;
@@ -49,7 +48,7 @@ fn a_server_with_ttl_shows_what_its_directory_has() {
 }
 
 #[test]
-fn a_server_with_v2_shows_the_newest_versions_and_its_directory_all() {
+fn a_v2_server_shows_newest_versions_and_its_directory_all() {
     let (cluster, client) = start(2);
     cluster.block_on(async {
         client.put(b"a".to_vec(), b"v1".to_vec()).await.unwrap();

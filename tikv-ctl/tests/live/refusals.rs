@@ -1,5 +1,4 @@
 //! Commands that cannot do their work: their exit codes, their messages, and the damage or server that they name.
-
 use std::{io::Write, net::TcpListener, path::Path};
 
 use security::SecurityConfig;

@@ -1,5 +1,4 @@
 //! A cluster that speaks only TLS.
-
 use std::io::{Read, Write};
 
 use security::{SecurityConfig, SecurityManager};

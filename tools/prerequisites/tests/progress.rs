@@ -91,7 +91,8 @@ fn executables_are_ten_of_21_minutes_of_a_test() {
     let build = Build::new("test");
     build.compile(170, 350);
     assert_eq!(build.estimate(660, TEST), "first build: 52 %, 11 min so far, about 10 min left");
-    // The workspace has eight: one's library, program twice and two files of tests; two's library, and its program twice.
+    // The workspace has eight: one's library, program twice and two files of tests; two's library, and its program
+    // twice.
     build.link(&["a-1", "b-1", "one-1", "two-1"], "755", true);
     assert_eq!(build.estimate(960, TEST), "first build: 76 %, 16 min so far, about 5 min left");
     build.link(&["one-2", "one-3", "p-1", "p-2"], "755", true);

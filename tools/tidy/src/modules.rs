@@ -1,4 +1,4 @@
-//! The modules of a crate and what they import, read from their `use` items.
+//! The modules of a crate and what they import, read from their `use` items and from paths within their code.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -27,7 +27,8 @@ pub struct Detour {
     pub direct: Module,
 }
 
-/// One path of a `use` item, and the name that the item gives it.
+/// One path of a `use` item, and the name that the item gives it. A path within the code has no name.
+#[derive(Clone)]
 struct Use {
     path: Module,
     name: String,
@@ -55,8 +56,11 @@ impl Modules {
         let names: BTreeSet<Module> = texts.keys().cloned().collect();
         let uses: BTreeMap<Module, Vec<Use>> =
             texts.iter().map(|(module, text)| (module.clone(), uses(module, text, &names))).collect();
-        let imports =
-            uses.iter().map(|(module, list)| (module.clone(), imports(module, list, &uses))).collect();
+        let imports = texts.iter().map(|(module, text)| {
+            let list = [uses[module].clone(), inline(module, text, &names)].concat();
+            (module.clone(), imports(module, &list, &uses))
+        });
+        let imports = imports.collect();
         let detours = uses.iter().flat_map(|(module, list)| detours(module, list, &uses)).collect();
         Ok(Modules { imports, detours })
     }
@@ -120,6 +124,34 @@ fn uses(module: &Module, text: &str, names: &BTreeSet<Module>) -> Vec<Use> {
     found
 }
 
+/// The paths in the code of `text`, outside of `use` items, that start with `crate` or `super`. The path from a parent
+/// to its child is none of them: a parent calls its children, and they may import its types.
+fn inline(module: &Module, text: &str, names: &BTreeSet<Module>) -> Vec<Use> {
+    let code = text.split(';').flat_map(|item| item.lines().take_while(|line| !is_use(line)));
+    let words = code.flat_map(|line| {
+        let line = line.replace("(in crate::", "(");
+        let is_path = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '$');
+        line.split(|c: char| !is_path(c)).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let paths = words.filter(|word| word.starts_with("crate::") || word.starts_with("super::"));
+    let found = paths.filter_map(|word| {
+        let parts: Module = word.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let mut path = absolute(module, &parts, names)?;
+        // The last name is an item, also if a module has the same name.
+        if names.contains(&path) {
+            path.pop();
+        }
+        Some(Use { path, name: String::new(), public: false })
+    });
+    found.collect()
+}
+
+/// Whether a `use` item begins in the line.
+fn is_use(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("use ") || line.starts_with("pub") && line.contains(" use ")
+}
+
 /// `a::{b, c::d as e}` as `a::b` named `b` and `a::c::d` named `e`.
 fn expand(tree: &str, prefix: &[String], out: &mut Vec<(Module, String)>) {
     let parts = |text: &str| {
@@ -169,7 +201,8 @@ fn absolute(module: &Module, path: &[String], names: &BTreeSet<Module>) -> Optio
     }
 }
 
-/// The modules that `list`, the uses of `module`, lead to. A module that only re-exports its children does not import them.
+/// The modules that `list`, the uses of `module`, lead to. A module that only re-exports its children does not
+/// import them.
 fn imports(module: &Module, list: &[Use], uses: &BTreeMap<Module, Vec<Use>>) -> BTreeSet<Module> {
     let targets = list.iter().filter_map(|item| Some((item, target(&item.path, uses, 0)?)));
     let targets = targets.filter(|(item, target)| !(item.public && target.starts_with(module)));
@@ -231,10 +264,12 @@ mod tests {
         write(&dir, "a.rs", "use crate::b::{self, B};\n#[cfg(test)]\nmod tests { use crate::c::C; }\n");
         write(&dir, "b.rs", "use super::A;\n");
         write(&dir, "c.rs", "// use crate::a;\nuse std::fmt;\n");
+        write(&dir, "d.rs", "use crate::e::{E, self};\npub(in crate::c) fn c() {}\n");
+        write(&dir, "e.rs", "pub struct E;\nfn f() -> crate::a::A {\n    crate::d::f(super::c())\n}\n");
         let modules = Modules::read(&dir).unwrap();
         fs::remove_dir_all(&dir).unwrap();
         let names = |names: &[&str]| names.iter().map(|n| vec![(*n).to_owned()]).collect::<Vec<Module>>();
-        assert_eq!(modules.cycles(), [names(&["a", "b"])]);
+        assert_eq!(modules.cycles(), [names(&["a", "b"]), names(&["d", "e"])]);
         assert!(modules.imports[&names(&["c"])[0]].is_empty());
     }
 }

@@ -86,3 +86,17 @@ fn the_guide_lists_each_crate_with_its_floor() {
     let rows = page.lines().filter(|line| line.split(" | ").nth(1).is_some_and(|n| n.parse::<u32>().is_ok()));
     assert_eq!(rows.count(), FLOORS.len(), "the guide lists no other crates");
 }
+
+#[test]
+fn each_crate_has_its_invariants() {
+    let page = fs::read_to_string(root().unwrap().join("docs/src/architecture.md")).unwrap();
+    let (_, invariants) = page.split_once("\n## Invariants\n").unwrap();
+    let headings: Vec<&str> = invariants.lines().filter(|line| line.starts_with("### ")).collect();
+    for (name, _) in FLOORS {
+        let quoted = format!("`{name}`");
+        assert!(
+            headings.iter().any(|heading| heading.contains(&quoted)),
+            "docs/src/architecture.md: expected a heading with {quoted} below Invariants, found none"
+        );
+    }
+}

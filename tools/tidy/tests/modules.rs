@@ -1,5 +1,5 @@
 //! Each module is a file `x.rs`, and its submodules stand in the folder `x`.
-use tidy::{files, root};
+use tidy::{files, root, sources};
 
 #[test]
 fn sources_have_no_mod_rs() {
@@ -13,4 +13,19 @@ fn sources_have_no_mod_rs() {
         .map(|path| path.display().to_string())
         .collect();
     assert!(found.is_empty(), "expected x.rs beside x/, found:\n{}", found.join("\n"));
+}
+
+/// A blank line is only between the documentation of a module and that of its first item.
+#[test]
+fn code_follows_the_documentation_of_its_module() {
+    let mut found = Vec::new();
+    for (path, text) in sources().unwrap() {
+        let mut rest = text.lines().skip_while(|line| line.starts_with("//!"));
+        let is_documented = text.starts_with("//!");
+        let (Some(first), Some(second)) = (rest.next(), rest.next()) else { continue };
+        if is_documented && first.is_empty() && !second.starts_with("//") {
+            found.push(path.display().to_string());
+        }
+    }
+    assert!(found.is_empty(), "expected no blank line after //!, found one in:\n{}", found.join("\n"));
 }

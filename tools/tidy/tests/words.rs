@@ -49,7 +49,7 @@ const SKIPPED: &[&str] = &["docs/src/style.md", "tools/tidy/tests/words.rs", "LI
 fn no_text_has_a_banned_word() {
     let root = root().unwrap();
     let mut found = Vec::new();
-    for path in files(&root, &["rs", "md", "toml", "txt", "sh", "proto"]).unwrap() {
+    for path in files(&root, &["rs", "md", "toml", "txt", "sh", "proto", "go", "py", "java", "ts"]).unwrap() {
         let name = path.strip_prefix(&root).unwrap();
         if SKIPPED.iter().any(|s| name == Path::new(s)) || is_foreign(name) {
             continue;
@@ -94,6 +94,24 @@ fn docs_begin_with_their_subject_or_a_verb() {
         found.len(),
         found.join("\n")
     );
+}
+
+#[test]
+fn names_of_tests_have_at_most_60_characters() {
+    let mut found = Vec::new();
+    for (path, text) in sources().unwrap() {
+        let mut is_test = false;
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let Some((_, name)) = line.split_once("fn ").filter(|_| is_test) else { continue };
+            is_test = false;
+            let name = name.split(['(', '<']).next().unwrap_or(name);
+            if name.len() > 60 {
+                found.push(format!("{}: {name}: {} characters", path.display(), name.len()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} names of tests; name the claim only:\n{}", found.len(), found.join("\n"));
 }
 
 /// Test data that other programs wrote, and the wire's definitions.

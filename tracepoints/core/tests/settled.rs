@@ -20,7 +20,7 @@ fn on(store: u64, work: impl FnOnce() + Send) {
 }
 
 #[test]
-fn a_write_is_settled_when_each_store_of_this_process_has_applied_it() {
+fn a_write_is_settled_when_each_local_store_has_applied_it() {
     let matcher = Matcher { any: true, ..Matcher::default() };
     let session =
         Session::start(SessionConfig { matcher, mode: Mode::Run, ..SessionConfig::default() }).unwrap();

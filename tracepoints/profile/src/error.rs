@@ -1,6 +1,8 @@
 //! Errors of profiles.
 use std::io;
 
+use crate::format::kind::Format;
+
 /// Why a profile cannot be read, selected or drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -44,7 +46,7 @@ pub enum ProfileError {
     #[error("{at} of the {format}: {what}; the file is damaged or has another format")]
     Format {
         /// The format.
-        format: crate::format::Format,
+        format: Format,
         /// Line, byte, or record of the error.
         at: String,
         /// The violation.

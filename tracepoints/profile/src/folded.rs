@@ -12,7 +12,7 @@ pub(crate) use name::{HIDDEN_HASH, hide, show_in_xml};
 pub use name::{UNKNOWN, show};
 pub(crate) use read::{Lines, lines};
 
-use crate::ProfileError;
+use crate::{ProfileError, format::kind::Format};
 
 /// Formats a stack for a terminal: names as in other tools' folded text, without control characters.
 pub fn printable(stack: &str) -> Cow<'_, str> {
@@ -78,7 +78,7 @@ impl Folded {
     pub fn parse(text: &str) -> Result<Self, ProfileError> {
         let read = lines(text);
         if read.stacks.is_empty()
-            && let Some(error) = read.skipped.error(crate::format::Format::Folded, "line")
+            && let Some(error) = read.skipped.error(Format::Folded, "line")
         {
             return Err(error);
         }

@@ -14,7 +14,7 @@ use crate::model::{Frame, FrameId, ModuleId, Profile};
 
 pub use cache::default_dir as default_cache_dir;
 pub(crate) use file::{hex, program};
-pub use lookup::{Found, lookup};
+pub use lookup::{SymbolFrame, lookup};
 
 /// Paths of programs and their debug information, besides the system's own directories.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ pub struct SymbolOptions {
 }
 
 /// Names of the frames of one module, by the address in the process.
-type Names = HashMap<u64, Vec<Found>, RandomState>;
+type Names = HashMap<u64, Vec<SymbolFrame>, RandomState>;
 
 /// Resolves frames that have an address and no function; inlined functions become separate frames. Also
 /// returns notes on missing symbols: such frames stay `module+offset`.
@@ -72,7 +72,7 @@ fn is_bare(frame: &Frame) -> bool {
     frame.function.index() == 0 && frame.address != 0
 }
 
-fn add(profile: &mut Profile, frame: &Frame, found: &Found) -> FrameId {
+fn add(profile: &mut Profile, frame: &Frame, found: &SymbolFrame) -> FrameId {
     let function = profile.intern(&found.function);
     let file = profile.intern(&found.file);
     profile.add_frame(Frame {
@@ -92,7 +92,7 @@ fn of_module(
     offsets: &[u64],
     options: &SymbolOptions,
     notes: &mut Vec<String>,
-) -> Result<Vec<Vec<Found>>, String> {
+) -> Result<Vec<Vec<SymbolFrame>>, String> {
     let file = file::locate(path, build_id, options)?;
     if !file.has_debug_info {
         notes.push(format!(

@@ -39,7 +39,7 @@ impl Default for Initialize {
 /// One breakpoint of `setBreakpoints`, `setFunctionBreakpoints` or `setDataBreakpoints`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Wanted {
+pub struct WantedBreakpoint {
     /// The line of a source breakpoint.
     pub line: u32,
     /// The name of a function breakpoint.
@@ -61,7 +61,7 @@ pub struct SetBreakpoints {
     /// The file.
     pub source: Source,
     /// All breakpoints of the file; earlier ones go.
-    pub breakpoints: Vec<Wanted>,
+    pub breakpoints: Vec<WantedBreakpoint>,
 }
 
 /// Arguments of `setFunctionBreakpoints` and `setDataBreakpoints`.
@@ -69,7 +69,7 @@ pub struct SetBreakpoints {
 #[serde(default)]
 pub struct SetOthers {
     /// All breakpoints of this kind; earlier ones go.
-    pub breakpoints: Vec<Wanted>,
+    pub breakpoints: Vec<WantedBreakpoint>,
 }
 
 /// Arguments of `setExceptionBreakpoints`.

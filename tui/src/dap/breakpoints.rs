@@ -12,7 +12,7 @@ use tracepoints::{
 };
 
 use super::{
-    arguments::Wanted,
+    arguments::WantedBreakpoint,
     evaluate::evaluate,
     stepper::{Stop, Watch},
     types::{Breakpoint, Source},
@@ -135,7 +135,7 @@ pub struct Breakpoints {
 
 impl Breakpoints {
     /// Replaces the breakpoints of a file.
-    pub fn set_lines(&mut self, source: &Source, wanted: &[Wanted]) -> Vec<Breakpoint> {
+    pub fn set_lines(&mut self, source: &Source, wanted: &[WantedBreakpoint]) -> Vec<Breakpoint> {
         let path = source.path.clone().or_else(|| source.name.clone()).unwrap_or_default();
         let mut set = Vec::new();
         let shown = wanted.iter().map(|w| {
@@ -152,7 +152,7 @@ impl Breakpoints {
     }
 
     /// Replaces the breakpoints of functions and stages.
-    pub fn set_functions(&mut self, wanted: &[Wanted]) -> Vec<Breakpoint> {
+    pub fn set_functions(&mut self, wanted: &[WantedBreakpoint]) -> Vec<Breakpoint> {
         let mut set = Vec::new();
         let shown = wanted.iter().map(|w| self.add(of_function(&w.name), w, &mut set)).collect();
         self.functions = set;
@@ -170,7 +170,7 @@ impl Breakpoints {
     }
 
     /// Replaces the watched values.
-    pub fn set_values(&mut self, wanted: &[Wanted]) -> Vec<Breakpoint> {
+    pub fn set_values(&mut self, wanted: &[WantedBreakpoint]) -> Vec<Breakpoint> {
         self.values.clear();
         self.known.clear();
         let shown = wanted.iter().map(|w| {
@@ -246,7 +246,12 @@ impl Breakpoints {
         self.next_id
     }
 
-    fn add(&mut self, found: Result<Place, String>, wanted: &Wanted, to: &mut Vec<Set>) -> Breakpoint {
+    fn add(
+        &mut self,
+        found: Result<Place, String>,
+        wanted: &WantedBreakpoint,
+        to: &mut Vec<Set>,
+    ) -> Breakpoint {
         let id = self.id();
         match found.and_then(|place| Ok((place.under(wanted.condition.as_deref())?, rule(wanted)?))) {
             Ok((place, rule)) => {
@@ -309,7 +314,7 @@ fn arrival<'a>(timeline: &'a Timeline, at: usize, timestamps: &'a Timestamps) ->
     Recorded { step, key: request.map(|request| request.key.as_slice()), timestamps }
 }
 
-fn rule(wanted: &Wanted) -> Result<Rule, String> {
+fn rule(wanted: &WantedBreakpoint) -> Result<Rule, String> {
     let given = |text: &Option<String>| text.clone().filter(|t| !t.trim().is_empty());
     let hit = given(&wanted.hit_condition).map(|text| Hits::parse(&text)).transpose()?;
     Ok(Rule { hit, log: given(&wanted.log_message) })
@@ -421,8 +426,11 @@ mod tests {
     #[test]
     fn a_hit_is_counted_once_however_often_it_is_passed() {
         let mut all = Breakpoints::default();
-        let wanted =
-            Wanted { name: "write_cf_found".into(), hit_condition: Some("2".into()), ..Wanted::default() };
+        let wanted = WantedBreakpoint {
+            name: "write_cf_found".into(),
+            hit_condition: Some("2".into()),
+            ..WantedBreakpoint::default()
+        };
         assert!(all.set_functions(&[wanted])[0].verified);
         let steps =
             timeline(vec![step("write_cf_found", 1), step("read_done", 0), step("write_cf_found", 2)]);
@@ -436,11 +444,19 @@ mod tests {
     fn a_log_point_writes_values_and_does_not_stop() {
         let mut all = Breakpoints::default();
         let log_message = Some("commit {commit_ts} at {stage}, {nothing}".into());
-        all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
+        all.set_functions(&[WantedBreakpoint {
+            name: "write_cf_found".into(),
+            log_message,
+            ..WantedBreakpoint::default()
+        }]);
         assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
         assert_eq!(all.logged, ["commit 7 at write_cf_found, {no nothing}"]);
         let log_message = Some("{key(0x6b31)} {Stage/stage} {".into());
-        all.set_functions(&[Wanted { name: "write_cf_found".into(), log_message, ..Wanted::default() }]);
+        all.set_functions(&[WantedBreakpoint {
+            name: "write_cf_found".into(),
+            log_message,
+            ..WantedBreakpoint::default()
+        }]);
         assert_eq!(all.reached(&timeline(vec![step("write_cf_found", 7)]), 0), None);
         assert_eq!(all.logged[1], "k1 write_cf_found {", "the expressions of the console");
     }
@@ -454,11 +470,11 @@ mod tests {
         let steps = timeline(steps.into());
         let stops = |condition: &str, hit: &str| {
             let mut all = Breakpoints::default();
-            let wanted = Wanted {
+            let wanted = WantedBreakpoint {
                 data_id: "raft/1/2/commit".into(),
                 condition: Some(condition.into()),
                 hit_condition: Some(hit.into()),
-                ..Wanted::default()
+                ..WantedBreakpoint::default()
             };
             assert!(all.set_values(&[wanted])[0].verified, "{condition} {hit}");
             let forward: Vec<usize> = (0..4).filter(|at| all.reached(&steps, *at).is_some()).collect();
@@ -472,7 +488,7 @@ mod tests {
         assert_eq!(stops("old >= 6 and store == 2", ">= 2"), [3]);
         let refused = |data_id: &str, condition: &str| {
             let (data_id, condition) = (data_id.to_owned(), Some(condition.to_owned()));
-            let wanted = Wanted { data_id, condition, ..Wanted::default() };
+            let wanted = WantedBreakpoint { data_id, condition, ..WantedBreakpoint::default() };
             let shown = Breakpoints::default().set_values(&[wanted]).remove(0);
             assert!(!shown.verified);
             shown.message
@@ -514,7 +530,7 @@ mod tests {
     #[test]
     fn only_stages_that_can_hold_become_gates() {
         let mut all = Breakpoints::default();
-        let named = |name: &str| Wanted { name: name.into(), ..Wanted::default() };
+        let named = |name: &str| WantedBreakpoint { name: name.into(), ..WantedBreakpoint::default() };
         let shown = all.set_functions(&[named("raft_ack"), named("mvcc_get"), named("nothing")]);
         assert!(shown[0].verified && shown[0].message.contains("only observed"), "{:?}", shown[0]);
         assert!(!shown[2].verified && shown[2].message.contains("`nothing`"), "{:?}", shown[2]);

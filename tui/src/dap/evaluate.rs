@@ -1,4 +1,5 @@
-//! Evaluates the expressions that a person types or points at: fields, `key(..)`, `ts(..)`, `row(..)`, and paths of variables.
+//! Evaluates the expressions that a person types or points at: fields, `key(..)`, `ts(..)`, `row(..)`, and paths of
+//! variables.
 use tracepoints::{catalogue::STAGES, trace::Step};
 
 use super::{

@@ -96,7 +96,7 @@ impl Default for Config {
 
 /// The source that a configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum What {
+enum LaunchTarget {
     Recipe(String),
     Operation(String),
     Replay(PathBuf),
@@ -106,7 +106,7 @@ enum What {
 /// A checked configuration, which starts once the client has set its breakpoints.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    what: What,
+    what: LaunchTarget,
     /// The gates of the configuration.
     pub gates: Vec<Gate>,
     /// The configuration.
@@ -143,19 +143,19 @@ impl Plan {
             .context("expected the arguments of a configuration of type tikv-step, found others")?;
         let gates = config.gates.iter().map(|text| gate(text)).collect::<Result<_>>()?;
         let named = [
-            config.recipe.clone().map(What::Recipe),
-            config.scenario.clone().map(What::Recipe),
-            config.operation.clone().map(What::Operation),
-            config.replay.clone().map(What::Replay),
-            config.address.as_ref().or(config.pd.as_ref()).map(|_| What::Attach),
+            config.recipe.clone().map(LaunchTarget::Recipe),
+            config.scenario.clone().map(LaunchTarget::Recipe),
+            config.operation.clone().map(LaunchTarget::Operation),
+            config.replay.clone().map(LaunchTarget::Replay),
+            config.address.as_ref().or(config.pd.as_ref()).map(|_| LaunchTarget::Attach),
         ];
-        let mut named: Vec<What> = named.into_iter().flatten().collect();
+        let mut named: Vec<LaunchTarget> = named.into_iter().flatten().collect();
         let expected = match attach {
             true => "`address` or `pd`",
             false => "`recipe`, `scenario`, `operation` or `replay`",
         };
         let what = match (named.pop(), named.is_empty()) {
-            (Some(what), true) if attach == (what == What::Attach) => what,
+            (Some(what), true) if attach == (what == LaunchTarget::Attach) => what,
             (None, _) => bail!("expected one of {expected}, found none: name what to step"),
             _ => {
                 bail!("expected exactly one of {expected}, found more than one or a different one: name one")
@@ -172,12 +172,12 @@ impl Plan {
     /// Checks what can be checked before the start, so that the client reports it at once.
     fn check(&self) -> Result<()> {
         match &self.what {
-            What::Recipe(name) => operation::check(name, self.config.line),
-            What::Operation(text) => operation::check_text(text, self.config.setup.as_deref()),
-            What::Replay(path) => std::fs::metadata(path)
+            LaunchTarget::Recipe(name) => operation::check(name, self.config.line),
+            LaunchTarget::Operation(text) => operation::check_text(text, self.config.setup.as_deref()),
+            LaunchTarget::Replay(path) => std::fs::metadata(path)
                 .map(drop)
                 .with_context(|| format!("cannot read the trace {}", path.display())),
-            What::Attach => self.filter().map(drop),
+            LaunchTarget::Attach => self.filter().map(drop),
         }
     }
 
@@ -199,7 +199,7 @@ impl Plan {
 
     /// Whether a cluster starts first, which takes a while.
     pub fn starts_a_cluster(&self) -> bool {
-        matches!(self.what, What::Recipe(_) | What::Operation(_))
+        matches!(self.what, LaunchTarget::Recipe(_) | LaunchTarget::Operation(_))
     }
 
     /// Starts the source. `gates` are those of the client's breakpoints.
@@ -212,10 +212,10 @@ impl Plan {
         let gates_at_start = if entry { Vec::new() } else { gates.clone() };
         let start = Start { gates: gates_at_start, run: false, stacks: self.config.stacks };
         let (mut source, skip) = match &self.what {
-            What::Recipe(name) => {
+            LaunchTarget::Recipe(name) => {
                 operation::start(name, self.config.line, self.config.data_dir.clone(), start)?
             }
-            What::Operation(text) => (
+            LaunchTarget::Operation(text) => (
                 operation::start_text(
                     text,
                     self.config.setup.as_deref(),
@@ -224,8 +224,8 @@ impl Plan {
                 )?,
                 0,
             ),
-            What::Replay(path) => (Box::new(self.replay(path, start)?) as Box<dyn StepSource>, 0),
-            What::Attach => (Box::new(self.attach(start)?) as Box<dyn StepSource>, 0),
+            LaunchTarget::Replay(path) => (Box::new(self.replay(path, start)?) as Box<dyn StepSource>, 0),
+            LaunchTarget::Attach => (Box::new(self.attach(start)?) as Box<dyn StepSource>, 0),
         };
         let known: Vec<String> = source.gates().iter().map(|state| state.gate.text().to_owned()).collect();
         for gate in gates.into_iter().filter(|gate| !known.iter().any(|text| text == gate.text())) {

@@ -93,7 +93,7 @@ impl Twins {
     }
 }
 
-fn twin(place: &Place, found: &tikv::Found) -> Twin {
+fn twin(place: &Place, found: &tikv::FoundFunction) -> Twin {
     let path = found.path.to_string_lossy().into_owned();
     let source = Source {
         name: found.path.file_name().map(|name| name.to_string_lossy().into_owned()),
@@ -105,7 +105,7 @@ fn twin(place: &Place, found: &tikv::Found) -> Twin {
 }
 
 /// Whether the found line defines the function, and the file has its type: a search also finds mere mentions.
-fn is_definition(found: &tikv::Found, place: &Place) -> bool {
+fn is_definition(found: &tikv::FoundFunction, place: &Place) -> bool {
     let line = found.text.lines().nth(found.line.saturating_sub(1) as usize).unwrap_or_default();
     line.contains(&format!("fn {}", place.function))
         && place.owner.as_ref().is_none_or(|owner| found.text.contains(owner))

@@ -17,7 +17,7 @@ use crate::{cli::InfoArgs, state::units};
 
 /// Counts over all requests of a file.
 #[derive(Default)]
-struct Found {
+struct FileSummary {
     requests: u64,
     unfinished: u64,
     traces: u64,
@@ -27,8 +27,8 @@ struct Found {
 }
 
 /// Reads the file; `quick`: only the index.
-fn summarise(file: &TraceFile, quick: bool) -> Found {
-    let mut found = Found { traces: file.traces().count() as u64, ..Found::default() };
+fn summarise(file: &TraceFile, quick: bool) -> FileSummary {
+    let mut found = FileSummary { traces: file.traces().count() as u64, ..FileSummary::default() };
     if !quick {
         file.verify();
         for stamp in file.stamps() {
@@ -53,7 +53,7 @@ pub fn run(args: &InfoArgs, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-fn text(file: &TraceFile, found: &Found) -> String {
+fn text(file: &TraceFile, found: &FileSummary) -> String {
     let mut out = format!("file      {}\n", file.path().display());
     if let Some((begin, end)) = file.span() {
         let took = units::duration(end.saturating_sub(begin));
@@ -126,7 +126,7 @@ fn by_name(threads: &HashMap<u16, u64>) -> BTreeMap<String, u64> {
     named
 }
 
-fn object(file: &TraceFile, found: &Found) -> serde_json::Value {
+fn object(file: &TraceFile, found: &FileSummary) -> serde_json::Value {
     let damage =
         |d: &tracepoints::trace_file::Damage| json!({ "offset": d.offset, "len": d.len, "reason": d.reason });
     let kinds = found.stats.durations.iter().map(|(m, d)| {

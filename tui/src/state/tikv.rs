@@ -46,7 +46,7 @@ impl Place {
 
 /// A function found in a checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundFunction {
     /// The file in the checkout.
     pub path: PathBuf,
     /// The text of the file.
@@ -56,7 +56,7 @@ pub struct Found {
 }
 
 /// Finds the function's source below `root`; the error is a message.
-pub fn find(root: &Path, place: &Place) -> Result<Found, String> {
+pub fn find(root: &Path, place: &Place) -> Result<FoundFunction, String> {
     if let Some(repository) = &place.repository {
         return Err(format!("this function is in {repository}, not in the TiKV checkout {}", root.display()));
     }
@@ -69,7 +69,7 @@ pub fn find(root: &Path, place: &Place) -> Result<Found, String> {
             place.name()
         ));
     };
-    Ok(Found { path, text, line })
+    Ok(FoundFunction { path, text, line })
 }
 
 struct Word<'a> {

@@ -18,6 +18,8 @@ use signal_hook::{
     iterator::Signals as Pending,
 };
 
+use super::modes::give_back_within;
+
 /// Time for the program to end by itself after a signal.
 const GRACE: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -113,7 +115,7 @@ fn end_at_last(mut pending: Pending, signals: &'static Signals) {
             break;
         }
     }
-    super::give_back_within(Duration::from_secs(1));
+    give_back_within(Duration::from_secs(1));
     #[cfg(feature = "embedded")]
     recipes::temporary::remove_own();
     std::process::exit(Stopped(first).exit_code().into());

@@ -253,7 +253,7 @@ fn attach_and_step(client: &mut Client, running: &Running, arguments: Value) {
 }
 
 #[test]
-fn a_request_of_a_running_cluster_is_attached_to_by_its_server_or_its_pd() {
+fn a_request_of_a_cluster_is_attached_to_by_its_server_or_pd() {
     let _alone = alone();
     let running = Running::start();
     assert_eq!(running.begin("put k1 v1").recv_timeout(BOUND).unwrap(), "ok");

@@ -20,7 +20,7 @@ fn a_malformed_header_ends_the_connection_with_a_sentence() {
 }
 
 #[test]
-fn a_body_that_is_no_request_is_reported_and_the_session_continues() {
+fn a_session_continues_after_a_body_that_is_no_request() {
     let mut client = Client::start();
     client.send_bytes(b"Content-Length: 3\r\n\r\n{x}Content-Length: 2\r\n\r\n[]");
     for _ in 0..2 {

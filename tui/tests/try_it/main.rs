@@ -1,4 +1,5 @@
-//! Runs the commands of the guide, those of each "Try it" section and of each `console` block, and compares their output.
+//! Runs the commands of the guide, those of each "Try it" section and of each `console` block, and compares their
+//! output.
 //!
 //! `docs/src/contribute/documents.md` describes the blocks. All blocks of a page share one folder and run in order.
 //! With `TRY_IT=TEXT` in the environment, only pages whose path contains TEXT run.

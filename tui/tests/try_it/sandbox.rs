@@ -81,7 +81,8 @@ impl Sandbox {
         Sandbox { dir, ports: BTreeMap::new(), servers: Vec::new(), runs: 0 }
     }
 
-    /// Runs a command to its end and returns its standard output; starts it and waits until it serves, if it ends with `&`.
+    /// Runs a command to its end and returns its standard output; starts it and waits until it serves, if it ends
+    /// with `&`.
     ///
     /// # Errors
     /// The exit code is not 0, or the command takes too long: the message has what it printed.

@@ -1,4 +1,5 @@
 //! Runs PD as a process.
+#![forbid(unsafe_code)]
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,

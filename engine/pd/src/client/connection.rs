@@ -46,7 +46,7 @@ impl Connection {
         for endpoint in &endpoints {
             to_endpoint(endpoint, &security)?;
         }
-        let Found { grpc, url, members } = find_leader(&endpoints, None, wait, &security).await?;
+        let FoundLeader { grpc, url, members } = find_leader(&endpoints, None, wait, &security).await?;
         let cluster_id = members.header.as_ref().map_or(0, |header| header.cluster_id);
         let (endpoints, leader) = (with_members(endpoints, &members, &security), without_scheme(&url));
         let state = State { endpoints, grpc, leader, generation: 0 };
@@ -74,7 +74,7 @@ impl Connection {
         }
         let security = &self.security;
         let found = find_leader(&endpoints, Some(self.cluster_id), wait, security).await?;
-        let Found { grpc, url, members } = found;
+        let FoundLeader { grpc, url, members } = found;
         let (endpoints, leader) = (with_members(endpoints, &members, security), without_scheme(&url));
         *self.state.write() = State { endpoints, grpc, leader, generation: now + 1 };
         Ok(())
@@ -115,7 +115,7 @@ fn to_endpoint(url: &str, security: &SecurityManager) -> Result<Endpoint> {
 }
 
 /// A PD member that answered.
-struct Found {
+struct FoundLeader {
     grpc: PdGrpc<Channel>,
     url: String,
     members: GetMembersResponse,
@@ -126,7 +126,7 @@ async fn find_leader(
     cluster_id: Option<u64>,
     wait: Duration,
     security: &SecurityManager,
-) -> Result<Found> {
+) -> Result<FoundLeader> {
     let started = Instant::now();
     let mut last = None;
     loop {
@@ -154,7 +154,7 @@ async fn leader_through(
     endpoint: &str,
     cluster_id: Option<u64>,
     security: &SecurityManager,
-) -> Result<Found> {
+) -> Result<FoundLeader> {
     let found = members_of(endpoint, security).await?;
     let got = found.members.header.as_ref().map_or(0, |header| header.cluster_id);
     if let Some(expected) = cluster_id.filter(|expected| *expected != got) {
@@ -175,14 +175,14 @@ async fn leader_through(
     Err(last)
 }
 
-async fn members_of(url: &str, security: &SecurityManager) -> Result<Found> {
+async fn members_of(url: &str, security: &SecurityManager) -> Result<FoundLeader> {
     let endpoint = to_endpoint(url, security)?;
     let asked = async {
         let channel = endpoint.connect().await.map_err(|e| tonic::Status::unavailable(causes(&e)))?;
         let mut grpc = PdGrpc::new(channel);
         let members = grpc.get_members(GetMembersRequest::default()).await?.into_inner();
         check_header(members.header.as_ref())?;
-        Ok(Found { grpc, url: url.to_owned(), members })
+        Ok(FoundLeader { grpc, url: url.to_owned(), members })
     };
     tokio::time::timeout(ATTEMPT, asked)
         .await

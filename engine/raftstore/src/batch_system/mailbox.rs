@@ -14,7 +14,7 @@ pub enum SendError<M> {
 }
 
 /// Location and wake-up state of the FSM.
-struct Place<F> {
+struct Slot<F> {
     /// The FSM, while it is idle or parked; `None` while a poller runs it.
     fsm: Option<Box<F>>,
     /// Parked: only `wake` may schedule the FSM.
@@ -26,7 +26,7 @@ struct Place<F> {
 
 struct Inner<F: Fsm> {
     messages: SegQueue<F::Message>,
-    place: Mutex<Place<F>>,
+    place: Mutex<Slot<F>>,
     schedule: Schedule<F>,
 }
 
@@ -47,7 +47,7 @@ impl<F: Fsm> Clone for Mailbox<F> {
 impl<F: Fsm> Mailbox<F> {
     /// Creates the mailbox of an idle FSM; `schedule` passes the FSM to the pollers.
     pub(super) fn new(fsm: Box<F>, schedule: Schedule<F>) -> Self {
-        let place = Place { fsm: Some(fsm), parked: false, woken: false, closed: false };
+        let place = Slot { fsm: Some(fsm), parked: false, woken: false, closed: false };
         Self { inner: Arc::new(Inner { messages: SegQueue::new(), place: Mutex::new(place), schedule }) }
     }
 

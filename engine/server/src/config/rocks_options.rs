@@ -174,10 +174,10 @@ fn collect(path: &str, old: &Value, new: &Value, out: &mut Map<String, Value>) {
 }
 
 /// Column family (none: the database), RocksDB's name, and whether the value is a size.
-type Place = (Option<&'static str>, String, bool);
+type OptionPlace = (Option<&'static str>, String, bool);
 
 /// Looks up the option of a dotted name.
-fn place(key: &str) -> Result<Place, String> {
+fn place(key: &str) -> Result<OptionPlace, String> {
     let unknown = |field: &str| Err(format!("unexpect fields: {field}"));
     let parts: Vec<&str> = key.split('.').skip(1).collect();
     match parts.as_slice() {

@@ -1,4 +1,5 @@
-//! The sections of `tikv.toml`, with TiKV's defaults (`src/config/mod.rs`, `src/server/config.rs`, `src/storage/config.rs`).
+//! The sections of `tikv.toml`, with TiKV's defaults (`src/config/mod.rs`, `src/server/config.rs`,
+//! `src/storage/config.rs`).
 use std::{collections::BTreeMap, path::PathBuf};
 
 use api_version::KvFormat;

@@ -17,8 +17,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Waits for PD, and registers the store of `data` with it; a new store gets its id and, in a new cluster, the first
-    /// region.
+    /// Waits for PD, and registers the store of `data` with it; a new store gets its id and, in a new cluster, the
+    /// first region.
     pub fn join(
         config: &TikvConfig,
         security: SecurityManager,

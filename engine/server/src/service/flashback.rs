@@ -9,13 +9,13 @@ use kvproto::{
     },
     metapb::Region,
 };
-use storage::{Result, extract_region_error, extract_region_error_from_error, txn::commands::Flashback};
+use storage::{Result, extract_region_error_from_error, txn::commands::Flashback};
 use tikv_kv::Engine;
 use tonic::Status;
 use tracepoints::Req;
 use txn_types::Key;
 
-use super::call::Call;
+use super::{call::Call, reply::reply};
 use crate::Storage;
 
 /// Closes the region, rolls back its locks, and locks the first key that will change.
@@ -51,9 +51,9 @@ pub async fn kv_prepare(
         call.req,
     )
     .await;
-    let region_error = extract_region_error(&done);
-    let error = done.err().filter(|_| region_error.is_none()).map_or(String::new(), |e| e.to_string());
-    PrepareFlashbackToVersionResponse { region_error, error }
+    let mut reply = PrepareFlashbackToVersionResponse::default();
+    reply!(reply, done, |()| ());
+    reply
 }
 
 /// `KvFlashbackToVersion`.
@@ -75,9 +75,9 @@ pub async fn kv_finish(
         call.req,
     )
     .await;
-    let region_error = extract_region_error(&done);
-    let error = done.err().filter(|_| region_error.is_none()).map_or(String::new(), |e| e.to_string());
-    FlashbackToVersionResponse { region_error, error }
+    let mut reply = FlashbackToVersionResponse::default();
+    reply!(reply, done, |()| ());
+    reply
 }
 
 /// `Debug.FlashbackToVersion`: prepares if there is no commit timestamp,

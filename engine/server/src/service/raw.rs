@@ -2,22 +2,8 @@
 use kvproto::{errorpb, kvrpcpb::*};
 use storage::{KvGetStatistics, Swap, extract_kv_pairs, extract_region_error};
 
-use super::call::Call;
+use super::{call::Call, reply::reply};
 use crate::{Storage, coprocessor_v2::Endpoint};
-
-/// Fills the error fields of a raw reply: a region error, or a text.
-macro_rules! reply {
-    ($reply:ident, $result:expr, |$value:pat_param| $fill:expr) => {
-        if let Some(e) = extract_region_error(&$result) {
-            $reply.region_error = Some(e);
-        } else {
-            match $result {
-                Ok($value) => $fill,
-                Err(e) => $reply.error = e.to_string(),
-            }
-        }
-    };
-}
 
 /// Returns the region error or the pairs of a read of several keys; any other error becomes a pair.
 fn pairs(result: storage::Result<(Vec<RawPair>, KvGetStatistics)>) -> (Option<errorpb::Error>, Vec<KvPair>) {

@@ -1,9 +1,9 @@
-//! The RPCs of `tikvpb.Tikv`: one line for each. The service's methods, the commands in batches, and the outcome of a reply, which a
-//! stepped request shows, come from these lines. [`tracepoints::RequestKind`] has the kinds.
+//! The RPCs of `tikvpb.Tikv`: one line for each. The service's methods, the commands in batches, and the outcome of
+//! a reply, which a stepped request shows, come from these lines. [`tracepoints::RequestKind`] has the kinds.
 
 /// Calls the macro `$generate` with the RPCs that a store answers by itself. A line has:
-/// method: request => reply, kind, batch(variant in BatchCommands, if any), |request| first key, |reply| outcome unless there is a
-/// region error, function that answers it.
+/// method: request => reply, kind, batch(variant in BatchCommands, if any), |request| first key, |reply| outcome
+/// unless there is a region error, function that answers it.
 macro_rules! for_each_rpc {
     ($generate:ident) => { $generate! {
         kv_get: GetRequest => GetResponse, KvGet, batch(Get),
@@ -90,7 +90,8 @@ macro_rules! for_each_rpc {
 }
 
 /// Calls the macro `$generate` with the RPCs that can be in a batch and that this store does not serve. A line has:
-/// method: request => reply, name on the wire, batch(variant, |request| context), |text| reply in a batch with that error.
+/// method: request => reply, name on the wire, batch(variant, |request| context), |text| reply in a batch with that
+/// error.
 macro_rules! for_each_unserved_rpc {
     ($generate:ident) => {
         $generate! {

@@ -14,22 +14,8 @@ use storage::{
 };
 use txn_types::{Key, TimeStamp};
 
-use super::call::Call;
+use super::{call::Call, reply::reply};
 use crate::Storage;
-
-/// Fills the common error fields of replies: one region error, one key error.
-macro_rules! reply {
-    ($reply:ident, $result:expr, |$value:pat_param| $fill:expr) => {
-        if let Some(e) = extract_region_error(&$result) {
-            $reply.region_error = Some(e);
-        } else {
-            match $result {
-                Ok($value) => $fill,
-                Err(e) => $reply.error = Some(extract_key_error(&e)),
-            }
-        }
-    };
-}
 
 /// Separates a read's result from its statistics; a failed read has none.
 fn split<T>(result: storage::Result<(T, KvGetStatistics)>) -> (storage::Result<T>, KvGetStatistics) {
@@ -347,9 +333,9 @@ pub async fn delete_range(storage: Storage, request: DeleteRangeRequest, call: C
     let (ctx, start) = (context.unwrap_or_default(), Key::from_raw(&start_key));
     let end = Key::from_raw_maybe_unbounded(&end_key).unwrap_or_else(|| Key::from_encoded(Vec::new()));
     let result = storage.delete_range(ctx, start, end, notify_only, call.req).await;
-    let region_error = extract_region_error(&result);
-    let error = result.err().filter(|_| region_error.is_none()).map_or(String::new(), |e| e.to_string());
-    DeleteRangeResponse { region_error, error }
+    let mut reply = DeleteRangeResponse::default();
+    reply!(reply, result, |()| ());
+    reply
 }
 
 pub async fn mvcc_get_by_key(
@@ -358,13 +344,9 @@ pub async fn mvcc_get_by_key(
     call: Call,
 ) -> MvccGetByKeyResponse {
     let (result, _) = run(&storage, MvccByKey::from(request).into(), call).await;
-    match extract_region_error(&result) {
-        Some(e) => MvccGetByKeyResponse { region_error: Some(e), ..Default::default() },
-        None => match result {
-            Ok(info) => MvccGetByKeyResponse { info: Some(info), ..Default::default() },
-            Err(e) => MvccGetByKeyResponse { error: e.to_string(), ..Default::default() },
-        },
-    }
+    let mut reply = MvccGetByKeyResponse::default();
+    reply!(reply, result, |info| reply.info = Some(info));
+    reply
 }
 
 pub async fn mvcc_get_by_start_ts(

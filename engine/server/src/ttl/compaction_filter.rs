@@ -22,8 +22,8 @@ pub struct TtlCompactionFilterFactory {
 }
 
 impl TtlCompactionFilterFactory {
-    /// Counts what the filters drop in `metrics`. Filters nothing before `is_checked`: RocksDB compacts as soon as it is
-    /// open, and the values may be of an API version that the start refuses.
+    /// Counts what the filters drop in `metrics`. Filters nothing before `is_checked`: RocksDB compacts as soon as
+    /// it is open, and the values may be of an API version that the start refuses.
     pub fn new(metrics: TtlMetrics, is_checked: Arc<AtomicBool>) -> Self {
         Self { metrics, is_checked }
     }

@@ -74,7 +74,7 @@ pub struct WaitingRequest {
 /// A request that waits for a key. TiKV: `LockWaitEntry`.
 pub struct LockWaitEntry {
     /// The key to lock.
-    pub key: KeyToLock,
+    pub wanted: KeyToLock,
     /// Hash of the raw key.
     pub lock_hash: u64,
     /// Parameters of the request.
@@ -107,7 +107,7 @@ impl LockWaitEntry {
 
     /// Returns the conflict with which a request of the normal mode is woken.
     pub fn conflict(&self, start_ts: TimeStamp, commit_ts: TimeStamp) -> Error {
-        let key = match self.key.key.to_raw() {
+        let key = match self.wanted.key.to_raw() {
             Ok(key) => key,
             Err(e) => return e.into(),
         };
@@ -158,7 +158,7 @@ impl LockWaitEntry {
             start_ts: self.parameters.start_ts,
             is_first_lock: self.parameters.is_first_lock,
             wait_info: KeyLockWaitInfo {
-                key: self.key.key.clone(),
+                key: self.wanted.key.clone(),
                 lock_digest: LockDigest { ts: lock.lock_version.into(), hash: self.lock_hash },
                 lock_info: lock.clone(),
                 allow_lock_with_conflict: self.parameters.allow_lock_with_conflict,
@@ -302,7 +302,7 @@ impl LockWaitQueues {
         if entry.request.answer.is_closed() || self.inner.closed.load(Ordering::SeqCst) {
             return Some((entry, None));
         }
-        let state = map.entry(entry.key.key.clone()).or_default();
+        let state = map.entry(entry.wanted.key.clone()).or_default();
         if let Some(lock) = current_lock {
             state.current_lock = lock;
         }
@@ -321,8 +321,8 @@ impl LockWaitQueues {
         state.last_conflict = conflict;
         let (mut is_shared, mut legacy) = (false, false);
         // Requests for a shared lock that follow each other are woken together: all of them get it.
-        while let Some(entry) = self.pop_if(state, |next| !is_shared || next.key.shared) {
-            is_shared = entry.key.shared;
+        while let Some(entry) = self.pop_if(state, |next| !is_shared || next.wanted.shared) {
+            is_shared = entry.wanted.shared;
             if entry.parameters.allow_lock_with_conflict {
                 woken.resumable.push(entry);
             } else {

@@ -1,7 +1,6 @@
 //! Checksum over raw keys and values: the exclusive or of one CRC-64 for each pair.
 //!
 //! Mirrors `checksum_crc64_xor` of `src/coprocessor/checksum.rs`.
-
 use crc64fast::Digest;
 
 /// Sums of a raw checksum request.

@@ -167,7 +167,7 @@ impl From<ProcessResult> for AfterWrite {
 #[derive(Debug)]
 pub struct WriteResultLockInfo {
     /// The key to lock.
-    pub key: KeyToLock,
+    pub wanted: KeyToLock,
     /// Identifies the lock.
     pub lock_digest: LockDigest,
     /// The lock.
@@ -180,13 +180,13 @@ pub struct WriteResultLockInfo {
 
 impl WriteResultLockInfo {
     fn new(
-        key: KeyToLock,
+        wanted: KeyToLock,
         lock_info_pb: LockInfo,
         parameters: PessimisticLockParameters,
         resumed: Option<(LockWaitToken, Arc<LockWaitContextSharedState>)>,
     ) -> Result<Self> {
-        let lock_digest = LockDigest { ts: lock_info_pb.lock_version.into(), hash: key.key.gen_hash()? };
-        Ok(Self { key, lock_digest, lock_info_pb, parameters, resumed })
+        let lock_digest = LockDigest { ts: lock_info_pb.lock_version.into(), hash: wanted.key.gen_hash()? };
+        Ok(Self { wanted, lock_digest, lock_info_pb, parameters, resumed })
     }
 }
 

@@ -1,5 +1,4 @@
-//! Runs the readers of `store_files` on arbitrary bytes, and measures the memory and time that they take. The fuzz targets and the
-//! tests of `tikv-ctl` use it.
-
+//! Runs the readers of `store_files` on arbitrary bytes, and measures the memory and time that they take. The fuzz
+//! targets and the tests of `tikv-ctl` use it.
 pub mod memory;
 pub mod readers;

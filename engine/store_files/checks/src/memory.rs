@@ -1,6 +1,5 @@
 //! Limits of a reader: memory of four times its input and [`SPARE`] bytes, and processor time of
 //! [`MAX_CPU_TIME`].
-
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},

@@ -1,6 +1,5 @@
 //! Runs each reader on arbitrary bytes, for the fuzz targets and `tests/mutations.rs`. A reader must not
 //! panic, hang, or allocate out of proportion to its input.
-
 use std::{path::Path, sync::Arc};
 
 use store_files::{

@@ -1,5 +1,4 @@
 //! The ciphers of files: AES and SM4 in counter mode, which can decrypt from any offset.
-
 use aes::{Aes128, Aes192, Aes256};
 use ctr::{
     Ctr128BE,

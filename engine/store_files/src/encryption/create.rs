@@ -1,6 +1,5 @@
 //! Encrypts new files of a data directory, as TiKV does (`DataKeyManager::new_file`): each file has its own
 //! initial counter, and an entry in `file.dict` before it is written.
-
 use std::path::Path;
 
 use kvproto::encryptionpb::{EncryptionMethod, FileInfo};

@@ -16,7 +16,6 @@
 //!   name         name length  path of the file
 //!   info         info length  `FileInfo`; ignored for remove
 //! ```
-
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},

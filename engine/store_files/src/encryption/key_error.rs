@@ -1,5 +1,4 @@
 //! Failures to find or use the key of a file.
-
 use std::path::PathBuf;
 
 /// A file whose key cannot be used. The caller adds the file.

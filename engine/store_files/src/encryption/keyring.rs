@@ -1,5 +1,4 @@
 //! The keys of encrypted files as a value that every reader takes.
-
 use std::{path::Path, sync::Arc};
 
 use super::{

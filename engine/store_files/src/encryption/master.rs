@@ -1,5 +1,4 @@
 //! Data keys, and the master key that encrypts them (TiKV `encryption::master_key`).
-
 use std::path::{Path, PathBuf};
 
 use aes_gcm::{AeadInPlace, Aes256Gcm, Key, KeyInit, Nonce, Tag};

@@ -1,5 +1,4 @@
 //! The dictionaries of one data directory in memory.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! Damage as data.
-
 use std::{fmt, path::PathBuf};
 
 /// Data of a store that cannot be read. Its text names the file, the offset, the finding and the lost keys.

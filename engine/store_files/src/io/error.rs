@@ -1,5 +1,4 @@
 //! Errors of readers of store files.
-
 use std::{io, path::PathBuf};
 
 use super::damage::Damage;

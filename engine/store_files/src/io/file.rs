@@ -1,5 +1,4 @@
 //! Files read at offsets and decrypted.
-
 use std::{
     fs::File,
     os::unix::fs::FileExt,

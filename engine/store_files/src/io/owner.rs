@@ -1,5 +1,4 @@
 //! The owner of new files.
-
 use std::{
     fs::File,
     os::unix::fs::{MetadataExt, fchown},

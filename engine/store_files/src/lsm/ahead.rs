@@ -1,6 +1,5 @@
 //! Reads ahead of a long walk: a second thread reads, checks and decompresses the next blocks, and the walk
 //! reads blocks itself instead of waiting.
-
 use std::{
     mem,
     sync::{

@@ -1,6 +1,5 @@
 //! Modifies a database without RocksDB: writes one more WAL, which RocksDB replays last when it next opens
 //! the database. Existing files are not touched.
-
 use std::{
     fs::{File, OpenOptions},
     io::Write,

@@ -14,7 +14,6 @@
 //! buckets         2              number of buckets; only with the hash index flag
 //! count           4              bits 0 to 30: number of restart points; bit 31: hash index flag
 //! ```
-
 use std::cmp::Ordering;
 
 use super::decode_error::BlockError;

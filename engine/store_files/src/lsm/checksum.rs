@@ -1,5 +1,4 @@
 //! Checksums of blocks and records: masked CRC-32C, xxHash, and the context that format_version 6 adds.
-
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 const MASK_DELTA: u32 = 0xa282_ead8;

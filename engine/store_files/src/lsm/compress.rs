@@ -1,5 +1,10 @@
 //! Decompression of blocks, with limits so that a corrupt length cannot exhaust memory.
-
+//!
+//! ```text
+//! field         bytes    meaning
+//! plain length  1 to 5   varint, for Zlib, LZ4 and ZSTD; Snappy's own format begins with it
+//! data                   what the codec wrote
+//! ```
 use super::decode_error::CompressError;
 
 /// Maximum plain length of a block, in bytes.
@@ -70,7 +75,7 @@ impl Decompressor {
             2 => zlib(data, out),
             4 | 5 => lz4(data, dict, out),
             7 | 0x40 => self.zstd(data, dict, out),
-            _ => Err(CompressError::Type { kind }),
+            _ => Err(CompressError::Type { kind, name: name(kind) }),
         }
     }
 

@@ -1,5 +1,4 @@
 //! A RocksDB directory opened for reading: the MANIFEST, the SSTs, and the entries that are only in the WAL.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

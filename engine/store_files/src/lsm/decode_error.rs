@@ -36,13 +36,14 @@ pub enum CompressError {
     },
     /// A compression that is not supported.
     #[error(
-        "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, found type {kind} ({}): the block is damaged, \
-         or only the program that wrote the file can read it",
-        super::compress::name(*.kind)
+        "expected a block compressed with none, Snappy, Zlib, LZ4 or ZSTD, found type {kind} ({name}): the block \
+         is damaged, or only the program that wrote the file can read it"
     )]
     Type {
         /// RocksDB's number of the compression.
         kind: u8,
+        /// RocksDB's name of the compression.
+        name: &'static str,
     },
     /// The codec refuses the bytes.
     #[error("{codec}: {what}")]

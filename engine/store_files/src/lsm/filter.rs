@@ -9,7 +9,6 @@
 //! fast bloom    -1            0                probes (1-30)
 //! ribbon        -2            seed             number of blocks, 3 bytes, little-endian
 //! ```
-
 use super::{format::BlockHandle, index::Index, ribbon, table::Table, xxph3::hash64};
 use crate::io::{Cursor, Result};
 

@@ -13,7 +13,6 @@
 //!                           4 format_version 4 format_version
 //! 8 magic db4775248b80fb57  8 magic          8 magic 88e241b785f4cff7
 //! ```
-
 use super::{
     checksum::{ChecksumType, context_modifier},
     format::{BLOCK_TRAILER_LEN, BlockHandle},

@@ -1,5 +1,4 @@
 //! Names, handles and constants that several files of the format share.
-
 use std::path::{Path, PathBuf};
 
 use crate::io::{Cursor, FileError, Result};

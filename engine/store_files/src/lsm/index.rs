@@ -9,7 +9,6 @@
 //!                           the difference to the size of the previous block
 //!   first   varint, bytes   length of the block's first key and the key, only in index type 3
 //! ```
-
 use super::{
     block::BlockCursor, decode_error::BlockError, format::BlockHandle, internal_key::InternalKey,
     properties::TableProperties, reader::Blocks,

@@ -5,7 +5,6 @@
 //! user key
 //! packed    8       sequence number << 8 | type, little-endian
 //! ```
-
 use std::cmp::Ordering;
 
 /// The type of an entry (RocksDB `ValueType`).

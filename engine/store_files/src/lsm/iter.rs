@@ -1,5 +1,4 @@
 //! Iterates over the entries of an SST.
-
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{

@@ -6,13 +6,13 @@
 //! checksum    4       masked CRC-32C of type, log number and payload
 //! length      2       bytes of the payload
 //! type        1       1 whole record; 2 first, 3 middle, 4 last fragment; 5 to 8 the same with a log number;
-//!                     9 and 10 compression of the log; 0 with length 0: nothing was written from here on
-//! log number  4       lower half of the number of the log; only in types 5 to 8, 10, 12 and 131
+//!                     9 compression of the log; 10 and 11 sizes of timestamps; 130 and 131 the log before;
+//!                     0 with length 0: nothing was written from here on
+//! log number  4       lower half of the number of the log; only in types 5 to 8, 11 and 131
 //! payload     length
 //! ```
 //!
 //! A fragment does not cross the end of a block. The last bytes of a block, if fewer than 7, are padding.
-
 use super::{
     checksum::{crc32c, mask},
     compress::decompress_stream,
@@ -22,11 +22,14 @@ use crate::io::{Cursor, checksum_matches};
 pub(super) const BLOCK: usize = 32 * 1024;
 pub(super) const HEADER: usize = 7;
 const RECYCLABLE_HEADER: usize = 11;
-const SET_COMPRESSION: [u8; 2] = [9, 10];
+const SET_COMPRESSION: u8 = 9;
+/// Types whose header has the number of the log: fragments, sizes of timestamps, the log before. Above 9 they are the
+/// odd ones.
+const RECYCLABLE: [u8; 6] = [5, 6, 7, 8, 11, 131];
 /// The only compression that RocksDB uses for logs.
 const ZSTD: u32 = 7;
 /// The first type without a meaning. Types with the bit `MAY_BE_IGNORED` are skipped if unknown.
-const UNKNOWN: u8 = 14;
+const UNKNOWN: u8 = 12;
 const MAY_BE_IGNORED: u8 = 1 << 7;
 /// Maximum number of checksums that cover a byte, on average, while a whole record is searched for.
 const MAX_CHECKS_PER_BYTE: usize = 16;
@@ -190,7 +193,7 @@ impl<'a> LogReader<'a> {
             self.torn = !self.numbered && stored != 0;
             return Fragment::End;
         }
-        let recyclable = (5..=8).contains(&kind) || matches!(kind, 10 | 12 | 131);
+        let recyclable = RECYCLABLE.contains(&kind);
         if self.numbered && !recyclable {
             self.recycled = true;
             return Fragment::End;
@@ -221,7 +224,7 @@ impl<'a> LogReader<'a> {
         match kind {
             1..=4 => Fragment::Part { kind, payload },
             5..=8 => Fragment::Part { kind: kind - 4, payload },
-            kind if SET_COMPRESSION.contains(&kind) => self.set_compression(payload),
+            SET_COMPRESSION => self.set_compression(payload),
             // Timestamp sizes and the predecessor's name have nothing to apply.
             _ => Fragment::Skip,
         }
@@ -277,9 +280,13 @@ mod tests {
         assert!(matches!(reader.next_record(), Record::Corrupt { offset: 10, .. }));
     }
 
-    /// Encodes a record with the log number `number`, as in recyclable files.
+    /// Encodes a whole record with the log number `number`, as in recyclable files.
     fn numbered(number: u32, payload: &[u8]) -> Vec<u8> {
-        fragment(5, &[&number.to_le_bytes(), payload].concat())
+        numbered_fragment(5, number, payload)
+    }
+
+    fn numbered_fragment(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
+        fragment(kind, &[&number.to_le_bytes(), payload].concat())
             .into_iter()
             .enumerate()
             // The length does not include the number.
@@ -305,6 +312,22 @@ mod tests {
             assert!(matches!(reader.next_record(), Record::Data { .. }));
             assert!(matches!(reader.next_record(), Record::Corrupt { .. }), "{len}");
         }
+    }
+
+    #[test]
+    fn records_about_the_log_are_skipped() {
+        for kind in [10, 130, 200] {
+            let log = [fragment(kind, b"about"), fragment(1, b"one")].concat();
+            let mut reader = LogReader::new(&log, 1);
+            assert_eq!(reader.next_record(), Record::Data { offset: 12, data: b"one".to_vec() }, "{kind}");
+        }
+        for kind in [11, 131] {
+            let log = [numbered_fragment(kind, 8, b"about"), numbered(8, b"one")].concat();
+            let mut reader = LogReader::new(&log, 8);
+            assert_eq!(reader.next_record(), Record::Data { offset: 16, data: b"one".to_vec() }, "{kind}");
+        }
+        let mut reader = LogReader::new(&fragment(12, b"about"), 1);
+        assert!(matches!(reader.next_record(), Record::Corrupt { offset: 0, .. }));
     }
 
     #[test]

@@ -1,5 +1,4 @@
 //! Writes the record format of the WAL and the MANIFEST; see [`super::log`] for the layout.
-
 use super::{
     checksum::{crc32c, mask},
     log::{BLOCK, HEADER},

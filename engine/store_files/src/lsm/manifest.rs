@@ -23,7 +23,6 @@
 //! 400, 401       blob files; skipped
 //! 8192 and up    bit 13 is set: skipped if unknown
 //! ```
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,

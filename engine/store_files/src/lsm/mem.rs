@@ -1,5 +1,4 @@
 //! Entries that are only in the WAL.
-
 use super::{format::RangeTombstone, internal_key::ValueType};
 
 /// An entry of a log that is not in an SST yet.

@@ -1,5 +1,4 @@
 //! Merges the WAL and all SSTs into the newest visible version of each key.
-
 use std::sync::Arc;
 
 use super::{

@@ -1,5 +1,12 @@
-//! OPTIONS files: the settings with which the database was last opened.
-
+//! OPTIONS files: the settings with which the database was last opened. A file is text:
+//!
+//! ```text
+//! # a comment, up to the end of the line
+//! [DBOptions]
+//!   max_open_files=40960
+//! [CFOptions "default"]
+//!   write_buffer_size=134217728
+//! ```
 use std::path::{Path, PathBuf};
 
 use super::decode_error::OptionsError;

@@ -8,7 +8,6 @@
 //! size        8           bytes of keys and values up to this key
 //! keys        8           number of entries up to this key
 //! ```
-
 use std::collections::BTreeMap;
 
 use crate::io::Cursor;

@@ -1,5 +1,4 @@
 //! Reads blocks of an SST into reused buffers, so that memory is bounded by the size of a block.
-
 use std::ops::Range;
 
 use super::{

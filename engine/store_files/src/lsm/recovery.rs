@@ -1,7 +1,6 @@
 //! The SSTs that RocksDB would create from its logs when it opens a directory for writing, one for each
 //! column family. TiKV's tool opens directories for writing, so its statistics count these SSTs. This module
 //! only describes them.
-
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

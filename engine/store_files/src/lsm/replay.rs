@@ -1,7 +1,6 @@
 //! Replays logs by the rules of RocksDB's point-in-time recovery, TiKV's default. Changes count up to damage
 //! or a torn end, and after it only if a log continues with the next sequence number. Skipped changes are
 //! counted, to report their keys.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

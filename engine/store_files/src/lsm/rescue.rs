@@ -1,5 +1,4 @@
 //! The state of a database whose CURRENT or MANIFEST is lost, rebuilt from the SSTs in its directory.
-
 use std::{path::Path, sync::Arc};
 
 use super::{

@@ -1,5 +1,4 @@
 //! Evaluates a Ribbon filter (RocksDB `util/ribbon_impl.h`, `util/ribbon_alg.h`: 128-bit rows, interleaved).
-
 const REHASH: u64 = 0x6193_d459_236a_3a0d;
 const SEED: u64 = 0xc782_19a2_3eea_dd03;
 const SEED_MASK: u64 = 0xf0f0_f0f0_f0f0_f0f0;

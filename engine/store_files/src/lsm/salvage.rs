@@ -1,6 +1,5 @@
 //! Finds the data blocks of an SST whose index or footer is lost. The blocks follow each other from the first
 //! byte on, and the end of a block is the place where its checksum matches.
-
 use std::hash::Hasher;
 
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
@@ -110,7 +109,7 @@ fn is_data(block: &[u8]) -> bool {
 /// `why`, if there is no whole block.
 pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: FileError) -> Result<Index> {
     let mut found =
-        Found { blocks, end, index: Index::default(), last: Vec::new(), largest: 0, tries: MAX_TRIES };
+        FoundBlocks { blocks, end, index: Index::default(), last: Vec::new(), largest: 0, tries: MAX_TRIES };
     let (mut at, mut holes) = (0, Vec::new());
     let lost = loop {
         if at >= end {
@@ -134,7 +133,7 @@ pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: FileError) -
             }
         }
     };
-    let Found { mut index, last, .. } = found;
+    let FoundBlocks { mut index, last, .. } = found;
     if index.is_empty() {
         return Err(why);
     }
@@ -157,7 +156,7 @@ pub fn index(blocks: &Blocks, end: u64, expected: Option<u64>, why: FileError) -
 }
 
 /// The data blocks found so far.
-struct Found<'a> {
+struct FoundBlocks<'a> {
     blocks: &'a Blocks,
     /// Offset of the end of the last data block.
     end: u64,
@@ -180,7 +179,7 @@ enum Candidate {
     Nothing,
 }
 
-impl Found<'_> {
+impl FoundBlocks<'_> {
     /// Adds the block that begins at `at` to the index.
     fn block(&mut self, at: u64) -> Candidate {
         match block_len(&self.blocks.file, &self.blocks.footer, at, self.end) {
@@ -220,7 +219,7 @@ impl Found<'_> {
         None
     }
 
-    /// Checks that a block after damage has data; [`Found::block`] adds it later.
+    /// Checks that a block after damage has data; [`FoundBlocks::block`] adds it later.
     fn take_after(&mut self, offset: u64, size: u64) -> Option<Candidate> {
         let handle = BlockHandle { offset, size };
         last_key(self.blocks, handle, &self.last, self.index.first()).map(|_| Candidate::Data(offset))

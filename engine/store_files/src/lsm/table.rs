@@ -18,7 +18,6 @@
 //! offset        varint   of the block in the file
 //! size          varint   bytes of the block without its trailer of 5 bytes
 //! ```
-
 use std::{
     path::Path,
     sync::{Arc, OnceLock},

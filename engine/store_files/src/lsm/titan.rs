@@ -23,7 +23,6 @@
 //!   magic          8        2be0a6148e39edc6
 //!   checksum       4        not read here
 //! ```
-
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! Verifies an SST: reads every block and every entry, on one thread or on several.
-
 use std::{
     cmp::Ordering,
     sync::{

@@ -14,7 +14,6 @@
 //! ```
 //!
 //! Tags of log data and of two-phase commit take no sequence number and are skipped.
-
 use super::{decode_error::BatchError, internal_key::ValueType};
 use crate::io::Cursor;
 

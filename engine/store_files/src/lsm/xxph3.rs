@@ -1,6 +1,5 @@
 //! The hash of keys in filters: the preview of XXH3 that RocksDB froze (`util/xxph3.h`). It differs from the
 //! final XXH3.
-
 const PRIME32_1: u64 = 0x9e37_79b1;
 const PRIME64_1: u64 = 0x9e37_79b1_85eb_ca87;
 const PRIME64_2: u64 = 0xc2b2_ae3d_27d4_eb4f;

@@ -1,5 +1,4 @@
 //! Writes keys of Raft groups: appends one batch to the last file of the append queue, as raft-engine would.
-
 use std::{
     fs::OpenOptions,
     os::unix::fs::FileExt,

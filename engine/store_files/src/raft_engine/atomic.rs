@@ -1,6 +1,5 @@
 //! Atomic groups: raft-engine rewrites a large Raft group in several batches that count only together. A
 //! crash may leave an incomplete group; its batches are ignored, since older files still have their data.
-
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{

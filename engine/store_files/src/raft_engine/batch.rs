@@ -16,7 +16,6 @@
 //!   footer                 items; see the module `item`
 //!   checksum       4       CRC-32 of the footer; in version 2 XORed with the file's number
 //! ```
-
 use super::item::{self, LogItem};
 use crate::io::checksum_matches;
 

@@ -1,5 +1,4 @@
 //! The files of a raft-engine directory, and the state after replaying them.
-
 use std::{
     collections::BTreeMap,
     fmt,

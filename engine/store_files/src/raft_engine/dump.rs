@@ -1,5 +1,4 @@
 //! Dumps and checks log files, for `raft-engine-ctl dump` and `check`.
-
 use std::{collections::BTreeMap, path::Path};
 
 use super::{

@@ -1,5 +1,4 @@
 //! Iterates over the entries of all Raft groups, and reads each block of entries once.
-
 use super::{
     batch::{BatchIter, plain_entries},
     dir::RaftEngineDir,

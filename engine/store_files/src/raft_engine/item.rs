@@ -17,7 +17,6 @@
 //!     key                 length (varint) and bytes
 //!     value               length (varint) and bytes; only for put
 //! ```
-
 use std::fmt;
 
 use crate::io::Cursor;

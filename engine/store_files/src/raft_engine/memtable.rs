@@ -1,5 +1,4 @@
 //! The keys and entries of a Raft group after replay.
-
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{

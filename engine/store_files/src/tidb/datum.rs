@@ -1,5 +1,4 @@
 //! One column value in TiDB's datum codec: a flag byte and the value.
-
 use std::fmt;
 
 use keys::{codec, escape, hex_upper};

@@ -1,5 +1,4 @@
 //! TiDB's (MySQL's) binary decimal: precision, scale, then groups of nine digits that sort as the numbers do.
-
 use keys::codec;
 
 /// Bytes of a group by its number of digits.

@@ -10,7 +10,6 @@
 //! value entries  5 each   type (1), and offset (4) of a value or a literal itself
 //! keys, values
 //! ```
-
 use keys::{codec, hex_upper};
 use serde_json::{Map, Number, Value};
 

@@ -12,7 +12,6 @@
 //! values
 //! checksum   1 and 4     header, checksum; if bit 3 of the header is set, a second checksum (4)
 //! ```
-
 use keys::{codec, escape, hex_upper};
 use serde_json::{Value, json};
 

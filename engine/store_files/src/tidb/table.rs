@@ -1,5 +1,9 @@
-//! Keys of tables: `t`, the table's id, then `_r` and a handle, or `_i`, an index id and the index's values.
-
+//! Keys of tables. Numbers are big-endian with the sign bit flipped, so that they sort as bytes.
+//!
+//! ```text
+//! t  table id (8)  _r  handle (8), or the datums of a clustered primary key
+//! t  table id (8)  _i  index id (8)  datums of the index
+//! ```
 use std::fmt;
 
 use keys::{codec, escape};

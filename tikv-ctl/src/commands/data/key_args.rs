@@ -1,5 +1,4 @@
 //! Keys on the command line, and their forms in the output.
-
 use keys::{escape, hex_upper};
 use serde_json::{Value, json};
 

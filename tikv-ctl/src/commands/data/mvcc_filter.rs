@@ -1,5 +1,4 @@
 //! Selects the MVCC records that `scan` and `mvcc` print.
-
 use clap::Args;
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 

@@ -1,6 +1,5 @@
 //! MVCC records as TiKV's tool prints them: the text of [`crate::text::message_text`] for these three
 //! messages, written without encoding them first. A scan prints millions of them.
-
 use std::sync::OnceLock;
 
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};

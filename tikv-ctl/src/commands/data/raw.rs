@@ -1,5 +1,4 @@
 //! `raw-scan` and `print`: rows as they are in RocksDB, and what they mean in API V1TTL and V2.
-
 use api_version::KvFormat;
 use clap::Args;
 use keys::{CF_DEFAULT, data_key, encode_bytes, escape, hex_upper};

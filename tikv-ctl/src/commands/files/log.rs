@@ -1,5 +1,4 @@
 //! `log`: prints raft-engine's files as they are on the disk.
-
 use std::{collections::BTreeMap, path::Path};
 
 use keys::hex_upper;

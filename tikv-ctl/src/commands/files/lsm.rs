@@ -1,5 +1,4 @@
 //! `lsm`: prints the levels of each column family: files, bounds, overlaps, region borders.
-
 use std::path::Path;
 
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};

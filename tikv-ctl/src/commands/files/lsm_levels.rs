@@ -1,5 +1,4 @@
 //! The levels of a RocksDB: column families with the rows of their files.
-
 use keys::escape;
 use kvproto::metapb::Region;
 

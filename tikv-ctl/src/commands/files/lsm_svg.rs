@@ -1,5 +1,4 @@
 //! Draws the levels: keys from left to right, a row for each level, borders of regions as lines.
-
 use std::{collections::BTreeSet, fmt::Write};
 
 use keys::escape;

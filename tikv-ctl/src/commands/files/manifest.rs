@@ -1,5 +1,4 @@
 //! `manifest`: prints the version edits of a MANIFEST and the resulting state.
-
 use std::path::{Path, PathBuf};
 
 use keys::escape;

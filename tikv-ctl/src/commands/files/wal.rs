@@ -1,5 +1,4 @@
 //! `wal`: prints the write batches of RocksDB's logs.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

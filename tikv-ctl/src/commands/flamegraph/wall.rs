@@ -1,5 +1,4 @@
 //! Wall clock: the stages of requests, from a trace file or from a recording server.
-
 use std::{collections::HashSet, io::Write, path::Path};
 
 use kvproto::tracecontrol::{RecordRequest, trace_control_client::TraceControlClient};

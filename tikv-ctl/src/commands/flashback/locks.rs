@@ -1,7 +1,6 @@
 //! Locks of a cluster before its flashback. A server rolls back all of them (as TiKV does: tikv#14531,
 //! tikv#17415), and so splits a transaction whose primary is committed. The other keys of such a transaction
 //! are committed first.
-
 use kvproto::{
     errorpb,
     kvrpcpb::{

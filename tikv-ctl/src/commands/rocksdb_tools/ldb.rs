@@ -1,5 +1,4 @@
 //! `ldb`: reads a database by its directory.
-
 use std::path::Path;
 
 use keys::hex_upper;

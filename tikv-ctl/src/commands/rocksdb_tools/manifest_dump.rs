@@ -1,5 +1,4 @@
 //! `ldb manifest_dump`: prints the levels and files that a MANIFEST results in.
-
 use std::path::Path;
 
 use keys::hex_upper;

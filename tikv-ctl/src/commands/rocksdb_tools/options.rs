@@ -1,5 +1,4 @@
 //! Arguments in the form of RocksDB's tools: `--name=value` and `--flag` in any position, and words.
-
 use std::collections::BTreeMap;
 
 use crate::{Error, Result, key::hex, print::output::Output};

@@ -1,6 +1,5 @@
 //! `ldb unsafe_remove_sst_file`: removes a damaged SST from the MANIFEST, as `bad-ssts` advises. The file
 //! itself stays.
-
 use std::path::{Path, PathBuf};
 
 use store_files::io::read_whole;

@@ -1,5 +1,4 @@
 //! `sst_dump`: reads one SST, or those of a directory.
-
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -1,5 +1,4 @@
 //! `sst PATH block`: prints the entries of one data block and their offsets in its decompressed bytes.
-
 use std::sync::Arc;
 
 use api_version::KvFormat;

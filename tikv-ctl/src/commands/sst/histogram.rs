@@ -1,5 +1,4 @@
 //! `sst PATH histogram`: prints the distribution of sizes.
-
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};

@@ -1,5 +1,4 @@
 //! `sst PATH keys`: prints every entry, one per line.
-
 use std::sync::Arc;
 
 use api_version::KvFormat;

@@ -1,5 +1,4 @@
 //! `sst PATH layout`: prints every block of the file, in order.
-
 use keys::escape;
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
 //! `sst PATH` of a snapshot's lock file (`..._lock.sst`), which despite its extension is not an SST.
-
 use std::path::Path;
 
 use keys::hex_upper;

@@ -1,5 +1,4 @@
 //! `sst PATH properties`: prints the table's properties, with TiKV's decoded.
-
 use keys::{escape, hex_upper};
 use serde_json::{Map, Value, json};
 use store_files::io::Context;

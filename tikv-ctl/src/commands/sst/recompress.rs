@@ -1,5 +1,4 @@
 //! `sst PATH recompress`: prints the size of the data blocks with other compressions, and the time it takes.
-
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};

@@ -1,6 +1,5 @@
 //! `sst PATH verify`: reads every block, so that all damage shows, and checks the order and the number of
 //! keys.
-
 use serde_json::{Map, json};
 
 use super::{damaged, type_name};

@@ -1,5 +1,4 @@
 //! `cleanup-encryption-meta`: removes the entries of `file.dict` whose files are gone.
-
 use serde_json::json;
 
 use super::stopped::refuse_host;

@@ -1,5 +1,4 @@
 //! `flashback`: of a running cluster, or of one stopped store.
-
 use clap::Args;
 
 use super::stopped::{Name, change_store, ranges};

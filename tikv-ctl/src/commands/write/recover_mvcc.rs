@@ -1,5 +1,4 @@
 //! `recover-mvcc`: deletes records that the other column families contradict.
-
 use clap::Args;
 
 use super::stopped::{Name, change_store, not_in_pd, ranges};

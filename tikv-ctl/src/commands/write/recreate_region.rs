@@ -1,5 +1,4 @@
 //! `recreate-region`: creates an empty region in place of a lost one.
-
 use clap::Args;
 
 use super::stopped::{Name, change_store};

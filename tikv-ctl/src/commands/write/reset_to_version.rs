@@ -1,5 +1,4 @@
 //! `reset-to-version`: deletes the locks and the versions committed after a timestamp.
-
 use clap::Args;
 use serde_json::json;
 

@@ -1,5 +1,4 @@
 //! Changes of a store whose server is stopped.
-
 use crate::{
     Error, Offline, Result,
     cli::Global,

@@ -1,5 +1,4 @@
 //! `tombstone`: marks the peers of regions as removed.
-
 use clap::Args;
 
 use super::stopped::{Name, change_store, not_in_pd};

@@ -1,5 +1,4 @@
 //! `undo`: reverts the changes that an undo file lists.
-
 use std::path::PathBuf;
 
 use clap::Args;

@@ -1,5 +1,4 @@
 //! `unsafe-recover`: removes failed stores from regions, or Raft logs that were not applied.
-
 use clap::{Args, Subcommand};
 
 use super::stopped::{Name, change_store};

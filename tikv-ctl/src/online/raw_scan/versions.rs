@@ -1,6 +1,5 @@
 //! `raw-scan` of a server with API V2. `RawScan` answers the newest version of each key without its timestamp, and no
 //! other call lists the versions.
-
 use api_version::{KvFormat, RAW_KEY_PREFIX};
 use keys::{CF_DEFAULT, DATA_PREFIX};
 use kvproto::{

@@ -1,5 +1,4 @@
 //! The special forms of OTLP's JSON: ids in hexadecimal, 64-bit numbers as text, bytes in base64.
-
 use serde::{Deserialize, Serialize};
 
 use super::proto::{AnyValue, ArrayValue, KeyValueList, any_value::Value};

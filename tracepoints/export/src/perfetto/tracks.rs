@@ -25,10 +25,10 @@ pub(super) struct Tracks {
 }
 
 /// A track's id, and the descriptors to write before it is used.
-type Found = (u64, Vec<TrackDescriptor>);
+type NewTrack = (u64, Vec<TrackDescriptor>);
 
 impl Tracks {
-    pub fn thread(&mut self, store: u64, name: &str, (start, end): (u64, u64), owner: u64) -> Found {
+    pub fn thread(&mut self, store: u64, name: &str, (start, end): (u64, u64), owner: u64) -> NewTrack {
         let row = self.threads.entry((store, name.to_owned())).or_default().place(start, end, owner);
         let key = |row| Key::Thread(store, name.to_owned(), row);
         // Rows are children of the thread, so the thread comes first.
@@ -45,7 +45,7 @@ impl Tracks {
         (uuid, new)
     }
 
-    pub fn requests(&mut self, store: u64, start: u64, end: u64, owner: u64) -> Found {
+    pub fn requests(&mut self, store: u64, start: u64, end: u64, owner: u64) -> NewTrack {
         let row = self.requests.entry(store).or_default().place(start, end, owner);
         let (process, mut new) = self.process(store);
         let (uuid, is_new) = self.number(Key::Requests(store, row));
@@ -53,7 +53,7 @@ impl Tracks {
         (uuid, new)
     }
 
-    pub fn counter(&mut self, store: u64, name: &str) -> Found {
+    pub fn counter(&mut self, store: u64, name: &str) -> NewTrack {
         let (process, mut new) = self.process(store);
         let (uuid, is_new) = self.number(Key::Counter(store, name.to_owned()));
         if is_new {
@@ -63,7 +63,7 @@ impl Tracks {
         (uuid, new)
     }
 
-    fn process(&mut self, store: u64) -> Found {
+    fn process(&mut self, store: u64) -> NewTrack {
         let (uuid, is_new) = self.number(Key::Process(store));
         let name = if store == 0 { "client".into() } else { format!("store {store}") };
         let process = Some(ProcessDescriptor { pid: Some(pid(store)), process_name: Some(name) });

@@ -1,5 +1,4 @@
 //! Reads protobuf by its wire format alone, independent of the crate under test.
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field {
     Number(u64),

@@ -42,7 +42,22 @@ pub(crate) fn hide(name: &str) -> Cow<'_, str> {
 fn before_count(name: &str) -> Option<usize> {
     let space = name.rfind(' ')?;
     let word = &name[space + 1..];
-    super::read::is_count(word).then_some(space)
+    is_count(word).then_some(space)
+}
+
+/// Whether a word is a count: `12`, `1.5`, `2e3`, `-4`, `12,1,-3`.
+pub(super) fn is_count(word: &str) -> bool {
+    let one = |n: &str| {
+        n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
+            && n.bytes().any(|b| b.is_ascii_digit())
+            && n.parse::<f64>().is_ok_and(f64::is_finite)
+    };
+    word.split(',').all(one)
+}
+
+/// Whether a character is ASCII white space, or a zero, which some tools pad a buffer with.
+pub(super) fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\0')
 }
 
 fn hidden(c: char) -> Option<char> {
@@ -74,8 +89,8 @@ pub(crate) fn clean(frame: &str) -> String {
             None => c,
         })
         .collect();
-    let is_odd_start = |c: char| c == '\u{feff}' || super::read::is_space(c);
-    let clean = clean.trim_start_matches(is_odd_start).trim_end_matches(super::read::is_space);
+    let is_odd_start = |c: char| c == '\u{feff}' || is_space(c);
+    let clean = clean.trim_start_matches(is_odd_start).trim_end_matches(is_space);
     let mut clean = clean.to_owned();
     if let Some(space) = before_count(&clean) {
         clean.replace_range(space..=space, "_");

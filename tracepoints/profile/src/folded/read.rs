@@ -5,7 +5,7 @@
 //! exponent.
 use std::{borrow::Cow, collections::HashMap};
 
-use super::name;
+use super::name::{self, is_space};
 use crate::format::skipped::{Skipped, excerpt};
 
 /// Maximum number of decimal digits; further ones are rounded.
@@ -92,11 +92,6 @@ fn is_grouped(number: &str) -> bool {
         && groups.all(|group| group.len() == 3 && digits(group))
 }
 
-/// Whether a character is ASCII white space, or a zero, which some tools pad a buffer with.
-pub(super) fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r' | '\0')
-}
-
 /// Reads a comment; returns whether it is one. A frame may begin with `#`, but not with `# `.
 fn comment<'a>(line: &'a str, out: &mut Lines<'a>) -> bool {
     let Some(rest) = line.strip_prefix('#') else { return false };
@@ -118,23 +113,13 @@ fn given_name(text: &str) -> Option<(&str, String)> {
 fn numbers(line: &str) -> Vec<&str> {
     let (mut rest, mut out) = (line, Vec::new());
     while let Some((before, word)) = rest.rsplit_once(is_space) {
-        if !is_count(word) || out.len() == 16 {
+        if !name::is_count(word) || out.len() == 16 {
             break;
         }
         out.push(word);
         rest = before.trim_end_matches(is_space);
     }
     out
-}
-
-/// Whether a word is a count: `12`, `1.5`, `2e3`, `-4`, `12,1,-3`.
-pub(super) fn is_count(word: &str) -> bool {
-    let one = |n: &str| {
-        n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
-            && n.bytes().any(|b| b.is_ascii_digit())
-            && n.parse::<f64>().is_ok_and(f64::is_finite)
-    };
-    word.split(',').all(one)
 }
 
 /// Returns the number of decimals that the values need, limited so that their sum fits.

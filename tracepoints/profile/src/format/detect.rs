@@ -1,7 +1,7 @@
 //! Detects a file's format by its content. Text is never taken for a binary format.
 use prost::encoding::decode_varint;
 
-use super::{Format, collapsed, perf_script, v8};
+use super::{collapsed, kind::Format, perf_script, v8};
 use crate::ProfileError;
 
 /// Number of bytes examined.

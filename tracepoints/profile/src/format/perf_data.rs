@@ -9,7 +9,7 @@ mod process;
 mod record;
 mod unwind;
 
-use super::{Format, ReadOptions, fail};
+use super::{ReadOptions, fail, kind::Format};
 use crate::{ProfileError, model::Profile};
 
 /// Reads the samples of one event, from a file or a stream, compressed or not, of either byte order. Frames

@@ -5,7 +5,8 @@ use ahash::RandomState;
 use memchr::memrchr;
 
 use super::{
-    Format, ReadOptions,
+    ReadOptions,
+    kind::Format,
     perf_header::{self, Header},
     skipped::{Skipped, excerpt},
 };

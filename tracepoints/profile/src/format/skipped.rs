@@ -1,7 +1,7 @@
 //! Counts the unreadable parts of a file, for one line of report.
 use crate::ProfileError;
 
-use super::{Format, fail};
+use super::kind::Format;
 
 /// Number of skipped records, and the error of the first one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Skipped {
     /// Returns the error of a file without any readable record.
     pub fn error(&self, format: Format, what: &str) -> Option<ProfileError> {
         let (at, why) = self.first.as_ref()?;
-        Some(fail(format, format!("{what} {at}"), why))
+        Some(ProfileError::Format { format, at: format!("{what} {at}"), what: why.clone() })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Names, file::Located, lookup::Found};
+use super::{Names, file::Located, lookup::SymbolFrame};
 
 /// Maximum total size in bytes; beyond it the least recently used files are removed.
 const MAX_BYTES: u64 = 256 << 20;
@@ -45,7 +45,7 @@ impl Cache {
         self.names.contains_key(&address)
     }
 
-    pub fn get(&self, address: u64) -> Option<&Vec<Found>> {
+    pub fn get(&self, address: u64) -> Option<&Vec<SymbolFrame>> {
         self.names.get(&address)
     }
 
@@ -99,7 +99,7 @@ fn parse(text: &str, header: &str) -> Option<Names> {
         let inlined = next()? == "i";
         let (line, column) = (next()?.parse().ok()?, next()?.parse().ok()?);
         let (function, file) = (next()?.to_owned(), next()?.to_owned());
-        names.entry(address).or_default().push(Found { function, file, line, column, inlined });
+        names.entry(address).or_default().push(SymbolFrame { function, file, line, column, inlined });
     }
     Some(names)
 }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn names_are_kept_and_the_oldest_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let frame = |function: &str, inlined| Found {
+        let frame = |function: &str, inlined| SymbolFrame {
             function: function.into(),
             file: "a.rs".into(),
             line: 3,

@@ -8,7 +8,7 @@ use tracepoints::symbolize::demangle;
 
 /// One function at an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct SymbolFrame {
     /// The demangled name.
     pub function: String,
     /// The source file; empty if unknown.
@@ -29,7 +29,7 @@ const WORTH_A_THREAD: usize = 4096;
 ///
 /// # Errors
 /// A description of the file's error.
-pub fn lookup(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<Found>>, String> {
+pub fn lookup(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<SymbolFrame>>, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(addresses.len() / WORTH_A_THREAD + 1);
     let share = addresses.len().div_ceil(threads).max(1);
@@ -47,7 +47,7 @@ pub fn lookup(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<Found>>, String>
     })
 }
 
-fn look_up(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<Found>>, String> {
+fn look_up(path: &Path, addresses: &[u64]) -> Result<Vec<Vec<SymbolFrame>>, String> {
     let loader = Loader::new(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let mut resolver = Resolver { loader: &loader, demangled: HashMap::default(), dynamic: None, path };
     Ok(addresses.iter().map(|address| resolver.at(*address)).collect())
@@ -63,14 +63,14 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn at(&mut self, address: u64) -> Vec<Found> {
+    fn at(&mut self, address: u64) -> Vec<SymbolFrame> {
         let mut frames = Vec::new();
         if let Ok(mut found) = self.loader.find_frames(address) {
             while let Ok(Some(frame)) = found.next() {
                 let name = frame.function.as_ref().and_then(|f| f.raw_name().ok());
                 let function = name.map_or_else(|| "??".to_owned(), |name| self.readable(&name));
                 let location = frame.location.as_ref();
-                frames.push(Found {
+                frames.push(SymbolFrame {
                     function,
                     file: location.and_then(|l| l.file).unwrap_or_default().to_owned(),
                     line: location.and_then(|l| l.line).unwrap_or(0),
@@ -92,7 +92,7 @@ impl Resolver<'_> {
                     host.function = symbol;
                 }
             }
-            (None, Some(function)) => frames.push(Found { function, ..Found::default() }),
+            (None, Some(function)) => frames.push(SymbolFrame { function, ..SymbolFrame::default() }),
             (None, None) => {}
         }
         frames.reverse();

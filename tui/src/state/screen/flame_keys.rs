@@ -65,7 +65,8 @@ impl Screen {
         true
     }
 
-    /// Shows the legend, then switches the colours: layers, classes, and the difference to the previous operation, if there is one.
+    /// Shows the legend, then switches the colours: layers, classes, and the difference to the previous operation,
+    /// if there is one.
     fn next_colours(&mut self, view: &mut FlameView) {
         if !std::mem::replace(&mut view.legend, true) {
             return;

@@ -19,7 +19,7 @@ struct Live {
 }
 
 /// A trace that has ended.
-pub struct Ended {
+pub struct EndedRequest {
     /// Steps that are new or changed since the last call.
     pub steps: Vec<Step>,
     pub summary: Summary,
@@ -90,14 +90,14 @@ impl Traces {
     }
 
     /// Removes the finished traces whose replicas have nothing more to stamp, or that finished at least `linger` ago.
-    pub fn take_finished(&mut self, linger: Duration) -> Vec<Ended> {
+    pub fn take_finished(&mut self, linger: Duration) -> Vec<EndedRequest> {
         let over =
             |live: &Live| live.finished.is_some_and(|at| live.trace.settled() || at.elapsed() >= linger);
         let ids: Vec<u64> = self.live.iter().filter(|(_, live)| over(live)).map(|(id, _)| *id).collect();
         let finished = ids.into_iter().filter_map(|id| self.live.remove(&id));
         let ended = |mut live: Live| {
             let (steps, summary) = (live.changed(), live.trace.summary());
-            Ended { steps, summary, outcome: live.outcome }
+            EndedRequest { steps, summary, outcome: live.outcome }
         };
         finished.map(ended).collect()
     }

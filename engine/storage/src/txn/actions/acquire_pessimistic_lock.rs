@@ -23,10 +23,10 @@ use crate::{
 pub fn acquire_pessimistic_lock<S: Snapshot>(
     txn: &mut MvccTxn,
     reader: &mut SnapshotReader<S>,
-    key: KeyToLock,
+    wanted: KeyToLock,
     props: &PessimisticLockParameters,
 ) -> Result<PessimisticLockKeyResult> {
-    let KeyToLock { key, should_not_exist, shared } = key;
+    let KeyToLock { key, should_not_exist, shared } = wanted;
     let start_ts = reader.start_ts;
     if props.lock_only_if_exists && !props.return_values {
         return Err(ErrorInner::LockIfExistsFailed { start_ts, key: key.into_raw()? }.into());

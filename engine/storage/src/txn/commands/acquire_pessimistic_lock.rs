@@ -72,7 +72,7 @@ impl TryFrom<kvrpcpb::PessimisticLockRequest> for AcquirePessimisticLock {
 
 command_ext!(
     AcquirePessimisticLock, "acquire_pessimistic_lock", ctx: |cmd| &cmd.parameters.pb_ctx,
-    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| cmd.keys.iter().map(|key| &key.key).collect()
+    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| cmd.keys.iter().map(|wanted| &wanted.key).collect()
 );
 
 impl WriteCommand for AcquirePessimisticLock {
@@ -82,15 +82,15 @@ impl WriteCommand for AcquirePessimisticLock {
         let mut txn = context.txn(start_ts);
         let mut results = Vec::with_capacity(self.keys.len());
         let blocked = context.read(start_ts, snapshot, &ctx, |reader| {
-            for key in self.keys {
-                match acquire_pessimistic_lock(&mut txn, reader, key.clone(), &parameters) {
+            for wanted in self.keys {
+                match acquire_pessimistic_lock(&mut txn, reader, wanted.clone(), &parameters) {
                     Ok(result) => results.push(result),
-                    Err(e) => return blocking(e).map(|lock| Some((key, lock))),
+                    Err(e) => return blocking(e).map(|lock| Some((wanted, lock))),
                 }
             }
             Ok(None)
         })?;
-        let Some((key, lock)) = blocked else {
+        let Some((wanted, lock)) = blocked else {
             let res = PessimisticLockResults(results);
             return Ok(WriteResult::new(txn, ProcessResult::PessimisticLockRes { res }));
         };
@@ -102,13 +102,13 @@ impl WriteCommand for AcquirePessimisticLock {
                 // Without further transactions, the key is free once the present ones end. The client retries, and
                 // waits for that.
                 shared.set_shrink_only();
-                txn.put_shared_locks(key.key.clone(), &shared);
-                let error = key_is_locked(shared.into_lock_info(key.key.into_raw()?));
+                txn.put_shared_locks(wanted.key.clone(), &shared);
+                let error = key_is_locked(shared.into_lock_info(wanted.key.into_raw()?));
                 return Ok(WriteResult::new(txn, AfterWrite::Fail(Box::new(error))));
             }
         };
         if parameters.wait_timeout.is_some() {
-            let wait = WriteResultLockInfo::new(key, lock, parameters, None)?;
+            let wait = WriteResultLockInfo::new(wanted, lock, parameters, None)?;
             return Ok(WriteResult::new(txn, AfterWrite::WaitForLock(Box::new(wait))));
         }
         let error = key_is_locked(lock);

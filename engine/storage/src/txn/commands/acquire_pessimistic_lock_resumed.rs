@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct AcquirePessimisticLockResumed {
     /// The key to lock. Also continues a shared request, for which TiKV would take an exclusive lock.
-    pub key: KeyToLock,
+    pub wanted: KeyToLock,
     /// Parameters of the request.
     pub parameters: PessimisticLockParameters,
     /// Identifies the request.
@@ -37,7 +37,7 @@ impl AcquirePessimisticLockResumed {
     /// Creates the command that continues the request. TiKV: `from_lock_wait_entries`.
     pub fn from_lock_wait_entry(entry: &LockWaitEntry) -> Self {
         Self {
-            key: entry.key.clone(),
+            wanted: entry.wanted.clone(),
             parameters: entry.parameters.clone(),
             lock_wait_token: entry.lock_wait_token,
             req_states: entry.req_states.clone(),
@@ -47,16 +47,16 @@ impl AcquirePessimisticLockResumed {
 
 command_ext!(
     AcquirePessimisticLockResumed, "acquire_pessimistic_lock_resumed", ctx: |cmd| &cmd.parameters.pb_ctx,
-    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| vec![&cmd.key.key]
+    ts: |cmd| cmd.parameters.start_ts, keys: |cmd| vec![&cmd.wanted.key]
 );
 
 impl WriteCommand for AcquirePessimisticLockResumed {
     fn process_write<S: Snapshot>(self, snapshot: S, mut context: WriteContext<'_>) -> Result<WriteResult> {
-        let Self { key, parameters, lock_wait_token, req_states } = self;
+        let Self { wanted, parameters, lock_wait_token, req_states } = self;
         let (start_ts, ctx) = (parameters.start_ts, parameters.pb_ctx.clone());
         let mut txn = context.txn(start_ts);
         let result = context.read(start_ts, snapshot, &ctx, |reader| {
-            Ok(acquire_pessimistic_lock(&mut txn, reader, key.clone(), &parameters))
+            Ok(acquire_pessimistic_lock(&mut txn, reader, wanted.clone(), &parameters))
         })?;
         let e = match result {
             Ok(result) => {
@@ -68,7 +68,7 @@ impl WriteCommand for AcquirePessimisticLockResumed {
         txn.clear();
         let lock = match blocking(e) {
             Ok(Blocking::Lock(lock)) => lock,
-            Ok(Blocking::Growing(shared)) => shared.into_lock_info(key.key.to_raw()?),
+            Ok(Blocking::Growing(shared)) => shared.into_lock_info(wanted.key.to_raw()?),
             // An error of the key. One of the region is an error of the request.
             Err(e) if extract_region_error_from_error(&e).is_none() => {
                 return Ok(WriteResult::new(txn, failed(e)));
@@ -80,7 +80,7 @@ impl WriteCommand for AcquirePessimisticLockResumed {
             return Ok(WriteResult::new(txn, failed(key_is_locked(lock))));
         }
         let resumed = Some((lock_wait_token, req_states));
-        let wait = WriteResultLockInfo::new(key, lock, parameters, resumed)?;
+        let wait = WriteResultLockInfo::new(wanted, lock, parameters, resumed)?;
         Ok(WriteResult::new(txn, AfterWrite::WaitForLock(Box::new(wait))))
     }
 }

@@ -202,8 +202,9 @@ impl Prewriter {
         Ok(self.write_result(txn, done))
     }
 
-    /// Treats the prewrite of a pessimistic transaction as repeated if the transaction is known to be committed: the first
-    /// request may arrive after its repetition. A repeated prewrite does not skip the check for newer versions.
+    /// Treats the prewrite of a pessimistic transaction as repeated if the transaction is known to be committed:
+    /// the first request may arrive after its repetition. A repeated prewrite does not skip the check for newer
+    /// versions.
     fn check_txn_status_cache(&mut self, context: &WriteContext<'_>) {
         let TransactionKind::Pessimistic(_) = self.kind else { return };
         let start_ts = self.params.start_ts;

@@ -54,7 +54,7 @@ impl<E: Engine> Inner<E> {
         let began = resumed.is_none();
         let (token, req_states) = resumed.unwrap_or_else(|| {
             let token = lock_mgr.allocate_token();
-            let context = LockWaitContext::new(lock.key.key.clone(), start_ts, token, queues.clone());
+            let context = LockWaitContext::new(lock.wanted.key.clone(), start_ts, token, queues.clone());
             let states = context.get_shared_states().clone();
             // The first wait of the request, since it has no token.
             let _ = slot.set(context);
@@ -62,10 +62,10 @@ impl<E: Engine> Inner<E> {
         });
         let wait = wait_for(&lock, token, &slot, req);
         let lock_ts = holders(&lock.lock_info_pb).next().unwrap_or_default();
-        let WriteResultLockInfo { key: wanted, lock_digest, lock_info_pb, parameters, .. } = lock;
+        let WriteResultLockInfo { wanted, lock_digest, lock_info_pb, parameters, .. } = lock;
         let key = wanted.key.clone();
         let entry = LockWaitEntry {
-            key: wanted,
+            wanted,
             lock_hash: lock_digest.hash,
             parameters,
             lock_wait_token: token,
@@ -120,7 +120,7 @@ impl<E: Engine> Inner<E> {
             // One task for each, so that a held request holds no other.
             self.pool.spawn(async move {
                 queues.get_lock_mgr().remove_lock_wait(entry.lock_wait_token);
-                let waits = || Probe::LockWaits(queues.probe(&entry.key.key));
+                let waits = || Probe::LockWaits(queues.probe(&entry.wanted.key));
                 step_probe!(
                     LOCK_WAIT_WAKE,
                     entry.request.req,
@@ -154,13 +154,13 @@ impl<E: Engine> Inner<E> {
     ) {
         for entry in entries {
             let cid = self.next_id.fetch_add(1, Ordering::Relaxed);
-            let mut lock = Lock::new([&entry.key.key]);
+            let mut lock = Lock::new([&entry.wanted.key]);
             let passed = releasing.is_some_and(|command| self.latches.pass_on(command, &mut lock, cid));
             if entry.request.req.stepped() {
-                lock.set_names([&entry.key.key]);
+                lock.set_names([&entry.wanted.key]);
             }
             let cmd = AcquirePessimisticLockResumed::from_lock_wait_entry(&entry);
-            let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.key.key);
+            let (token, ts, key) = (entry.lock_wait_token, entry.parameters.start_ts, entry.wanted.key);
             let WaitingRequest { req, answer, mut details, slot, since } = entry.request;
             // The wait has a limit of its own. As in TiKV, the limit of the execution begins again after it.
             let deadline = Deadline::from_context(&entry.parameters.pb_ctx);
@@ -230,7 +230,7 @@ fn wait_for(lock: &WriteResultLockInfo, token: LockWaitToken, slot: &WaitSlot, r
         region_epoch: parameters.pb_ctx.region_epoch.unwrap_or_default(),
         start_ts: parameters.start_ts,
         wait_info: KeyLockWaitInfo {
-            key: lock.key.key.clone(),
+            key: lock.wanted.key.clone(),
             lock_digest: lock.lock_digest,
             lock_info: lock.lock_info_pb.clone(),
             allow_lock_with_conflict: parameters.allow_lock_with_conflict,

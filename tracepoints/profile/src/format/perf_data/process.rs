@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    super::{Format, ReadOptions},
+    super::{ReadOptions, kind::Format},
     header::Header,
     record::{Event, Records, Sample},
     unwind::Unwinder,

@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl<T: Transport> PeerFsmDelegate<'_, T> {
-    /// Begins a transfer. If the peer has locks in memory, the transfer waits until the locks are applied, and until the
-    /// mailbox has no earlier write.
+    /// Begins a transfer. If the peer has locks in memory, the transfer waits until the locks are applied, and
+    /// until the mailbox has no earlier write.
     ///
     /// # Errors
     /// The reason why the peer cannot become leader now.
