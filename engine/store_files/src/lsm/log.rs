@@ -326,7 +326,8 @@ mod tests {
             let mut reader = LogReader::new(&log, 8);
             assert_eq!(reader.next_record(), Record::Data { offset: 16, data: b"one".to_vec() }, "{kind}");
         }
-        let mut reader = LogReader::new(&fragment(12, b"about"), 1);
+        let log = fragment(12, b"about");
+        let mut reader = LogReader::new(&log, 1);
         assert!(matches!(reader.next_record(), Record::Corrupt { offset: 0, .. }));
     }
 
