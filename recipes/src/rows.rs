@@ -25,8 +25,10 @@ impl Rows {
             symbols.ts(write.commit_ts);
         }
         if let Some(lock) = &self.info.lock {
-            let start = symbols.ts(lock.start_ts);
-            lines.push(format!("lock    {} {start}{}", op(lock.r#type), short(&lock.short_value)));
+            // The timestamps of shared locks are those of their transactions, which the debug service does not send.
+            let start =
+                if lock.start_ts == 0 { String::new() } else { format!(" {}", symbols.ts(lock.start_ts)) };
+            lines.push(format!("lock    {}{start}{}", op(lock.r#type), short(&lock.short_value)));
         }
         for write in &self.info.writes {
             let (commit, start) = (symbols.ts(write.commit_ts), symbols.ts(write.start_ts));

@@ -81,7 +81,7 @@ fn ldb_refuses_unsupported_arguments_in_one_sentence() {
         (&["put", "a", "b"], "only reading commands"),
         (&["dump_wal"], "`tikv-ctl wal FILE`"),
         (&["get"], "number of words after get: expected 1, found 0"),
-        (&["scan", "more"], "scan takes 0 words"),
+        (&["scan", "more"], "number of words after scan: expected 0, found 1"),
     ] {
         let error = fails(&[&["ldb", db.as_str()][..], args].concat());
         assert!(error.contains(why) && error.lines().count() == 1, "{args:?}: {error}");

@@ -164,6 +164,7 @@ fn bad_requests_are_refused_and_change_nothing() {
                 PrewriteRequest {
                     for_update_ts: 10,
                     for_update_ts_constraints: vec![constraint],
+                    pessimistic_actions: vec![prewrite_request::PessimisticAction::DoPessimisticCheck as i32],
                     ..prewrite(vec![put(b"a", b"v")], 10)
                 },
                 "expected an index below 1",

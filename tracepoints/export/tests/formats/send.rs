@@ -226,6 +226,6 @@ fn a_collector_that_hangs_does_not_delay_the_end() {
             (0, 27),
             "{scheme}: {report:?}"
         );
-        assert!(report.last_error.unwrap().contains("after the end"), "{scheme}");
+        assert!(report.last_error.unwrap().contains("after the last request"), "{scheme}");
     }
 }
