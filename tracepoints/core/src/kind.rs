@@ -1,7 +1,7 @@
 //! Kinds of requests.
 use serde::{Deserialize, Serialize};
 
-/// Writes the enum of the kinds and the list of all of them. A kind has the storage command of its RPC, if TiKV has one.
+/// Writes the enum of the kinds and the list of all of them. A kind has the storage command of its RPC, if any.
 macro_rules! request_kinds {
     ($($(#[$doc:meta])* $kind:ident $(=> $command:literal)?,)*) => {
         /// Kind of a request: TiKV's RPC name in snake case.
