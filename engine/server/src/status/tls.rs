@@ -16,6 +16,8 @@ use tokio::{
     sync::mpsc,
 };
 
+use super::reply;
+
 #[derive(Clone, Debug)]
 struct Caller(Clients);
 
@@ -80,7 +82,7 @@ pub async fn serve(listener: TcpListener, tls: Acceptor, router: Router) -> std:
 async fn check(ConnectInfo(Caller(caller)): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
     let open = matches!(request.uri().path(), "/metrics" | "/status" | "/config" | "/debug/pprof/profile");
     if matches!(caller, Clients::Forbidden(_)) && !(open && request.method() == Method::GET) {
-        return super::text(StatusCode::FORBIDDEN, "certificate role error");
+        return reply::text(StatusCode::FORBIDDEN, "certificate role error");
     }
     next.run(request).await
 }
