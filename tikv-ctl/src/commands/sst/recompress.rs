@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use store_files::io::Context;
 
-use super::damaged;
 use crate::{
-    Result,
+    Error, Result,
     lsm::{Table, compress_with, compressions},
     print::output::Output,
 };
@@ -55,5 +54,5 @@ pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {
             out.line(format!("{name:<14} {size:>14} {:>8.2} {:>8.2}s", ratio(*size), took.as_secs_f64()))?;
         }
     }
-    if damages > 0 { Err(damaged(damages)) } else { Ok(()) }
+    if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
