@@ -5,7 +5,7 @@ use keys::escape;
 use serde_json::{Value, json};
 use store_files::io::{Damage, read_whole};
 
-use super::{check_exists, part_of};
+use super::paths::{check_exists, part_of};
 use crate::{
     Error, Result,
     encryption::Keyring,

@@ -12,7 +12,7 @@ use super::options::{self, OptionSpec, ParsedArgs, Takes, flag, refused, value};
 use crate::{
     Error, Result,
     cli::Global,
-    commands::{load_keys_around, sst},
+    commands::{open::load_keys_around, sst},
     encryption::Keyring,
     lsm::{InternalKey, Table, verify},
     print::{
