@@ -1,10 +1,11 @@
 //! Reports unreadable data with the affected keys and regions.
+use keys::CF_RAFT;
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
 use serde_json::{Value, json};
 use store_files::io::Damage;
 
-use super::{CF_RAFT, Offline, bounds, raft::RaftStore};
+use super::{Offline, bounds::bounds, raft::RaftStore};
 
 /// Maximum number of regions that one text names.
 const MAX_NAMED: usize = 20;
