@@ -9,7 +9,7 @@ mod pump;
 mod record;
 mod updates;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use kvproto::tracecontrol::{
@@ -18,7 +18,6 @@ use kvproto::tracecontrol::{
     StatusRequest, StepEvent, SubscribeRequest, continue_request::Mode as ContinueMode,
     trace_control_server::TraceControl,
 };
-use parking_lot::Mutex;
 use raftstore::RaftRouter;
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, codegen::BoxStream};
@@ -30,8 +29,7 @@ use tracepoints::{
 
 pub use freeze::{PeerFreezer, Peers};
 
-/// The session that a client started. Clock and sessions belong to the process, not to a store.
-static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+use self::pump::LIVE;
 
 /// The control service of one store.
 #[derive(Clone)]
@@ -252,9 +250,6 @@ impl TraceControl for ControlService {
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 }
-
-/// Maximum time in which replicas may still stamp for a request that has left the server.
-const LINGER: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
