@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use ahash::RandomState;
 
 use self::schema::{CallFrame, File, Node};
-use super::{fail, kind::Format, losses::Losses};
+use super::{fail::fail, kind::Format, losses::Losses};
 use crate::{
     ProfileError,
     json::{self, Object},

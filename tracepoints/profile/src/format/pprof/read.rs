@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ProfileError,
-    format::{fail, kind::Format, skipped::Skipped},
+    format::{fail::fail, kind::Format, skipped::Skipped},
     model::{
         Frame, FrameId, Label, LabelValue, LabelsId, Module, ModuleId, Profile, StackId, StrId, ValueType,
     },
