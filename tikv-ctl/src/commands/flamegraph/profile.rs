@@ -1,4 +1,4 @@
-//! What `flamegraph` draws.
+//! The stacks that `flamegraph` draws.
 use tracepoints_profile::{Folded, Operation, Profile as Stacks, flame::Measure};
 
 /// Stacks with their title and measure.
