@@ -133,7 +133,11 @@ impl StepSource for Attached {
     }
 
     fn release(&mut self, hold: u64) -> Result<()> {
-        self.send(Command::Release(hold))
+        self.send(Command::Release(hold, Mode::Step))
+    }
+
+    fn release_into(&mut self, hold: u64) -> Result<()> {
+        self.send(Command::Release(hold, Mode::Into))
     }
 
     fn gates(&self) -> Vec<GateState> {

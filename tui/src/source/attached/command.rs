@@ -37,8 +37,8 @@ pub(super) enum Command {
     /// Runs another operation of this program.
     Operation(OwnOperation),
     Continue(Mode),
-    /// Releases one held request, by the number of its hold.
-    Release(u64),
+    /// Releases one held request, by the number of its hold, in the mode Step or Into.
+    Release(u64, Mode),
     /// Runs to a gate that holds once.
     RunTo(String),
     Gate {

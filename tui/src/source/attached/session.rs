@@ -374,11 +374,10 @@ impl Session {
                 self.continues(links, Mode::Run).await?;
             }
             Command::Continue(mode) => self.continues(links, mode).await?,
-            Command::Release(hold) => {
+            Command::Release(hold, mode) => {
                 let held = self.round.holds.iter().find(|(.., known)| known.id == hold);
                 let Some((number, hold_id)) = held.map(|(link, id, _)| (*link, *id)) else { return Ok(()) };
-                let request =
-                    ContinueRequest { mode: Mode::Step.into(), hold_id, ..ContinueRequest::default() };
+                let request = ContinueRequest { mode: mode.into(), hold_id, ..ContinueRequest::default() };
                 links[number].continues(request).await.map_err(|s| gone(&links[number].server, &s))?;
             }
             Command::RunTo(run_to) => {
