@@ -17,6 +17,7 @@ use super::{
     flame::{self, Bar},
     path::{Row, Tree},
     source::HeldRequest,
+    timestamps::Timestamps,
 };
 
 /// The phase of an operation.
@@ -69,6 +70,7 @@ pub struct Timeline {
     pending: usize,
     /// The first step of each request.
     first: HashMap<u64, usize>,
+    timestamps: Timestamps,
     /// The critical path after the end, as a cache.
     critical: RefCell<Option<Rc<Critical>>>,
     /// The tree of the path pane, as a cache.
@@ -127,6 +129,11 @@ impl Timeline {
     /// The requests of the operation, in the order of their arrival.
     pub fn requests(&self) -> &[RequestInfo] {
         &self.requests
+    }
+
+    /// The names of the operation's timestamps.
+    pub fn timestamps(&self) -> &Timestamps {
+        &self.timestamps
     }
 
     /// The number of the current step, from 0.
@@ -295,6 +302,7 @@ impl Timeline {
     /// Adds a step, or replaces the known one with its number.
     pub(crate) fn add_step(&mut self, mut step: Step) -> Arrival {
         self.drop_caches();
+        self.timestamps.learn(&step);
         if let Some(known) = self.steps.get_mut(step.step) {
             *known = step;
             return Arrival::default();
