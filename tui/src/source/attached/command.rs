@@ -32,8 +32,8 @@ pub type Client = Box<dyn Fn(&str) -> anyhow::Result<OwnOperation> + Send>;
 pub(super) enum Command {
     /// Waits for the next request.
     Next,
-    /// Runs the operation of this program to its end, and then once more.
-    Again,
+    /// Runs the operation of this program to its end, and then once more, up to a gate.
+    Again(Option<String>),
     /// Runs another operation of this program.
     Operation(OwnOperation),
     Continue(Mode),
