@@ -390,7 +390,11 @@ impl Screen {
         if let Some(outcome) = answered {
             self.note(format!("{}: → {outcome}", step.kind));
         }
+        let kind = step.kind.clone();
         let arrival = self.timeline.add_step(step);
+        if let Some(stage) = &arrival.beside {
+            self.note(format!("while held at {stage}: {kind} runs"));
+        }
         if arrival.awaited {
             // Removes the message that there is no step yet.
             self.message = None;
