@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_request_waits_for_replicas_but_not_for_other_requests() {
+    fn replicas_continue_with_a_chosen_request_and_others_stay() {
         let (mut stepper, released) = held_by_four();
         let choice = stepper.choice(|step| step.stage == "raft_send").unwrap();
         assert_eq!((choice.replica, choice.stay()), (None, 1));

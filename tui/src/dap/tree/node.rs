@@ -34,8 +34,8 @@ impl Node {
         Self { kind: "timestamp", ts, ..Self::leaf(name, timestamp(ts)) }
     }
 
-    /// Replaces the timestamps in the node and its parts by their names, as the screen does. A timestamp keeps its clock
-    /// time and gets its purposes.
+    /// Replaces the timestamps in the node and its parts by their names, as the screen does. A timestamp keeps its
+    /// clock time and gets its purposes.
     pub fn name_timestamps(&mut self, names: &Timestamps) {
         if let Some(described) = names.describe(self.ts) {
             self.value = self.value.replacen(&timestamp(self.ts), &described, 1);
