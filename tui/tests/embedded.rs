@@ -7,6 +7,8 @@ use std::{
 };
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use recipes::{Cluster, ClusterConfig, client::KvFormat};
+use security::SecurityConfig;
 use tempfile::TempDir;
 use tikv_tui::{
     input::Action,
@@ -306,7 +308,7 @@ fn an_operation_is_stepped_on_an_own_cluster() {
 #[test]
 fn an_operation_is_stepped_on_a_running_cluster() {
     let _alone = alone();
-    let cluster = recipes::Cluster::start(recipes::ClusterConfig::default()).unwrap();
+    let cluster = Cluster::start(ClusterConfig::default()).unwrap();
     let pd = cluster.pd_endpoint();
     let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--json", "--gate", "raft_propose#2"]);
     for kind in ["kv_prewrite", "kv_commit"] {
@@ -325,6 +327,50 @@ fn an_operation_is_stepped_on_a_running_cluster() {
     for kind in ["kv_prewrite", "kv_commit"] {
         assert!(steps.iter().any(|s| s.kind == kind), "{kind} is not stepped");
     }
+}
+
+#[test]
+fn an_operation_is_stepped_in_a_keyspace_of_a_running_cluster() {
+    let _alone = alone();
+    let config = ClusterConfig { stores: 1, api: KvFormat::V2, ..ClusterConfig::default() };
+    let cluster = Cluster::start(config).unwrap();
+    let pd = cluster.pd_endpoint();
+    let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--keyspace", "DEFAULT", "--json"]);
+    for kind in ["kv_prewrite", "kv_commit"] {
+        assert!(steps.iter().any(|s| s.kind == kind && s.stage == "apply_write"), "{kind} is not stepped");
+    }
+    let output = run(&["run", "get k1", "--pd", &pd, "--keyspace", "DEFAULT", "--plain"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("write_cf_found") && text.contains("result: v1"), "{text}");
+}
+
+#[test]
+fn an_operation_is_stepped_on_a_running_cluster_with_tls() {
+    let _alone = alone();
+    let path = |name: &str| std::path::absolute("../engine/security/tests/data").unwrap().join(name);
+    let files = |who: &str| [path("ca.pem"), path(&format!("{who}.pem")), path(&format!("{who}-key.pem"))];
+    let [ca, cert, key] = files("server");
+    let security = SecurityConfig::from_paths(Some(&ca), Some(&cert), Some(&key));
+    let config = ClusterConfig { stores: 1, security, ..ClusterConfig::default() };
+    let cluster = Cluster::start(config).unwrap();
+    let pd = cluster.pd_endpoint();
+    let files = files("client").map(|file| file.to_str().unwrap().to_owned());
+    let [ca, cert, key] = files.each_ref().map(String::as_str);
+    let tls = ["--pd", pd.as_str(), "--ca-path", ca, "--cert-path", cert, "--key-path", key];
+    let with = |args: [&'static str; 3]| args.into_iter().chain(tls).collect::<Vec<&str>>();
+    let (steps, _) = json(&with(["run", "put k1 v1", "--json"]));
+    for kind in ["kv_prewrite", "kv_commit"] {
+        assert!(steps.iter().any(|s| s.kind == kind && s.stage == "apply_write"), "{kind} is not stepped");
+    }
+    let output = run(&with(["run", "get k1", "--plain"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("write_cf_found") && text.contains("result: v1"), "{text}");
+    let refused = run(&["run", "get k1", "--pd", &pd, "--plain"]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "without a certificate: {error}");
+    assert!(!error.contains("panicked"), "{error}");
 }
 
 #[test]

@@ -32,13 +32,13 @@ pub type Client = Box<dyn Fn(&str) -> anyhow::Result<OwnOperation> + Send>;
 pub(super) enum Command {
     /// Waits for the next request.
     Next,
-    /// Runs the operation of this program to its end, and then once more.
-    Again,
+    /// Runs the operation of this program to its end, and then once more, up to a gate.
+    Again(Option<String>),
     /// Runs another operation of this program.
     Operation(OwnOperation),
     Continue(Mode),
-    /// Releases one held request, by the number of its hold.
-    Release(u64),
+    /// Releases one held request, by the number of its hold, in the mode Step or Into.
+    Release(u64, Mode),
     /// Runs to a gate that holds once.
     RunTo(String),
     Gate {
