@@ -30,8 +30,9 @@ struct Counters {
     filtered: [AtomicU64; 2],
     rollbacks: AtomicU64,
     orphans: AtomicU64,
-    lone_deletes: [AtomicU64; 2],
+    deletes: [AtomicU64; 2],
     deletions_handled: [AtomicU64; 2],
+    deletions_wasted: [AtomicU64; 2],
     failures: AtomicU64,
     tasks: [AtomicU64; 4],
     failed_tasks: [AtomicU64; 4],
@@ -58,12 +59,15 @@ impl GcMetrics {
         add(&self.0.failures, 1);
     }
 
-    pub(super) fn lone_deletes(&self, mode: GcKeyMode, keys: u64) {
-        add(&self.0.lone_deletes[mode as usize], keys);
+    /// Counts deletes that a filter found, alone or not.
+    pub(super) fn deletes(&self, mode: GcKeyMode, found: u64) {
+        add(&self.0.deletes[mode as usize], found);
     }
 
-    pub(super) fn deletions_handled(&self, mode: GcKeyMode, keys: u64) {
+    /// Counts lone deletes that the worker read; the `wasted` ones had nothing left to delete.
+    pub(super) fn deletions_handled(&self, mode: GcKeyMode, keys: u64, wasted: u64) {
         add(&self.0.deletions_handled[mode as usize], keys);
+        add(&self.0.deletions_wasted[mode as usize], wasted);
     }
 
     pub(super) fn orphans(&self, versions: u64) {
@@ -97,12 +101,17 @@ impl GcMetrics {
             (
                 "tikv_gc_compaction_filter_mvcc_deletion_met",
                 "MVCC deletion from compaction filter found",
-                &self.0.lone_deletes,
+                &self.0.deletes,
             ),
             (
                 "tikv_gc_compaction_filter_mvcc_deletion_handled",
                 "MVCC deletion from compaction filter handled",
                 &self.0.deletions_handled,
+            ),
+            (
+                "tikv_gc_compaction_filter_mvcc_deletion_wasted",
+                "MVCC deletion from compaction filter wasted",
+                &self.0.deletions_wasted,
             ),
         ] {
             out.family(name, help, "counter");

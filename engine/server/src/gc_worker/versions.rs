@@ -57,13 +57,21 @@ pub struct Versions {
     after_delete: Option<usize>,
     /// Keys with a delete and no older version in this compaction.
     lone_deletes: Vec<Key>,
+    /// Number of deletes that are the newest change of their key at or below the safe point.
+    deletes: u64,
 }
 
 impl Versions {
     /// Begins a compaction.
     pub fn new(safe_point: TimeStamp) -> Self {
-        let lone_deletes = Vec::new();
-        Self { safe_point, key: Vec::new(), remove_older: false, after_delete: None, lone_deletes }
+        Self {
+            safe_point,
+            key: Vec::new(),
+            remove_older: false,
+            after_delete: None,
+            lone_deletes: Vec::new(),
+            deletes: 0,
+        }
     }
 
     /// Returns the decision about a version; `kind` is asked only if it matters. `key` is an encoded key without
@@ -100,6 +108,7 @@ impl Versions {
             Version::Delete => {
                 self.remove_older = true;
                 self.after_delete = Some(0);
+                self.deletes += 1;
                 Ok(Decision::NewestDelete)
             }
         }
@@ -118,6 +127,11 @@ impl Versions {
             self.end_of_key();
         }
         std::mem::take(&mut self.lone_deletes)
+    }
+
+    /// Number of deletes so far that are the newest change of their key, alone or not.
+    pub fn deletes(&self) -> u64 {
+        self.deletes
     }
 
     /// Number of keys to take.
