@@ -151,6 +151,20 @@ fn a_deleted_key_leaves_the_disk_without_a_full_compaction() {
 }
 
 #[test]
+fn a_store_compacts_garbage_without_a_request() {
+    let h = Harness::start_with(1, |config| {
+        config.gc.poll_safe_point_interval = Some(Duration::from_millis(100));
+        config.gc.auto_compaction.check_interval.0 = Duration::from_millis(100);
+    });
+    write_versions(&h);
+    move_safe_point(&h, 25);
+    h.until("the old version and the deleted key are gone", async || {
+        (rows(&h, CF_WRITE) == [2] && rows(&h, CF_DEFAULT) == [1]).then_some(())
+    });
+    assert_eq!((read(&h, 25), read(&h, 40)), (Some(vec![b'b'; 300]), Some(b"c".to_vec())));
+}
+
+#[test]
 fn the_worker_deletes_old_versions_without_a_filter() {
     let h = start(1, false, false);
     write_versions(&h);

@@ -6,7 +6,7 @@ use api_version::{KeyMode, KvFormat};
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
 use storage::ttl_current_ts;
 use tracepoints::{Facts, Req, RequestKind, facts::shown, request};
-use txn_types::{Key, TimeStamp, WriteRef, WriteType};
+use txn_types::{Key, TimeStamp, WriteRef};
 
 use super::{
     GcContext, GcTask,
@@ -67,11 +67,7 @@ impl WriteCompactionFilter {
     fn do_filter(&mut self, key: &[u8], value: &[u8]) -> txn_types::Result<bool> {
         let Some(key) = key.strip_prefix(keys::DATA_PREFIX_KEY) else { return Ok(false) };
         let write = WriteRef::parse(value)?;
-        let kind = match write.write_type {
-            WriteType::Put => Version::Value,
-            WriteType::Delete => Version::Delete,
-            WriteType::Lock | WriteType::Rollback => Version::Other,
-        };
+        let kind = Version::from(write.write_type);
         let req = *self.req.get_or_insert_with(|| begin(key, self.gc.safe_point()));
         let decision = self.versions.decide::<txn_types::Error>(key, || Ok(kind))?;
         tracepoints::step_inside!(
@@ -235,7 +231,7 @@ enum RawError {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use txn_types::Write;
+    use txn_types::{Write, WriteType};
 
     use super::*;
 

@@ -39,6 +39,7 @@ struct Counters {
     dropped_tasks: AtomicU64,
     deleted_versions: AtomicU64,
     safe_point: AtomicU64,
+    ranges_to_compact: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, n: u64) {
@@ -86,6 +87,10 @@ impl GcMetrics {
 
     pub(super) fn dropped_task(&self) {
         add(&self.0.dropped_tasks, 1);
+    }
+
+    pub(super) fn ranges_to_compact(&self, ranges: u64) {
+        self.0.ranges_to_compact.store(ranges, Ordering::Relaxed);
     }
 
     pub(super) fn safe_point(&self, ts: u64) {
@@ -140,5 +145,8 @@ impl GcMetrics {
         out.sample(&labels, count(&self.0.deleted_versions));
         out.family("tikv_gcworker_autogc_safe_point", "Safe point used for auto gc", "gauge");
         out.sample(&[], count(&self.0.safe_point));
+        let help = "Number of ranges that meet the compaction threshold";
+        out.family("tikv_auto_compaction_regions_meet_threshold", help, "gauge");
+        out.sample(&[], count(&self.0.ranges_to_compact));
     }
 }

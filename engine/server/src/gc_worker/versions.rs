@@ -1,5 +1,5 @@
 //! The rules of GC for the versions of a key, in the order in which a compaction shows them: from new to old.
-use txn_types::{Key, TimeStamp};
+use txn_types::{Key, TimeStamp, WriteType};
 
 /// Kind of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,16 @@ pub enum Version {
     Delete,
     /// Has no effect on reads.
     Other,
+}
+
+impl From<WriteType> for Version {
+    fn from(write_type: WriteType) -> Self {
+        match write_type {
+            WriteType::Put => Version::Value,
+            WriteType::Delete => Version::Delete,
+            WriteType::Lock | WriteType::Rollback => Version::Other,
+        }
+    }
 }
 
 /// The decision about a version.
