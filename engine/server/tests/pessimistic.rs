@@ -10,10 +10,12 @@ use kvproto::{
     kvrpcpb::*,
     metapb::{Peer, Region},
     tikvpb::tikv_client::TikvClient,
+    tracecontrol::{InFlightRequest, trace_control_client::TraceControlClient},
 };
 use server::config::{ReadableDuration, ReadableSize, TikvConfig};
 use tokio::task::JoinHandle;
 use tonic::{Code, transport::Channel};
+use tracepoints::probe::LockTables;
 
 /// A wait that no test reaches.
 const LONG: Duration = Duration::from_secs(600);
@@ -523,6 +525,29 @@ fn a_lock_in_memory_needs_no_raft_and_survives_a_transfer() {
     c.lock(b"k", t3);
     c.rollback(b"k", t3);
     assert_eq!(c.holder(b"k", t4), None);
+}
+
+#[test]
+fn a_viewer_sees_the_locks_in_memory() {
+    let c = Cluster::start_without_log_gc();
+    let t1 = c.ts();
+    c.lock(b"k", t1);
+    let (region, leader) = c.leader_of(b"k");
+    let address = format!("http://{}", c.h.find_store(leader.store_id).unwrap().addr());
+    let tables = || -> LockTables {
+        let reply = c.h.block_on(async {
+            let mut control = TraceControlClient::connect(address.clone()).await.unwrap();
+            control.in_flight(InFlightRequest::default()).await.unwrap().into_inner()
+        });
+        serde_json::from_slice(&reply.locks).unwrap()
+    };
+    let found = tables();
+    let [table] = &found.memory_locks[..] else { panic!("expected one table, found {found:?}") };
+    let locks: Vec<_> = table.locks.iter().map(|lock| (lock.key.as_str(), lock.start_ts)).collect();
+    assert_eq!((table.store, table.region, locks), (leader.store_id, region.id, vec![("k", t1)]));
+    assert!(found.wait_graph.is_some_and(|graph| graph.edges.is_empty()), "it leads the first region");
+    assert_eq!(c.prewrite(b"k", t1, t1).errors, []);
+    assert_eq!(tables().memory_locks, [], "the prewrite has moved the lock to Raft");
 }
 
 #[test]

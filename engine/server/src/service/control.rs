@@ -19,16 +19,19 @@ use kvproto::tracecontrol::{
     trace_control_server::TraceControl,
 };
 use parking_lot::Mutex;
-use raftstore::RaftRouter;
+use raftstore::{RaftRouter, store::LocalReader};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, codegen::BoxStream};
 use tracepoints::{
     EngineClock, Gate, RequestKind, Session, SessionConfig, clock,
     gates::Names,
+    probe::LockTables,
     session::{Matcher, Mode},
 };
 
 pub use freeze::{PeerFreezer, Peers};
+
+use crate::lock_manager::LockManager;
 
 /// The session that a client started. Clock and sessions belong to the process, not to a store.
 static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
@@ -39,13 +42,28 @@ pub struct ControlService {
     store_id: u64,
     router: RaftRouter,
     freezer: Arc<PeerFreezer>,
+    reader: LocalReader,
+    lock_mgr: Arc<LockManager>,
 }
 
 impl ControlService {
     /// `router` has the store's regions; `freezer` stops engine time in the cluster's other processes while a
-    /// request is held here.
-    pub fn new(store_id: u64, router: RaftRouter, freezer: PeerFreezer) -> Self {
-        Self { store_id, router, freezer: Arc::new(freezer) }
+    /// request is held here. `reader` and `lock_mgr` have the lock tables that a client may look at.
+    pub fn new(
+        store_id: u64,
+        router: RaftRouter,
+        freezer: PeerFreezer,
+        reader: LocalReader,
+        lock_mgr: Arc<LockManager>,
+    ) -> Self {
+        Self { store_id, router, freezer: Arc::new(freezer), reader, lock_mgr }
+    }
+
+    fn lock_tables(&self) -> LockTables {
+        LockTables {
+            memory_locks: self.reader.memory_locks(),
+            wait_graph: self.lock_mgr.wait_graph(self.store_id),
+        }
     }
 
     /// Refuses a region without a peer on this store: no request would ever match.
@@ -239,7 +257,7 @@ impl TraceControl for ControlService {
     }
 
     async fn in_flight(&self, request: Request<InFlightRequest>) -> Result<Response<InFlightReply>, Status> {
-        keep::in_flight(self.store_id, request.into_inner()).map(Response::new)
+        keep::in_flight(self.store_id, request.into_inner(), &self.lock_tables()).map(Response::new)
     }
 
     async fn keep(&self, request: Request<KeepRequest>) -> Result<Response<KeepReply>, Status> {
