@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use super::flashback;
-use crate::{Storage, config::ConfigController, metrics::Metrics};
+use crate::{Storage, config::ConfigController, heap, metrics::Metrics};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DebugError {
@@ -242,6 +242,7 @@ impl Debug for DebugService {
                 // `rocksdb_raft` is empty, as in a TiKV with raft-engine.
                 let stats = engines.kv.property_value_cf(CF_DEFAULT, "rocksdb.stats")?;
                 reply.rocksdb_kv = stats.unwrap_or_default();
+                reply.jemalloc = heap::stats();
             }
             Ok(reply)
         })
