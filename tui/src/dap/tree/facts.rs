@@ -113,7 +113,7 @@ fn queue(queue: &LockQueue) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use tracepoints::probe::{LockWaitEdge, LockWaiter};
+    use tracepoints::probe::LockWaiter;
 
     use super::*;
 

@@ -38,14 +38,14 @@ pub fn dump(path: &Path) -> Result<(), String> {
 /// Returns jemalloc's statistics. TiKV adds the bytes of each thread.
 pub fn stats() -> String {
     let mut text: Vec<u8> = Vec::with_capacity(64 << 10);
-    // SAFETY: jemalloc calls `append` during this call only, with the pointer to `text` and a text that ends with a zero.
+    // SAFETY: jemalloc calls `append` during this call only, with the pointer to `text`.
     unsafe { malloc_stats_print(Some(append), (&raw mut text).cast(), std::ptr::null()) };
     format!("Memory stats summary: {}\n", String::from_utf8_lossy(&text))
 }
 
 /// Appends a part of the statistics to the vector that `text` points to.
 unsafe extern "C" fn append(text: *mut c_void, part: *const c_char) {
-    // SAFETY: `stats` passes a pointer to its vector, which nothing else uses during the call; the part ends with a zero.
+    // SAFETY: `stats` passes a pointer to its vector, which it does not use during the call. The part ends with a zero.
     let (text, part) = unsafe { (&mut *text.cast::<Vec<u8>>(), CStr::from_ptr(part)) };
     text.extend_from_slice(part.to_bytes());
 }

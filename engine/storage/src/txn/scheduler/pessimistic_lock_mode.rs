@@ -35,7 +35,8 @@ impl LockMode {
         self.0.read().0 == PessimisticLockMode::Pipelined
     }
 
-    /// Puts the locks of a command into the memory of the region's leader. Returns whether it did; otherwise they must be written.
+    /// Puts the locks of a command into the memory of the region's leader. Returns whether it did; otherwise they must
+    /// be written.
     ///
     /// # Errors
     /// The deadline has passed.
