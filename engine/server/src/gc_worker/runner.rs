@@ -64,7 +64,7 @@ impl GcWorker {
     }
 }
 
-/// What a collection of some keys did.
+/// Counts of one collection of some keys.
 #[derive(Default)]
 struct Collected {
     deleted_versions: u64,
