@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use self::error::{DebugError, check_cf};
 use super::flashback;
-use crate::{Storage, config::ConfigController, metrics::Metrics};
+use crate::{Storage, config::ConfigController, heap, metrics::Metrics};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -207,6 +207,7 @@ impl Debug for DebugService {
                 // `rocksdb_raft` is empty, as in a TiKV with raft-engine.
                 let stats = engines.kv.property_value_cf(CF_DEFAULT, "rocksdb.stats")?;
                 reply.rocksdb_kv = stats.unwrap_or_default();
+                reply.jemalloc = heap::stats();
             }
             Ok(reply)
         })

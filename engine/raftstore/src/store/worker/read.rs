@@ -11,7 +11,7 @@ use engine_rocks::RocksEngine;
 use futures::future::{Either, ready};
 use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request};
 use tikv_kv::ErrorInner;
-use tracepoints::{EngineClock, Facts, Req};
+use tracepoints::{EngineClock, Facts, Req, probe::MemoryLocksProbe};
 
 use verdict::verdict;
 
@@ -23,6 +23,7 @@ use crate::{
         msg::CasualMessage,
         read_delegate::{ReadDelegate, ReadDelegates, RejectReason},
         region_snapshot::RegionSnapshot,
+        txn_ext::TxnExt,
         util,
     },
 };
@@ -48,6 +49,19 @@ impl LocalReader {
     /// Creates a reader of the store's data.
     pub fn new(kv_engine: RocksEngine, delegates: ReadDelegates, router: RaftRouter) -> Self {
         Self { store_id: router.store_id(), kv_engine, delegates, router }
+    }
+
+    /// Returns the regions with pessimistic locks in the memory of this store, for a viewer.
+    pub fn memory_locks(&self) -> Vec<MemoryLocksProbe> {
+        let tables: Vec<_> =
+            self.delegates.iter().map(|entry| (*entry.key(), entry.value().txn_ext.clone())).collect();
+        let probe = |(region, txn_ext): (u64, Arc<TxnExt>)| {
+            let locks = txn_ext.pessimistic_locks.read();
+            (!locks.is_empty()).then(|| locks.probe(self.store_id, region))
+        };
+        let mut found: Vec<_> = tables.into_iter().filter_map(probe).collect();
+        found.sort_unstable_by_key(|table| table.region);
+        found
     }
 
     /// Returns RocksDB with the data of all regions of this store.

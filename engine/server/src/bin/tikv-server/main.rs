@@ -46,7 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if !unknown.is_empty() {
         log::warn!("configuration keys that this server does not read: {}", unknown.join(", "));
     }
-    server::heap::install(allocator::dump);
+    server::heap::install(allocator::dump, allocator::stats);
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pd = cli.embedded_pd.as_deref().map(|addr| start_pd(addr, &config)).transpose()?;
     if let (Some(pd), true) = (&pd, cli.pd_endpoints.is_empty()) {
