@@ -44,7 +44,7 @@ pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -
             out.push('\n');
         }
     }
-    out.push_str(&replicas(&steps, leader));
+    out.push_str(&replicas(&steps, leader, inside));
     out
 }
 
@@ -65,10 +65,10 @@ fn at(store: u64, leader: u64) -> &'static str {
 }
 
 /// Formats one line per role and kind of request: `follower x2: follower_receive follower_append ...`.
-fn replicas(steps: &[Step], leader: u64) -> String {
+fn replicas(steps: &[Step], leader: u64, inside: bool) -> String {
     let mut seen: BTreeMap<(usize, u64), BTreeSet<usize>> = BTreeMap::new();
     let mut requests: Vec<(u64, String)> = Vec::new();
-    for step in steps.iter().filter(|s| s.lane == "replica") {
+    for step in steps.iter().filter(|s| s.lane == "replica" && (inside || !is_inside(s))) {
         let nth = match requests.iter().position(|(id, _)| *id == step.request) {
             Some(i) => i,
             None => {
@@ -183,6 +183,21 @@ mod tests {
             text,
             "client\n  client_send          x\nraw_put @leader\n  grpc_decode          x\nclient\n  client_reply         x\n\
              replicas of raw_put\n  leader x1: raft_write_end\n  follower x2: raft_write_begin\n"
+        );
+    }
+
+    #[test]
+    fn steps_inside_of_a_replicas_stage_are_printed_on_request() {
+        let all = [
+            step("raft_commit", "replica", 2, 2, "raw_put"),
+            step("raft_commit_quorum", "replica", 2, 2, "raw_put"),
+            step("apply_begin", "replica", 2, 2, "raw_put"),
+        ];
+        let printed = |inside| steps(&all, 2, inside, &mut Symbols::default());
+        assert_eq!(printed(false), "replicas of raw_put\n  leader x1: raft_commit apply_begin\n");
+        assert_eq!(
+            printed(true),
+            "replicas of raw_put\n  leader x1: raft_commit raft_commit_quorum apply_begin\n"
         );
     }
 
