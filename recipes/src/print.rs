@@ -29,7 +29,7 @@ pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -
     let steps: Vec<Step> = steps.iter().filter(|s| !in_background(s)).cloned().collect();
     let mut out = String::new();
     let mut last = u64::MAX;
-    for step in steps.iter().filter(|s| s.lane == "main") {
+    for step in steps.iter().filter(|s| s.lane == "main" && (inside || !is_inside(s))) {
         if step.request != last {
             last = step.request;
             let story = symbols.clean(&story_of(&steps, step.request));
@@ -37,7 +37,7 @@ pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -
         }
         if !is_inside(step) {
             out.push_str(&format!("  {:<20} {}\n", step.stage, step.layer));
-        } else if inside {
+        } else {
             let outcomes: Vec<&str> = step.state.facts.iter().map(|f| f.outcome.as_str()).collect();
             let line = format!("    {:<24} {}", step.stage, symbols.clean(&outcomes.join("; ")));
             out.push_str(line.trim_end());
@@ -199,6 +199,19 @@ mod tests {
             printed(true),
             "replicas of raw_put\n  leader x1: raft_commit raft_commit_quorum apply_begin\n"
         );
+    }
+
+    #[test]
+    fn a_step_inside_that_is_not_printed_begins_no_group() {
+        let all = [
+            step("client_send", "main", 0, 1, "client"),
+            step("grpc_decode", "main", 2, 2, "raw_put"),
+            step("client_shard", "main", 0, 1, "client"),
+            step("grpc_reply", "main", 2, 2, "raw_put"),
+        ];
+        let printed = |inside| steps(&all, 2, inside, &mut Symbols::default());
+        assert_eq!(printed(false).matches("client\n").count(), 1, "{}", printed(false));
+        assert!(printed(true).contains("client\n    client_shard\n"), "{}", printed(true));
     }
 
     #[test]
