@@ -89,7 +89,7 @@ fn only_stages_of_the_client_are_in_another_program() {
             assert!(script.missing.contains_key(stage.name), "{} is not the server's", stage.name);
         }
     }
-    // One of each crate of the server, also inside of other stages; their functions are not generic or have an instance.
+    // Stages of several crates, also one inside of another.
     for stage in ["grpc_receive", "read_pool_run", "write_cf_seek", "write_cf_record", "local_read", "pd_tso"]
     {
         let why = script.missing.get(stage);

@@ -22,7 +22,7 @@ pub type Operation = Box<dyn FnMut() -> Running + Send>;
 
 /// An operation of this program that is under way.
 pub struct Running {
-    /// Its result as text.
+    /// The result as text.
     pub answer: oneshot::Receiver<String>,
     /// The client's own steps, as they are stamped and changed; closed if the client has none.
     pub steps: UnboundedReceiver<Step>,
