@@ -16,7 +16,7 @@ use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
     print::{self, Format},
-    source::attached::{Attached, Client, Operation, OwnOperation, RequestFilter},
+    source::attached::{Attached, Client, Operation, OwnOperation, RequestFilter, Running},
     state::{Phase, Screen, Start, StepSource, overlay::Overlay, screen::Options},
 };
 use tokio::{
@@ -242,7 +242,7 @@ fn an_own_operation_that_still_runs_ends_before_it_runs_again() {
     let operation: Operation = Box::new(move || {
         let (answer, receiver) = oneshot::channel();
         asked.lock().unwrap().push(answer);
-        receiver
+        receiver.into()
     });
     let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
     let (address, title) = (address.to_string(), String::from("get k1"));
@@ -302,7 +302,7 @@ fn another_operation_of_this_program_follows_the_first() {
         let operation: Operation = Box::new(move || {
             let (answer, receiver) = oneshot::channel();
             asked.lock().unwrap().push(answer);
-            receiver
+            receiver.into()
         });
         let wanted = RequestFilter { key: key.as_bytes().to_vec(), ..RequestFilter::default() };
         Ok(OwnOperation { title: text.into(), wanted, operation })
@@ -324,6 +324,35 @@ fn another_operation_of_this_program_follows_the_first() {
     until(&mut screen, "the second operation", |s| s.timeline().operation() == "get k2");
     until(&mut screen, "its begin", |_| answers.lock().unwrap().len() == 1);
     assert_eq!(server.asked.lock().unwrap().last().unwrap().key, b"k2");
+}
+
+#[test]
+fn the_clients_own_steps_surround_those_of_the_server() {
+    let (_runtime, address, _server) = serve();
+    let operation: Operation = Box::new(move || {
+        let (answer, receiver) = oneshot::channel();
+        let (stamped, steps) = mpsc::unbounded_channel();
+        // All of them arrive before the first step of the server.
+        for (step, stage) in ["client_send", "client_shard", "client_reply"].into_iter().enumerate() {
+            let lane = "main".into();
+            let own = Step { step, stage: stage.into(), kind: "client".into(), lane, ..Step::default() };
+            stamped.send(own).unwrap();
+        }
+        answer.send("v1".into()).unwrap();
+        Running { answer: receiver, steps }
+    });
+    let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
+    let (address, title) = (address.to_string(), String::from("get k1"));
+    let start = Start { run: true, ..Start::default() };
+    let source = Attached::start_with(title, &address, &security, wanted, start, Some(operation)).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    let stages: Vec<&str> = screen.timeline().steps().iter().map(|s| s.stage.as_str()).collect();
+    let server = steps();
+    let server = server.iter().map(|s| s.stage.as_str());
+    let want: Vec<&str> =
+        ["client_send", "client_shard"].into_iter().chain(server).chain(["client_reply"]).collect();
+    assert_eq!(stages, want);
 }
 
 /// Types an operation; returns why it was refused.

@@ -257,7 +257,11 @@ fn at_the_end_all_latches_are_free() {
         assert!(held.all(|slot| slot.queue.is_empty()), "{}: {:?}", step.stage, step.state.latches);
     }
     let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
-    assert_eq!(client, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
+    let (outer, inside): (Vec<&str>, Vec<&str>) =
+        client.into_iter().partition(|stage| !tracepoints::find_stage(stage).unwrap().inside);
+    assert_eq!(outer, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
+    let shards = inside.iter().filter(|stage| **stage == "client_shard").count();
+    assert_eq!(shards, 2, "one region for the prewrite and one for the commit: {inside:?}");
 }
 
 /// The Raft state of a step is that of its time, in a run without holds: not the one before, and not a later one.
@@ -315,6 +319,11 @@ fn an_operation_is_stepped_on_a_running_cluster() {
         let stages: Vec<&str> = steps.iter().filter(|s| s.kind == kind).map(|s| s.stage.as_str()).collect();
         assert!(stages.contains(&"grpc_receive") && stages.contains(&"apply_write"), "{kind}: {stages:?}");
     }
+    let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
+    assert_eq!((client.first(), client.last()), (Some(&"client_send"), Some(&"client_reply")), "{client:?}");
+    assert_eq!(client.iter().filter(|stage| **stage == "client_region_cache").count(), 2, "{client:?}");
+    let at = |kind: &str| steps.iter().position(|s| s.kind == kind).unwrap();
+    assert!(at("client") < at("kv_prewrite"), "the client begins: {:?}", steps[0]);
     let output = run(&["run", "get k1", "--pd", &pd, "--plain"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

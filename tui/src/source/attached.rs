@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracepoints::{Gate, session::GateState};
 
 use command::Command;
-pub use command::{Client, Operation, OwnOperation, RequestFilter};
+pub use command::{Client, Operation, OwnOperation, RequestFilter, Running};
 pub(crate) use connection::{endpoint, unreachable};
 use session::{Round, Session};
 

@@ -1,5 +1,9 @@
 //! The thread of an attached screen: subscribes to the servers, follows one operation, and sends commands.
-use std::{collections::HashMap, sync::mpsc::Sender, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::mpsc::Sender,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::tracecontrol::{
@@ -10,10 +14,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracepoints::{Outcome, trace::Step};
 
 use super::{
-    command::{Command, Operation, OwnOperation, RequestFilter},
+    command::{Command, Operation, OwnOperation, RequestFilter, Running},
     connection::{gone, refused},
     link::{Heard, Link},
-    steps::Merged,
+    steps::{Merged, is_sending},
 };
 use crate::state::{HeldRequest, SourceEvent, Start};
 
@@ -61,6 +65,10 @@ pub(super) struct Round {
     active: Option<usize>,
     /// Number of requests that have ended, by link.
     ended: HashMap<usize, u32>,
+    /// Number of requests that the client of this program has sent.
+    sent: u32,
+    /// The client's steps that wait for the end of these requests.
+    client: VecDeque<Step>,
     /// The time at which the round ends if nothing is held then; None: no end is near.
     deadline: Option<tokio::time::Instant>,
     /// The outcome that the round has at its deadline.
@@ -214,13 +222,18 @@ impl Session {
         commands: &mut UnboundedReceiver<Command>,
     ) -> Result<End> {
         let mut heard = self.subscribe(links).await?;
-        let mut answer = self.operation.as_mut().map(|operation| operation());
+        let (mut answer, mut client) = match self.operation.as_mut().map(|operation| operation()) {
+            Some(Running { answer, steps }) => (Some(answer), steps),
+            None => (None, unbounded_channel().1),
+        };
         let mut before = None;
         loop {
             let (now, deadline) = (tokio::time::Instant::now(), self.round.deadline);
             let until = deadline.unwrap_or_else(|| now + Duration::from_secs(3600));
             tokio::select! {
                 Some((number, message)) = heard.recv() => {
+                    // The client stamped these before it sent the request.
+                    self.take_client_steps(&mut client);
                     let progress = self.hear(links, number, message)?;
                     self.remove_reached(links).await;
                     match progress {
@@ -229,6 +242,11 @@ impl Session {
                         Progress::Ended(outcome) => return Ok(self.end(ending(outcome).to_owned())),
                     }
                 },
+                Some(step) = client.recv() => {
+                    self.round.client.push_back(step);
+                    self.place_client_steps(false);
+                },
+                () = tokio::time::sleep(LINGER), if self.client_waits() => self.place_client_steps(true),
                 Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
                     let late = self.round.steps.is_empty() && !text.starts_with("error");
                     (self.round.outcome, answer) = (text, None);
@@ -239,12 +257,14 @@ impl Session {
                     None => return Ok(End::Screen),
                 },
                 () = tokio::time::sleep_until(until), if deadline.is_some() && self.round.holds.is_empty() => {
+                    self.take_client_steps(&mut client);
                     return Ok(self.end(self.round.outcome.clone()));
                 },
                 () = tokio::time::sleep(ASK), if self.may_be_over(&answer) => {
                     // Twice: a request that the client sends in the background may follow its answer.
                     let ended = self.all_ended(links).await;
                     if ended.is_some() && ended == before {
+                        self.take_client_steps(&mut client);
                         return Ok(self.end(self.round.outcome.clone()));
                     }
                     before = ended;
@@ -316,6 +336,7 @@ impl Session {
             }
             Some(_) if own => {
                 *self.round.ended.entry(number).or_default() += 1;
+                self.place_client_steps(false);
                 Progress::Continues
             }
             Some(Outcome::RegionError) => Progress::Retries,
@@ -350,7 +371,37 @@ impl Session {
         self.round.holds.iter().any(|(link, ..)| *link == number)
     }
 
-    fn end(&self, outcome: String) -> End {
+    /// Takes the steps that the client has stamped so far.
+    fn take_client_steps(&mut self, client: &mut UnboundedReceiver<Step>) {
+        while let Ok(step) = client.try_recv() {
+            self.round.client.push_back(step);
+        }
+        self.place_client_steps(false);
+    }
+
+    /// Whether a step of the client waits for a request that servers may not step: one with another key.
+    fn client_waits(&self) -> bool {
+        !self.round.client.is_empty() && self.round.holds.is_empty()
+    }
+
+    /// Emits the client's steps in their order. A step that follows an answer waits for the end of the requests that
+    /// were sent before, since their steps may still be under way; with `all`, no step waits.
+    fn place_client_steps(&mut self, all: bool) {
+        while let Some(step) = self.round.client.front() {
+            let (known, sends) = (self.round.steps.knows_client(step), is_sending(step));
+            let answered: u32 = self.round.ended.values().sum();
+            if !all && !known && !sends && answered < self.round.sent {
+                return;
+            }
+            let Some(step) = self.round.client.pop_front() else { return };
+            self.round.sent += u32::from(!known && step.stage == "client_shard");
+            let step = self.round.steps.place_client(step);
+            self.emit(SourceEvent::Step(Box::new(step)));
+        }
+    }
+
+    fn end(&mut self, outcome: String) -> End {
+        self.place_client_steps(true);
         let summary = self.round.steps.summary();
         // Without a screen, one operation is printed.
         self.emit(SourceEvent::Finished { summary, outcome, more: !self.start.run });
