@@ -211,7 +211,8 @@ impl Dump<'_> {
         if out.is_json() {
             if !matches!(self.command, "scan" | "recompress" | "raw") {
                 let entries = self.entries - before;
-                let object = json!({ "file": path, "entries": entries, "properties": names(&table) });
+                let file = path.display().to_string();
+                let object = json!({ "file": file, "entries": entries, "properties": names(&table) });
                 return if self.many { list.push(out, &object) } else { out.json(&object) };
             }
             return Ok(());
