@@ -159,6 +159,22 @@ fn invalid_times_are_counted() {
     );
 }
 
+#[test]
+fn a_span_that_was_delivered_twice_is_one() {
+    let child = SPAN
+        .replace("eee19b7ec3c1b174", "0102030405060708")
+        .replace(r#""name":"build""#, r#""name":"step","parentSpanId":"eee19b7ec3c1b174""#);
+    let once = spans(&format!("{SPAN},{child}"));
+    let twice = spans(&format!("{SPAN},{child},{child},{SPAN}"));
+    assert_eq!((brief(&once).len(), once.notes.len()), (2, 0));
+    assert_eq!(brief(&twice), brief(&once));
+    assert!(twice.notes.len() == 1 && twice.notes[0].starts_with("2 spans are copies"), "{:?}", twice.notes);
+    // Another span with the same id is no copy.
+    let other = child.replace(r#""name":"step""#, r#""name":"other""#);
+    let both = spans(&format!("{SPAN},{child},{other}"));
+    assert_eq!((brief(&both).len(), both.notes.len()), (3, 0));
+}
+
 /// With missing, cyclic, duplicate or absent ids and parents, each span is still there once.
 #[test]
 fn any_shape_of_parents_keeps_all_spans() {
