@@ -180,6 +180,18 @@ fn a_zero_inside_a_text_and_a_long_line_lose_nothing() {
     }
 }
 
+/// The reader skips members that it does not know without a bound on their depth.
+#[test]
+fn a_deep_member_changes_nothing() {
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let json = format!(
+        r#"{{"exporter":{deep},"shared":{{"frames":[{{"name":"a"}}]}},"profiles":[{{"type":"sampled","unit":"none","samples":[[0]],"weights":[3]}}]}}"#
+    );
+    let (format, profile) = read(json.as_bytes(), &ReadOptions::default()).unwrap();
+    assert_eq!((format, profile.total(0)), (Format::Speedscope, 3));
+    assert_eq!(profile.comments, [] as [&str; 0]);
+}
+
 /// Empty lists are no damage: the reader returns an empty profile, or says what it expected.
 #[test]
 fn empty_lists_have_no_sample_and_bring_no_reader_down() {
