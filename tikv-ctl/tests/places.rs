@@ -95,7 +95,7 @@ fn parts_in_other_places_are_read() {
 }
 
 /// Runs a command on a directory of any name; returns standard output and whether the command succeeded.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 fn at_any_path(args: &[&str], dir: &Path) -> (String, bool) {
     let words = ["tikv-ctl"].iter().chain(args).chain(&["--data-dir"]).map(std::ffi::OsString::from);
     let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -104,7 +104,7 @@ fn at_any_path(args: &[&str], dir: &Path) -> (String, bool) {
     (String::from_utf8(out).unwrap(), is_success)
 }
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn a_path_that_is_not_utf_8_is_shown_in_json() {
     use std::os::unix::ffi::OsStrExt as _;
