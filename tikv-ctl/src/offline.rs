@@ -144,8 +144,9 @@ impl Offline {
 /// Fails with the reason if the directory is not a TiKV data directory.
 fn check_layout(dir: &Path) -> crate::Result<()> {
     let fail = |what: &str| Err(Error::other(format!("--data-dir {}: {what}", dir.display())));
-    if !dir.exists() {
-        return fail("no such directory");
+    if let Err(e) = std::fs::metadata(dir) {
+        let is_missing = e.kind() == std::io::ErrorKind::NotFound;
+        return if is_missing { fail("no such directory") } else { fail(&e.to_string()) };
     }
     if !dir.is_dir() {
         return fail("expected a directory, found a file");

@@ -79,6 +79,26 @@ fn recipes_are_listed_and_unknown_ones_are_errors() {
 }
 
 #[test]
+fn the_json_list_has_the_recipes_of_the_plain_one() {
+    let listed = |args: &[&str]| {
+        let output = run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (plain, json) = (listed(&["list"]), listed(&["list", "--json"]));
+    assert!(json.lines().count() > 10 && json.lines().count() == plain.lines().count(), "{json}");
+    for (line, plain) in json.lines().zip(plain.lines()) {
+        let recipe: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        assert!(recipe.keys().eq(["name", "title"]), "{line}");
+        let (name, title) = plain.split_once(' ').unwrap();
+        assert_eq!(
+            (recipe["name"].as_str(), recipe["title"].as_str()),
+            (Some(name), Some(title.trim_start()))
+        );
+    }
+}
+
+#[test]
 fn a_scenario_with_a_mistake_names_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mistake.txt");

@@ -6,6 +6,7 @@ mod keys;
 mod layout;
 mod plain;
 mod properties;
+mod reblock;
 mod recompress;
 mod verify;
 
@@ -22,7 +23,7 @@ use crate::{
 };
 
 pub(super) use layout::run as layout;
-pub(super) use recompress::run as recompress;
+pub(super) use recompress::{Recompress, run as recompress};
 
 /// Runs `sst`.
 pub fn run(args: &SstArgs, keyring: &Keyring, global: &Global, out: &mut Output<'_>) -> Result<()> {
@@ -76,7 +77,7 @@ fn show(
         SstView::Keys => keys::run(table, args, (keys, rows), out),
         SstView::Block => block::run(table, args.number, rows, out),
         SstView::Verify => verify::run(table, args.threads, out),
-        SstView::Recompress => recompress::run(table, out),
+        SstView::Recompress => recompress::run(table, &Recompress::default(), out),
         SstView::Histogram => histogram::run(table, out),
     }
 }

@@ -189,7 +189,8 @@ impl Trace {
             SessionEvent::Released { id, held_ns } => {
                 if let Some(at) = self.holds.iter().position(|(hold, _)| hold == id) {
                     let (_, step) = self.holds.swap_remove(at);
-                    self.steps[step].held_ns += held_ns;
+                    let held = &mut self.steps[step].held_ns;
+                    *held = held.saturating_add(*held_ns);
                     self.changed.insert(step);
                 }
             }
@@ -215,7 +216,7 @@ impl Trace {
 
     /// Records that stamps from this trace's time are missing.
     pub fn note_dropped(&mut self, stamps: u64) {
-        self.dropped += stamps;
+        self.dropped = self.dropped.saturating_add(stamps);
     }
 
     fn push(&mut self, event: &StepEvent, symbols: Option<&mut Symbolizer>) {

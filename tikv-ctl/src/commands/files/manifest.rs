@@ -68,7 +68,10 @@ impl Edits<'_> {
                         self.add(offset, edit, out)?;
                         continue;
                     }
-                    None => (offset, "cannot decode a version edit".to_owned()),
+                    None => (
+                        offset,
+                        "cannot decode a version edit: it is damaged, or a newer RocksDB wrote it".to_owned(),
+                    ),
                 },
                 Record::Corrupt { offset, what } => (offset, what),
             };
