@@ -19,6 +19,7 @@ use pd::{
     server::{PdConfig, PdHandle, PdServer},
 };
 use raftstore::{RaftRouter, debug::RegionMeta, store::CasualMessage};
+use security::{SecurityConfig, SecurityManager};
 use server::{
     PluginRegistry, StartOptions, TikvServer,
     config::{ReadableDuration, ReadableSize, TikvConfig},
@@ -52,13 +53,22 @@ pub struct ClusterConfig {
     pub log_gc: bool,
     /// Encoding of the stores' keys and values.
     pub api: KvFormat,
+    /// Certificates of PD and the stores; the default: no TLS.
+    pub security: SecurityConfig,
     /// Directory of the data; None: a new temporary directory, removed at the end.
     pub data_dir: Option<PathBuf>,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
-        Self { stores: 3, lease: Lease::On, log_gc: false, api: KvFormat::V1, data_dir: None }
+        Self {
+            stores: 3,
+            lease: Lease::On,
+            log_gc: false,
+            api: KvFormat::V1,
+            security: SecurityConfig::default(),
+            data_dir: None,
+        }
     }
 }
 
@@ -88,15 +98,17 @@ impl Cluster {
     /// If the data directory cannot be used, or PD or a store does not start in time.
     pub fn start(config: ClusterConfig) -> Result<Self> {
         let (dir, temporary) = data_dir(config.data_dir.as_deref())?;
-        let pd = PdServer::start(PdConfig {
+        let pd_config = PdConfig {
             data_dir: dir.join("pd"),
             addr: ([127, 0, 0, 1], 0).into(),
             advertise_addr: None,
             cluster_id: None,
             max_replicas: Some(config.stores.min(3) as u32),
             clock: std::sync::Arc::new(pd::server::EngineWallClock),
-        })
-        .context("the embedded placement driver did not start")?;
+        };
+        let security = SecurityManager::new(config.security.clone())?;
+        let pd = PdServer::start_secure(pd_config, &security)
+            .context("the embedded placement driver did not start")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("cluster")
@@ -604,6 +616,7 @@ fn newest_leader(metas: &[RegionMeta]) -> Option<&RegionMeta> {
 /// Configures a small, quick store: elections take 1 s, not 10 s. Most other values are TiKV's defaults.
 fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> TikvConfig {
     let mut config = TikvConfig::default();
+    config.security = cluster.security.clone();
     config.server.addr = "127.0.0.1:0".into();
     config.server.status_addr = String::new();
     config.server.grpc_concurrency = 2;

@@ -29,7 +29,7 @@ pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -
     let steps: Vec<Step> = steps.iter().filter(|s| !in_background(s)).cloned().collect();
     let mut out = String::new();
     let mut last = u64::MAX;
-    for step in steps.iter().filter(|s| s.lane == "main") {
+    for step in steps.iter().filter(|s| s.lane == "main" && (inside || !is_inside(s))) {
         if step.request != last {
             last = step.request;
             let story = symbols.clean(&story_of(&steps, step.request));
@@ -37,14 +37,14 @@ pub fn steps(steps: &[Step], leader: u64, inside: bool, symbols: &mut Symbols) -
         }
         if !is_inside(step) {
             out.push_str(&format!("  {:<20} {}\n", step.stage, step.layer));
-        } else if inside {
+        } else {
             let outcomes: Vec<&str> = step.state.facts.iter().map(|f| f.outcome.as_str()).collect();
             let line = format!("    {:<24} {}", step.stage, symbols.clean(&outcomes.join("; ")));
             out.push_str(line.trim_end());
             out.push('\n');
         }
     }
-    out.push_str(&replicas(&steps, leader));
+    out.push_str(&replicas(&steps, leader, inside));
     out
 }
 
@@ -65,10 +65,10 @@ fn at(store: u64, leader: u64) -> &'static str {
 }
 
 /// Formats one line per role and kind of request: `follower x2: follower_receive follower_append ...`.
-fn replicas(steps: &[Step], leader: u64) -> String {
+fn replicas(steps: &[Step], leader: u64, inside: bool) -> String {
     let mut seen: BTreeMap<(usize, u64), BTreeSet<usize>> = BTreeMap::new();
     let mut requests: Vec<(u64, String)> = Vec::new();
-    for step in steps.iter().filter(|s| s.lane == "replica") {
+    for step in steps.iter().filter(|s| s.lane == "replica" && (inside || !is_inside(s))) {
         let nth = match requests.iter().position(|(id, _)| *id == step.request) {
             Some(i) => i,
             None => {
@@ -184,6 +184,34 @@ mod tests {
             "client\n  client_send          x\nraw_put @leader\n  grpc_decode          x\nclient\n  client_reply         x\n\
              replicas of raw_put\n  leader x1: raft_write_end\n  follower x2: raft_write_begin\n"
         );
+    }
+
+    #[test]
+    fn steps_inside_of_a_replicas_stage_are_printed_on_request() {
+        let all = [
+            step("raft_commit", "replica", 2, 2, "raw_put"),
+            step("raft_commit_quorum", "replica", 2, 2, "raw_put"),
+            step("apply_begin", "replica", 2, 2, "raw_put"),
+        ];
+        let printed = |inside| steps(&all, 2, inside, &mut Symbols::default());
+        assert_eq!(printed(false), "replicas of raw_put\n  leader x1: raft_commit apply_begin\n");
+        assert_eq!(
+            printed(true),
+            "replicas of raw_put\n  leader x1: raft_commit raft_commit_quorum apply_begin\n"
+        );
+    }
+
+    #[test]
+    fn a_step_inside_that_is_not_printed_begins_no_group() {
+        let all = [
+            step("client_send", "main", 0, 1, "client"),
+            step("grpc_decode", "main", 2, 2, "raw_put"),
+            step("client_shard", "main", 0, 1, "client"),
+            step("grpc_reply", "main", 2, 2, "raw_put"),
+        ];
+        let printed = |inside| steps(&all, 2, inside, &mut Symbols::default());
+        assert_eq!(printed(false).matches("client\n").count(), 1, "{}", printed(false));
+        assert!(printed(true).contains("client\n    client_shard\n"), "{}", printed(true));
     }
 
     #[test]

@@ -28,12 +28,12 @@ mod store;
 mod store_info;
 mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 use flamegraph::FlamegraphArgs;
-use open::store_config;
+use open::load_keys_around;
 
 use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Output, uses::complete_help};
 
@@ -158,26 +158,4 @@ fn load_keyring(cmd: &Option<Cmd>, global: &Global, out: &mut Output<'_>) -> Res
         _ => None,
     };
     path.map_or_else(|| Ok(Default::default()), |path| load_keys_around(path, global, out))
-}
-
-/// Loads the encryption keys for `path`, a file or directory that a command reads. Also returns the number of
-/// damaged places in the dictionaries.
-fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<(Keyring, usize)> {
-    let config = store_config(global)?.encryption;
-    let (mut keyring, mut notes) = Keyring::load_around(path, &config)?;
-    // The path may be outside of the data directory and still be encrypted by it: raft-engine has its own
-    // directory.
-    if let Some(dir) = &global.data_dir {
-        let (others, more) = Keyring::load(dir, &config)?;
-        keyring = keyring.join(others);
-        notes.warnings.extend(more.warnings);
-        notes.damages.extend(more.damages);
-    }
-    notes.warnings.sort();
-    notes.warnings.dedup();
-    notes.damages.sort();
-    notes.damages.dedup();
-    notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
-    notes.damages.iter().for_each(|damage| out.note(&damage.to_string()));
-    Ok((keyring, notes.damages.len()))
 }

@@ -1,5 +1,6 @@
 //! Reads a data directory without locking, creating or changing anything, so a server may be running on it.
 mod approximate;
+mod bounds;
 mod collect;
 mod config;
 pub(crate) mod damage;
@@ -14,10 +15,10 @@ mod unflushed;
 
 use std::path::{Path, PathBuf};
 
+use keys::CF_RAFT;
 use kvproto::{
     eraftpb::Entry,
     kvrpcpb::ApiVersion,
-    metapb::Region,
     raft_serverpb::{PeerState, RegionLocalState},
 };
 use prost::Message;
@@ -31,8 +32,9 @@ use crate::{
     source::{Answer, MvccTaker, RawPair, RawTaker, RegionInfo, Source},
 };
 
+use self::bounds::bounds;
+
 pub use config::StoreConfig;
-pub(crate) use keys::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE};
 pub(crate) use raft::{RAFT_LOG_STATE_KEY, RaftStore};
 pub(crate) use states::{APPLY_STATE, REGION_STATE};
 
@@ -142,8 +144,9 @@ impl Offline {
 /// Fails with the reason if the directory is not a TiKV data directory.
 fn check_layout(dir: &Path) -> crate::Result<()> {
     let fail = |what: &str| Err(Error::other(format!("--data-dir {}: {what}", dir.display())));
-    if !dir.exists() {
-        return fail("no such directory");
+    if let Err(e) = std::fs::metadata(dir) {
+        let is_missing = e.kind() == std::io::ErrorKind::NotFound;
+        return if is_missing { fail("no such directory") } else { fail(&e.to_string()) };
     }
     if !dir.is_dir() {
         return fail("expected a directory, found a file");
@@ -290,10 +293,4 @@ impl Source for Offline {
     fn bad_regions(&self) -> Answer<Vec<(u64, String)>> {
         health::bad_regions(self)
     }
-}
-
-/// Returns a region's range in RocksDB.
-fn bounds(region: Option<&Region>) -> (Vec<u8>, Vec<u8>) {
-    let (start, end) = region.map_or((&[][..], &[][..]), |r| (&r.start_key, &r.end_key));
-    (keys::data_key(start), keys::data_end_key(end))
 }

@@ -14,11 +14,7 @@ use std::{
 };
 
 use api_version::KvFormat;
-use common::copy_dir;
-
-/// Longer lines are shortened to their first characters, their length and their checksum.
-const MAX_LINE: usize = 400;
-const KEPT_OF_LINE: usize = 80;
+use common::{copy_dir, shorten};
 
 struct Case {
     head: String,
@@ -134,14 +130,6 @@ impl Run {
         }
         lines.join("\n").trim_end_matches('\n').to_owned()
     }
-}
-
-fn shorten(line: &str) -> String {
-    if line.chars().count() <= MAX_LINE {
-        return line.to_owned();
-    }
-    let first: String = line.chars().take(KEPT_OF_LINE).collect();
-    format!("{first}… ({} bytes, crc32 {:08x})", line.len(), crc32fast::hash(line.as_bytes()))
 }
 
 fn check(name: &str) {

@@ -241,7 +241,14 @@ fn a_key_service_is_not_asked_and_the_remedy_is_named() {
     std::fs::write(&key_file, "ab".repeat(32) + "\n").unwrap();
     let file = format!("type = \"file\"\npath = \"{}\"", key_file.display());
     let kms = "type = \"kms\"\nkey-id = \"k\"\nregion = \"r\"";
-    for (master, says) in [(kms, "KMS"), (file.as_str(), "does not decrypt this file")] {
+    let missing = format!("type = \"file\"\npath = \"{}\"", other.path().join("none").display());
+    let folder = format!("type = \"file\"\npath = \"{}\"", other.path().display());
+    for (master, says) in [
+        (kms, "KMS"),
+        (file.as_str(), "does not decrypt this file"),
+        (missing.as_str(), "none: No such file"),
+        (folder.as_str(), "Is a directory"),
+    ] {
         std::fs::write(&config, format!("[security.encryption.master-key]\n{master}\n")).unwrap();
         for args in COMMANDS {
             let (code, out, err) =

@@ -11,7 +11,10 @@ use tonic::{
     codegen::BoxStream,
     transport::server::{Router, TcpIncoming},
 };
-use tracepoints::collector::{InFlight, WaitsFor};
+use tracepoints::{
+    collector::{InFlight, WaitsFor},
+    probe::{LockTables, LockWaitEdge, MemoryLock, MemoryLocksProbe, WaitGraphProbe},
+};
 
 struct Service;
 
@@ -35,11 +38,21 @@ fn rows() -> Vec<InFlight> {
     vec![row]
 }
 
+fn locks() -> LockTables {
+    let lock = MemoryLock { key: "k".into(), start_ts: 5, for_update_ts: 6, ttl_ms: 3000 };
+    let edge = LockWaitEdge { txn: 8, wait_for: 5, key: "k".into() };
+    LockTables {
+        memory_locks: vec![MemoryLocksProbe { store: 1, region: 2, locks: vec![lock], more: 3 }],
+        wait_graph: Some(WaitGraphProbe { store: 1, edges: vec![edge], more: 0 }),
+    }
+}
+
 #[tonic::async_trait]
 impl TraceControl for Service {
     async fn in_flight(&self, r: Request<InFlightRequest>) -> Result<Response<InFlightReply>, Status> {
         assert_eq!(r.into_inner().limit, 1);
-        Ok(Response::new(InFlightReply { json: serde_json::to_vec(&rows()).unwrap(), total: 5 }))
+        let (json, locks) = (serde_json::to_vec(&rows()).unwrap(), serde_json::to_vec(&locks()).unwrap());
+        Ok(Response::new(InFlightReply { json, total: 5, locks }))
     }
 
     async fn keep(&self, r: Request<KeepRequest>) -> Result<Response<KeepReply>, Status> {
@@ -82,7 +95,12 @@ fn in_flight_requests_are_listed_with_their_waits() {
     let want = "requests in flight: 5\n\
         4 kv_commit [store 1 region 2] key k age 1.234 ms at latch_wait for 1.000 ms on grpc-server-0\n\
         \x20   waits for latch: command 7 of request 3\n\
-        and 4 more: raise --limit to print them\n";
+        and 4 more: raise --limit to print them\n\
+        locks in memory [store 1 region 2]\n\
+        \x20   key k start_ts 5 for_update_ts 6 ttl 3000 ms\n\
+        \x20   and 3 more\n\
+        waits that the deadlock detector of store 1 knows\n\
+        \x20   8 waits for 5 at key k\n";
     assert_eq!(out, want);
     let (_, out, _) = ctl(&["--host", &host, "inflight", "--limit", "1", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -90,6 +108,8 @@ fn in_flight_requests_are_listed_with_their_waits() {
         (json["requests"].as_u64(), json["in_flight"][0]["waits_for"]["request"].as_u64()),
         (Some(5), Some(3))
     );
+    let (lock, wait) = (&json["memory_locks"][0]["locks"][0], &json["wait_graph"]["edges"][0]);
+    assert_eq!((lock["key"].as_str(), wait["wait_for"].as_u64()), (Some("k"), Some(5)));
 }
 
 #[test]

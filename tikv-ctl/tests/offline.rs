@@ -328,6 +328,36 @@ fn bad_input_is_one_clear_line() {
     assert_eq!((code, out.contains("\"error\"")), (255, true));
 }
 
+/// Tests run as a user who may read every file: links in a circle and directories stand for files that cannot be
+/// read.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_opened_is_named() {
+    let other = tempfile::tempdir().unwrap();
+    let circle = other.path().join("circle");
+    std::os::unix::fs::symlink("circle", &circle).unwrap();
+    let text = circle.display().to_string();
+    for args in [["--data-dir", &text, "store"], ["--data-dir", &text, "bad-ssts"]] {
+        let (code, out, err) = ctl(&args);
+        assert!(code != 0 && out.is_empty() && err.trim_end().lines().count() == 1, "{args:?}: {out}{err}");
+        assert!(err.contains("circle") && !err.contains("no such directory"), "{args:?}: {err}");
+    }
+    for is_link in [false, true] {
+        let (guard, dir) = filled();
+        let files = std::fs::read_dir(guard.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+        let sst = files.filter(|path| path.extension().is_some_and(|e| e == "sst")).min().unwrap();
+        std::fs::remove_file(&sst).unwrap();
+        if is_link {
+            std::os::unix::fs::symlink(sst.file_name().unwrap(), &sst).unwrap();
+        } else {
+            std::fs::create_dir(&sst).unwrap();
+        }
+        let (code, out, err) = ctl(&["--data-dir", &dir, "bad-ssts"]);
+        let name = sst.file_name().unwrap().to_str().unwrap();
+        assert!(code != 0 && format!("{out}{err}").contains(name), "{code} {out}{err}");
+    }
+}
+
 #[test]
 fn half_written_directories_are_reported() {
     let (guard, dir) = filled();

@@ -1,7 +1,7 @@
 //! Commands over gRPC: a debug service replies from a directory, so both modes must print the same.
 mod common;
 
-use common::{Store, ctl, fill};
+use common::{Store, copy_dir, ctl, fill, shorten};
 use kvproto::debugpb::{self, debug_server::DebugServer};
 use tikv_ctl::{DebugError, Offline, StoreConfig, source::Source};
 use tonic::{Request, Response, Status, codegen::BoxStream, transport::server::TcpIncoming};
@@ -149,6 +149,33 @@ fn both_modes_print_the_same() {
         }
     }
     assert_eq!(ctl(&["--host", &address, "cluster"]).1, "77\n");
+}
+
+/// The real server had added entries to its log when it printed them; `plain-online.txt` has the other commands.
+#[test]
+fn a_store_of_tikv_prints_as_by_the_real_tikv_ctl() {
+    let dir = tempfile::tempdir().unwrap();
+    copy_dir(std::path::Path::new("tests/golden/plain"), dir.path());
+    let (_runtime, address) = serve(dir.path());
+    let text = std::fs::read_to_string("tests/golden/plain-online.txt").unwrap();
+    let cases: Vec<_> = text.split("\n$ ").skip(1).filter_map(|case| case.split_once("\n----\n")).collect();
+    assert!(cases.len() > 70, "found {} commands", cases.len());
+    let run = |command: &str| {
+        let words = shlex::split(&command.replace("STORE", &address)).expect("quotes are closed");
+        let args: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        let (code, out, err) = ctl(&args);
+        let mut lines: Vec<String> = out.trim_end_matches('\n').lines().map(shorten).collect();
+        lines.extend((code != 0).then(|| "(failed)".to_owned()));
+        (lines.join("\n").trim_end_matches('\n').to_owned(), err)
+    };
+    let mut differs = String::new();
+    for (command, expected) in cases {
+        let (found, err) = run(command);
+        if found != expected.trim_end_matches('\n') {
+            differs += &format!("$ {command}\nexpected:\n{expected}\nfound:\n{found}\n{err}\n");
+        }
+    }
+    assert!(differs.is_empty(), "{differs}");
 }
 
 #[test]

@@ -93,3 +93,36 @@ fn parts_in_other_places_are_read() {
     ));
     assert_eq!(outputs(dir, &config), want);
 }
+
+/// Runs a command on a directory of any name; returns standard output and whether the command succeeded.
+#[cfg(target_os = "linux")]
+fn at_any_path(args: &[&str], dir: &Path) -> (String, bool) {
+    let words = ["tikv-ctl"].iter().chain(args).chain(&["--data-dir"]).map(std::ffi::OsString::from);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = tikv_ctl::run(words.chain([dir.as_os_str().to_owned()]), &mut out, &mut err);
+    let is_success = format!("{code:?}") == format!("{:?}", std::process::ExitCode::SUCCESS);
+    (String::from_utf8(out).unwrap(), is_success)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_is_not_utf_8_is_shown_in_json() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let (plain, dir) =
+        (home.path().join("plain"), home.path().join(std::ffi::OsStr::from_bytes(b"store-\xff")));
+    std::fs::create_dir(&plain).unwrap();
+    fill(&Store::open(&plain));
+    // RocksDB's library opens paths of UTF-8 only.
+    std::fs::rename(&plain, &dir).unwrap();
+    let (out, found) = at_any_path(&["find", "a", "--key-format", "raw", "--format", "json"], &dir);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(found && json.is_array() && out.contains("store-\u{fffd}/db/"), "{out}");
+    let ssts = std::fs::read_dir(dir.join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let sst = ssts.filter(|path| path.extension().is_some_and(|e| e == "sst")).min().unwrap();
+    let mut bytes = std::fs::read(&sst).unwrap();
+    bytes[3] ^= 0xff;
+    std::fs::write(&sst, bytes).unwrap();
+    let (out, sound) = at_any_path(&["bad-ssts", "--format", "json"], &dir);
+    assert!(!sound && out.contains("store-\u{fffd}/db/"), "{out}");
+}

@@ -142,6 +142,17 @@ fn sst_dump_takes_ranges_directories_and_every_command() {
         "{raw}"
     );
     assert!(ok(&["sst_dump", &file, "--command=recompress"]).contains("zstd"));
+    let recompress = |args: &[&str]| ok(&[&["sst_dump", &file, "--command=recompress"][..], args].concat());
+    let two = recompress(&["--compression_types=kNoCompression,kZSTD"]);
+    assert!(two.contains("none") && two.contains("zstd-3"), "{two}");
+    assert!(!two.contains("snappy") && !two.contains("zstd-9"), "{two}");
+    let plain_bytes = |size: &str| {
+        let out = recompress(&["--compression_types=kNoCompression", size]);
+        let line = out.lines().find(|line| line.starts_with("none")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    // A block for each entry has a list of restart points for each.
+    assert!(plain_bytes("--set_block_size=1") > plain_bytes("--set_block_size=1048576"));
     assert!(ok(&["sst_dump", &file, "--command=none", "--list_meta_blocks"]).contains("rocksdb.properties"));
     let all = ok(&["sst_dump", &format!("--file={path}/db"), "--command=check", "--show_summary"]);
     assert_eq!(all.matches("Process ").count(), ssts(dir.path()).len(), "{all}");
@@ -151,7 +162,10 @@ fn sst_dump_takes_ranges_directories_and_every_command() {
         (&["--command=scan", "--from=a", "--prefix=b"][..], "cannot be given with --from"),
         (&["--command=verify", "--from=a"], "--from is not an option of verify"),
         (&["--command=dance"], "expected one of"),
-        (&["--set_block_size=4096"], "leave it out"),
+        (&["--set_block_size=4096"], "belongs to recompress"),
+        (&["--command=recompress", "--set_block_size=0"], "expected 1 to"),
+        (&["--command=recompress", "--compression_types=kZSTD,kBZip2Compression"], "found kBZip2Compression"),
+        (&["--compression_level=3"], "leave it out"),
         (&["--read_num=x"], "expected a number"),
         (&["word"], "unexpected word"),
     ] {

@@ -55,14 +55,22 @@ fn kind(name: &'static str, dir: TempDir) -> Kind {
 }
 
 fn encrypted() -> Kind {
-    let (plain, secret) = (plain(), tempfile::tempdir().unwrap());
+    encrypted_from(&plain())
+}
+
+fn encrypted_from(plain: &TempDir) -> Kind {
+    let secret = tempfile::tempdir().unwrap();
     encrypt(plain.path(), secret.path());
     key_dict(secret.path(), &plaintext());
     kind("encrypted", secret)
 }
 
 fn tablets() -> Kind {
-    let (plain, dir) = (plain(), tempfile::tempdir().unwrap());
+    tablets_from(&plain())
+}
+
+fn tablets_from(plain: &TempDir) -> Kind {
+    let dir = tempfile::tempdir().unwrap();
     to_tablets(plain.path(), dir.path(), 7);
     kind("tablets", dir)
 }
@@ -228,6 +236,37 @@ fn flashed_back_values_are_read_from_each_kind_of_directory() {
         let now = if kind.is_titan() { "54".repeat(500) } else { "4E".repeat(400) };
         assert!(value.contains(&now), "{}: {value}", kind.name);
         std::fs::remove_file(undo).unwrap();
+    }
+}
+
+#[test]
+fn a_rollback_is_marked_in_the_commit_at_its_timestamp() {
+    // The transaction that holds the lock started at 24, when another one was committed.
+    let overlapped = || {
+        let dir = plain();
+        let store = Store::open(dir.path());
+        store.put_version(b"over", 22, 24, b"old");
+        store.put_version(b"over", 26, 27, b"next");
+        store.put_version(b"over", 28, 29, b"last");
+        store.put_lock(b"over", 24);
+        dir
+    };
+    let (first, second) = (overlapped(), overlapped());
+    for kind in [kind("plain", overlapped()), encrypted_from(&first), tablets_from(&second)] {
+        let found = || ctl(&[&["find", "over", "--key-format", "raw"][..], &kind.flags()].concat()).1;
+        assert!(!found().contains("and a rollback at this timestamp"), "{}: {}", kind.name, found());
+        there_and_back(&kind.flags(), &["flashback", "-v", "25"], &mut || {
+            let out = found();
+            assert!(
+                out.contains("started at 22, value here, and a rollback at this timestamp, GC fence 27"),
+                "{out}"
+            );
+            kind.engines_agree();
+            // The mark ends the transaction: a second run finds nothing of it to do.
+            let again = ["flashback", "-v", "25", "--dry-run"];
+            let (code, out, err) = ctl(&[&again[..], &kind.flags()].concat());
+            assert!(code == 0 && !out.contains("transaction 24 "), "{}: {out}{err}", kind.name);
+        });
     }
 }
 

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tikv_tui::{cli::Cli, command, terminal, terminal::signals::Stopped};
-use tracepoints::printable::{note, unless_closed};
+use tracepoints::printable::note;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(help) => return say(&help),
+        Err(help) => return manual::print_help(&help, "error"),
     };
     let Err(e) = command::run(cli) else { return ExitCode::SUCCESS };
     terminal::give_back();
@@ -19,15 +19,4 @@ fn main() -> ExitCode {
     }
     note(format_args!("error: {e:#}"));
     ExitCode::FAILURE
-}
-
-/// Prints the requested help, or the error in the command line.
-fn say(help: &clap::Error) -> ExitCode {
-    match unless_closed(help.print()) {
-        Err(e) if !help.use_stderr() => {
-            note(format_args!("error: cannot write to standard output: {e}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::from(help.exit_code().try_into().unwrap_or(2)),
-    }
 }

@@ -9,13 +9,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kvproto::tracecontrol::{
     ContinueReply, ContinueRequest, GatesReply, GatesRequest, StatusReply, StatusRequest, StepEvent,
     SubscribeRequest,
+    continue_request::Mode,
     trace_control_server::{TraceControl, TraceControlServer},
 };
 use security::{SecurityConfig, SecurityManager};
 use tikv_tui::{
     input::Action,
     print::{self, Format},
-    source::attached::{Attached, Client, Operation, OwnOperation, RequestFilter},
+    source::attached::{Attached, Client, Operation, OwnOperation, RequestFilter, Running},
     state::{Phase, Screen, Start, StepSource, overlay::Overlay, screen::Options},
 };
 use tokio::{
@@ -50,14 +51,25 @@ impl Server {
         }
     }
 
-    fn send_step(&self, step: &Step, held: bool) {
-        let hold_stage = if held { step.stage.clone() } else { String::new() };
+    /// Sends a step, which a gate holds, or every stage: the text is the gate's, or empty.
+    fn send_step(&self, step: &Step, held: Option<String>) {
+        let hold_stage = if held.is_some() { step.stage.clone() } else { String::new() };
         self.send(StepEvent {
             json: serde_json::to_vec(step).unwrap(),
-            held,
+            held: held.is_some(),
             hold_stage,
+            hold_reason: held.unwrap_or_default(),
             ..StepEvent::default()
         });
+    }
+
+    /// The gate that holds a step; empty if every stage holds.
+    fn gate_of(&self, step: &Step, mode: Mode) -> Option<String> {
+        match mode {
+            Mode::Step | Mode::Into => Some(String::new()),
+            Mode::Continue => self.gates.lock().unwrap().iter().find(|gate| **gate == step.stage).cloned(),
+            Mode::Run => None,
+        }
     }
 
     /// Answers the client's next try, after the time that a client waits.
@@ -65,19 +77,19 @@ impl Server {
         let retried = Self { outcome: "ok".into(), next: Arc::default(), ..self.clone() };
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            retried.go(false);
+            retried.go(Mode::Run);
         });
     }
 
-    /// Sends the next step, held; or the end.
-    fn go(&self, hold: bool) {
+    /// Sends the steps up to the next one that is held; or the end.
+    fn go(&self, mode: Mode) {
         loop {
             let mut next = self.next.lock().unwrap();
             let Some(step) = self.steps.get(*next) else { break };
             *next += 1;
-            self.send_step(step, false);
-            if hold {
-                return self.send_step(step, true);
+            self.send_step(step, None);
+            if let Some(gate) = self.gate_of(step, mode) {
+                return self.send_step(step, Some(gate));
             }
         }
         let summary = common::summary(&self.steps);
@@ -94,7 +106,12 @@ impl TraceControl for Server {
         request: Request<SubscribeRequest>,
     ) -> Result<Response<BoxStream<StepEvent>>, Status> {
         let request = request.into_inner();
-        let hold = request.single_step;
+        let mode = match (request.single_step, request.gates.is_empty()) {
+            (true, _) => Mode::Step,
+            (false, false) => Mode::Continue,
+            (false, true) => Mode::Run,
+        };
+        self.gates.lock().unwrap().clone_from(&request.gates);
         let subscriptions = {
             let mut asked = self.asked.lock().unwrap();
             asked.push(request);
@@ -105,7 +122,8 @@ impl TraceControl for Server {
         if subscriptions > 1 && self.outcome == "region_error" {
             self.retry();
         } else {
-            self.go(hold);
+            *self.next.lock().unwrap() = 0;
+            self.go(mode);
         }
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }
@@ -113,7 +131,7 @@ impl TraceControl for Server {
     async fn r#continue(&self, request: Request<ContinueRequest>) -> Result<Response<ContinueReply>, Status> {
         let held = self.next.lock().unwrap().checked_sub(1).map(|i| self.steps[i].stage.clone());
         self.send(StepEvent { hold_stage: held.unwrap_or_default(), ..StepEvent::default() });
-        self.go(request.into_inner().mode == 0);
+        self.go(request.into_inner().mode());
         Ok(Response::new(ContinueReply { released: true }))
     }
 
@@ -224,7 +242,7 @@ fn an_own_operation_that_still_runs_ends_before_it_runs_again() {
     let operation: Operation = Box::new(move || {
         let (answer, receiver) = oneshot::channel();
         asked.lock().unwrap().push(answer);
-        receiver
+        receiver.into()
     });
     let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
     let (address, title) = (address.to_string(), String::from("get k1"));
@@ -240,6 +258,40 @@ fn an_own_operation_that_still_runs_ends_before_it_runs_again() {
 }
 
 #[test]
+fn an_own_operation_runs_again_up_to_a_step() {
+    let (_runtime, address, server) = serve();
+    let answers = Arc::<Mutex<Vec<oneshot::Sender<String>>>>::default();
+    let asked = answers.clone();
+    let operation: Operation = Box::new(move || {
+        let (answer, receiver) = oneshot::channel();
+        asked.lock().unwrap().push(answer);
+        receiver
+    });
+    let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
+    let (address, title) = (address.to_string(), String::from("get k1"));
+    let source =
+        Attached::start_with(title, &address, &security, wanted, Start::default(), Some(operation)).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    until(&mut screen, "the first hold", |s| s.phase() == Phase::Held);
+    screen.act(Action::Run);
+    until(&mut screen, "the steps to the end", |s| s.timeline().steps().len() == steps().len());
+    let first = answers.lock().unwrap().remove(0);
+    first.send("v1".into()).unwrap();
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    let wanted = steps().iter().position(|step| step.stage == "lock_cf_get").unwrap();
+    while screen.timeline().cursor() > wanted {
+        screen.act(Action::Back);
+    }
+    screen.act(Action::RunToStep);
+    until(&mut screen, "the hold in the second run", |s| s.phase() == Phase::Held);
+    assert_eq!((screen.step().unwrap().stage.as_str(), screen.timeline().cursor()), ("lock_cf_get", wanted));
+    let asked = server.asked.lock().unwrap().last().unwrap().clone();
+    assert_eq!((asked.gates.as_slice(), asked.single_step), (&["lock_cf_get".to_owned()][..], false));
+    until(&mut screen, "the removal of the gate", |_| server.gates.lock().unwrap().is_empty());
+    assert!(screen.gates().is_empty(), "it is not a gate of the user");
+}
+
+#[test]
 fn another_operation_of_this_program_follows_the_first() {
     let (_runtime, address, server) = serve();
     let answers = Arc::<Mutex<Vec<oneshot::Sender<String>>>>::default();
@@ -250,7 +302,7 @@ fn another_operation_of_this_program_follows_the_first() {
         let operation: Operation = Box::new(move || {
             let (answer, receiver) = oneshot::channel();
             asked.lock().unwrap().push(answer);
-            receiver
+            receiver.into()
         });
         let wanted = RequestFilter { key: key.as_bytes().to_vec(), ..RequestFilter::default() };
         Ok(OwnOperation { title: text.into(), wanted, operation })
@@ -272,6 +324,35 @@ fn another_operation_of_this_program_follows_the_first() {
     until(&mut screen, "the second operation", |s| s.timeline().operation() == "get k2");
     until(&mut screen, "its begin", |_| answers.lock().unwrap().len() == 1);
     assert_eq!(server.asked.lock().unwrap().last().unwrap().key, b"k2");
+}
+
+#[test]
+fn the_clients_own_steps_surround_those_of_the_server() {
+    let (_runtime, address, _server) = serve();
+    let operation: Operation = Box::new(move || {
+        let (answer, receiver) = oneshot::channel();
+        let (stamped, steps) = mpsc::unbounded_channel();
+        // All of them arrive before the first step of the server.
+        for (step, stage) in ["client_send", "client_shard", "client_reply"].into_iter().enumerate() {
+            let lane = "main".into();
+            let own = Step { step, stage: stage.into(), kind: "client".into(), lane, ..Step::default() };
+            stamped.send(own).unwrap();
+        }
+        answer.send("v1".into()).unwrap();
+        Running { answer: receiver, steps }
+    });
+    let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
+    let (address, title) = (address.to_string(), String::from("get k1"));
+    let start = Start { run: true, ..Start::default() };
+    let source = Attached::start_with(title, &address, &security, wanted, start, Some(operation)).unwrap();
+    let mut screen = Screen::new(Box::new(source), Options::default());
+    until(&mut screen, "the end", |s| s.phase() == Phase::Finished);
+    let stages: Vec<&str> = screen.timeline().steps().iter().map(|s| s.stage.as_str()).collect();
+    let server = steps();
+    let server = server.iter().map(|s| s.stage.as_str());
+    let want: Vec<&str> =
+        ["client_send", "client_shard"].into_iter().chain(server).chain(["client_reply"]).collect();
+    assert_eq!(stages, want);
 }
 
 /// Types an operation; returns why it was refused.

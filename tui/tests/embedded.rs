@@ -7,6 +7,8 @@ use std::{
 };
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use recipes::{Cluster, ClusterConfig, client::KvFormat};
+use security::SecurityConfig;
 use tempfile::TempDir;
 use tikv_tui::{
     input::Action,
@@ -73,6 +75,26 @@ fn recipes_are_listed_and_unknown_ones_are_errors() {
         assert!(!output.status.success() && output.stdout.is_empty());
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(part) && !error.contains("panicked"), "{error}");
+    }
+}
+
+#[test]
+fn the_json_list_has_the_recipes_of_the_plain_one() {
+    let listed = |args: &[&str]| {
+        let output = run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (plain, json) = (listed(&["list"]), listed(&["list", "--json"]));
+    assert!(json.lines().count() > 10 && json.lines().count() == plain.lines().count(), "{json}");
+    for (line, plain) in json.lines().zip(plain.lines()) {
+        let recipe: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+        assert!(recipe.keys().eq(["name", "title"]), "{line}");
+        let (name, title) = plain.split_once(' ').unwrap();
+        assert_eq!(
+            (recipe["name"].as_str(), recipe["title"].as_str()),
+            (Some(name), Some(title.trim_start()))
+        );
     }
 }
 
@@ -255,7 +277,11 @@ fn at_the_end_all_latches_are_free() {
         assert!(held.all(|slot| slot.queue.is_empty()), "{}: {:?}", step.stage, step.state.latches);
     }
     let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
-    assert_eq!(client, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
+    let (outer, inside): (Vec<&str>, Vec<&str>) =
+        client.into_iter().partition(|stage| !tracepoints::find_stage(stage).unwrap().inside);
+    assert_eq!(outer, ["client_send", "client_region_cache", "client_region_cache", "client_reply"]);
+    let shards = inside.iter().filter(|stage| **stage == "client_shard").count();
+    assert_eq!(shards, 2, "one region for the prewrite and one for the commit: {inside:?}");
 }
 
 /// The Raft state of a step is that of its time, in a run without holds: not the one before, and not a later one.
@@ -306,13 +332,18 @@ fn an_operation_is_stepped_on_an_own_cluster() {
 #[test]
 fn an_operation_is_stepped_on_a_running_cluster() {
     let _alone = alone();
-    let cluster = recipes::Cluster::start(recipes::ClusterConfig::default()).unwrap();
+    let cluster = Cluster::start(ClusterConfig::default()).unwrap();
     let pd = cluster.pd_endpoint();
     let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--json", "--gate", "raft_propose#2"]);
     for kind in ["kv_prewrite", "kv_commit"] {
         let stages: Vec<&str> = steps.iter().filter(|s| s.kind == kind).map(|s| s.stage.as_str()).collect();
         assert!(stages.contains(&"grpc_receive") && stages.contains(&"apply_write"), "{kind}: {stages:?}");
     }
+    let client: Vec<&str> = steps.iter().filter(|s| s.kind == "client").map(|s| s.stage.as_str()).collect();
+    assert_eq!((client.first(), client.last()), (Some(&"client_send"), Some(&"client_reply")), "{client:?}");
+    assert_eq!(client.iter().filter(|stage| **stage == "client_region_cache").count(), 2, "{client:?}");
+    let at = |kind: &str| steps.iter().position(|s| s.kind == kind).unwrap();
+    assert!(at("client") < at("kv_prewrite"), "the client begins: {:?}", steps[0]);
     let output = run(&["run", "get k1", "--pd", &pd, "--plain"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -325,6 +356,50 @@ fn an_operation_is_stepped_on_a_running_cluster() {
     for kind in ["kv_prewrite", "kv_commit"] {
         assert!(steps.iter().any(|s| s.kind == kind), "{kind} is not stepped");
     }
+}
+
+#[test]
+fn an_operation_is_stepped_in_a_keyspace_of_a_running_cluster() {
+    let _alone = alone();
+    let config = ClusterConfig { stores: 1, api: KvFormat::V2, ..ClusterConfig::default() };
+    let cluster = Cluster::start(config).unwrap();
+    let pd = cluster.pd_endpoint();
+    let (steps, _) = json(&["run", "put k1 v1", "--pd", &pd, "--keyspace", "DEFAULT", "--json"]);
+    for kind in ["kv_prewrite", "kv_commit"] {
+        assert!(steps.iter().any(|s| s.kind == kind && s.stage == "apply_write"), "{kind} is not stepped");
+    }
+    let output = run(&["run", "get k1", "--pd", &pd, "--keyspace", "DEFAULT", "--plain"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("write_cf_found") && text.contains("result: v1"), "{text}");
+}
+
+#[test]
+fn an_operation_is_stepped_on_a_running_cluster_with_tls() {
+    let _alone = alone();
+    let path = |name: &str| std::path::absolute("../engine/security/tests/data").unwrap().join(name);
+    let files = |who: &str| [path("ca.pem"), path(&format!("{who}.pem")), path(&format!("{who}-key.pem"))];
+    let [ca, cert, key] = files("server");
+    let security = SecurityConfig::from_paths(Some(&ca), Some(&cert), Some(&key));
+    let config = ClusterConfig { stores: 1, security, ..ClusterConfig::default() };
+    let cluster = Cluster::start(config).unwrap();
+    let pd = cluster.pd_endpoint();
+    let files = files("client").map(|file| file.to_str().unwrap().to_owned());
+    let [ca, cert, key] = files.each_ref().map(String::as_str);
+    let tls = ["--pd", pd.as_str(), "--ca-path", ca, "--cert-path", cert, "--key-path", key];
+    let with = |args: [&'static str; 3]| args.into_iter().chain(tls).collect::<Vec<&str>>();
+    let (steps, _) = json(&with(["run", "put k1 v1", "--json"]));
+    for kind in ["kv_prewrite", "kv_commit"] {
+        assert!(steps.iter().any(|s| s.kind == kind && s.stage == "apply_write"), "{kind} is not stepped");
+    }
+    let output = run(&with(["run", "get k1", "--plain"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("write_cf_found") && text.contains("result: v1"), "{text}");
+    let refused = run(&["run", "get k1", "--pd", &pd, "--plain"]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "without a certificate: {error}");
+    assert!(!error.contains("panicked"), "{error}");
 }
 
 #[test]

@@ -100,7 +100,20 @@ fn command(address: SocketAddr, path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tikv-tui"));
     command.args(["record", &address.to_string(), "--seconds", "30", "-o"]).arg(path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The tests themselves may run under nohup.
+    on_hangup(&mut command, libc::SIG_DFL);
     command
+}
+
+/// Starts the program with this action of SIGHUP.
+fn on_hangup(command: &mut Command, action: libc::sighandler_t) {
+    // SAFETY: `signal` may be called between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            libc::signal(libc::SIGHUP, action);
+            Ok(())
+        });
+    }
 }
 
 /// Waits until the first chunks are in the file.
@@ -166,6 +179,23 @@ fn a_signal_keeps_the_recorded_part() {
         assert!(code == Some(1) && text.contains("contains 3 requests, so it is kept"), "{text}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
+}
+
+#[test]
+fn an_ignored_hangup_does_not_end_a_recording() {
+    let (_runtime, address) = serve(Then::Waits);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.trace");
+    let mut record = command(address, &path);
+    on_hangup(&mut record, libc::SIG_IGN);
+    let child = record.spawn().unwrap();
+    until_recorded(&path);
+    kill(&child, libc::SIGHUP);
+    // The first signal that counts gives the exit code.
+    kill(&child, libc::SIGTERM);
+    let (code, text) = end(child);
+    assert!(code == Some(143) && text.contains("stopped by SIGTERM"), "{code:?} {text}");
+    assert_eq!(list(&path).matches("kv_get").count(), 3);
 }
 
 #[test]

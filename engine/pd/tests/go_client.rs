@@ -106,6 +106,20 @@ async fn the_gc_state_has_the_safe_point_of_the_worker() {
     let request = pdpb::GetGcStateRequest { header: header(&handle), ..Default::default() };
     let state = client.get_gc_state(request).await.unwrap().into_inner().gc_state.unwrap();
     assert_eq!((state.txn_safe_point, state.gc_safe_point), (40, 0));
+
+    // Known keyspaces have no GC of their own: the answer is that of the keys without a keyspace.
+    let mut scoped = async |id| {
+        let keyspace = Some(pdpb::keyspace_scope::Keyspace::KeyspaceId(id));
+        let keyspace_scope = Some(pdpb::KeyspaceScope { keyspace });
+        let request =
+            pdpb::GetGcStateRequest { header: header(&handle), keyspace_scope, ..Default::default() };
+        let reply = client.get_gc_state(request).await.unwrap().into_inner();
+        (reply.gc_state.map(|state| state.txn_safe_point), reply.header.unwrap().error)
+    };
+    assert_eq!(scoped(0).await, (Some(40), None), "the keyspace DEFAULT");
+    assert_eq!(scoped(u32::MAX).await, (Some(40), None));
+    let (state, error) = scoped(7).await;
+    assert_eq!((state, error.map(|e| e.r#type())), (None, Some(pdpb::ErrorType::EntryNotFound)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,23 @@
 //! The server's side of TLS: turns TCP connections into TLS ones, with the
 //! certificate that is on disk at that moment.
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{Peer, Result, SecurityConfig, pem};
+use crate::{Peer, Result, SecurityConfig, handshake::HANDSHAKE_TIMEOUT, pem};
+
+/// Maximum number of accepted connections that wait for the server.
+const READY: usize = 16;
+/// Pause after a failed accept, e.g. when file descriptors are exhausted.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The protocols of a port, and whether its clients must show a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +76,19 @@ impl Acceptor {
         Ok((stream, if allowed { Clients::Allowed } else { Clients::Forbidden(peer) }))
     }
 
+    /// Accepts connections in a task of its own, and returns those with a completed handshake: a slow handshake does
+    /// not delay other connections. The task ends when the receiver is dropped. `server` names the server in the log.
+    /// Must be called within a runtime.
+    pub fn accept_all(
+        self,
+        listener: TcpListener,
+        server: &'static str,
+    ) -> mpsc::Receiver<(TlsStream<TcpStream>, Clients)> {
+        let (connections, ready) = mpsc::channel(READY);
+        tokio::spawn(accept_all(listener, Arc::new(self), server, connections));
+        ready
+    }
+
     /// Returns an acceptor for the files as they are on disk; while they
     /// are invalid, for the last valid ones.
     fn tls(&self) -> Tls {
@@ -78,6 +102,39 @@ impl Acceptor {
             current.0 = now;
         }
         current.1.clone()
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    tls: Arc<Acceptor>,
+    server: &'static str,
+    connections: mpsc::Sender<(TlsStream<TcpStream>, Clients)>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = connections.closed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                log::warn!("{server}: cannot accept a connection: {e}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Small replies must not wait for more to send.
+        let _ = stream.set_nodelay(true);
+        let (tls, connections) = (tls.clone(), connections.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                // Closed when the server ends.
+                Ok(Ok(connection)) => drop(connections.send(connection).await),
+                Ok(Err(e)) => log::warn!("{server}: a TLS handshake failed: {e}"),
+                Err(_) => log::warn!("{server}: a TLS handshake did not end within {HANDSHAKE_TIMEOUT:?}"),
+            }
+        });
     }
 }
 

@@ -98,6 +98,31 @@ fn names_decide_who_may_call() {
 }
 
 #[test]
+fn a_silent_client_delays_no_other_connection() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let acceptor = manager("ca", "server").acceptor(Use::Http).unwrap().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut ready = runtime.block_on(async { acceptor.accept_all(listener, "test") });
+    // A handshake may take 10 s, and this client never begins one.
+    let _silent = std::net::TcpStream::connect(address).unwrap();
+    let tcp = std::net::TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let mut stream = manager("ca", "client").wrap(tcp, &address.to_string()).unwrap();
+    stream.write_all(b"?").unwrap();
+    let limit = std::time::Duration::from_secs(5);
+    let next = runtime.block_on(async { tokio::time::timeout(limit, ready.recv()).await });
+    let (_, clients) = next.expect("the second client's handshake ends first").expect("a connection");
+    assert_eq!(clients, Clients::Allowed);
+    drop(ready);
+    let is_closed = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::net::TcpStream::connect(address).is_err()
+    });
+    assert!(is_closed, "the port closes with the receiver");
+}
+
+#[test]
 fn files_of_the_wrong_kind_are_named() {
     let why = |config: SecurityConfig| SecurityManager::new(config).unwrap_err().to_string();
     let mut missing = config("ca", "server");

@@ -29,8 +29,9 @@ pub use persist::ConfigFile;
 pub use pessimistic_txn::PessimisticTxnConfig;
 pub use raftstore::util::{ReadableDuration, ReadableSize};
 pub use sections::{
-    BlockCacheConfig, CausalTsSection, CoprocessorConfig, GcConfig, GrpcCompressionType, LogConfig,
-    MaxTsConfig, PdConfig, ReadPoolConfig, ServerConfig, StorageConfig, UnifiedReadPoolConfig,
+    AutoCompactionConfig, BlockCacheConfig, CausalTsSection, CoprocessorConfig, GcConfig,
+    GrpcCompressionType, LogConfig, MaxTsConfig, PdConfig, ReadPoolConfig, ServerConfig, StorageConfig,
+    UnifiedReadPoolConfig,
 };
 pub use security::SecurityConfig;
 use security::SecurityManager;

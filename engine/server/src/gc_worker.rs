@@ -1,6 +1,7 @@
 //! Garbage collection of old versions: the safe point from PD, the compaction filters, and the worker that
 //! deletes what the filters hand over (TiKV `src/server/gc_worker`).
 mod compaction_filter;
+mod compaction_runner;
 mod manager;
 mod metrics;
 mod runner;
@@ -16,6 +17,7 @@ use tracepoints::{Req, RequestKind, request};
 use txn_types::{Key, TimeStamp};
 
 pub use compaction_filter::{RawCompactionFilterFactory, WriteCompactionFilterFactory};
+pub use compaction_runner::CompactionRunner;
 pub use manager::GcManager;
 pub use metrics::GcMetrics;
 pub use runner::GcWorker;

@@ -23,6 +23,7 @@ use storage::lock_manager::{
     LockManager as LockManagerTrait, LockWaitToken, UpdateWaitForEvent, WaitFor, lock_waiting_queue::holders,
 };
 use tokio::{runtime::Runtime, sync::oneshot};
+use tracepoints::probe::WaitGraphProbe;
 
 pub use deadlock::DetectorParts;
 pub use notifier::RoleChangeNotifier;
@@ -93,6 +94,11 @@ impl LockManager {
             self.waiter_mgr_scheduler.clone(),
             self.waiter_count.clone(),
         )
+    }
+
+    /// Returns the graph of the deadlock detector, if this store has it.
+    pub fn wait_graph(&self, store_id: u64) -> Option<WaitGraphProbe> {
+        self.detector_scheduler.graph(store_id)
     }
 
     /// Returns the service for other stores.

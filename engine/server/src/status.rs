@@ -8,6 +8,8 @@ mod profile;
 mod ready;
 mod region;
 mod region_meta;
+mod reply;
+mod state;
 mod symbol;
 mod tls;
 
@@ -15,36 +17,22 @@ use std::{net::TcpListener as StdListener, sync::Arc};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::StatusCode,
     response::Response,
     routing::{get, put},
 };
-use raftstore::RaftRouter;
 use security::Acceptor;
 use tokio::runtime::Handle;
 
-use crate::{
-    config::{Cli, ConfigController},
-    grpc::GrpcServiceManager,
-    metrics::Metrics,
-    runtime,
+use self::{
+    reply::{no_sniff, text, typed},
+    state::Shared,
 };
+use crate::runtime;
 
-/// The state that the status server shows.
-pub struct Status {
-    pub store_id: u64,
-    pub metrics: Metrics,
-    /// The configuration in effect; online changes go through it.
-    pub config: Arc<ConfigController>,
-    /// The command line of the configuration; none in a program that embeds the store.
-    pub cli: Option<Cli>,
-    pub router: RaftRouter,
-    pub grpc: GrpcServiceManager,
-}
-
-type Shared = State<Arc<Status>>;
+pub use state::Status;
 
 /// Serves on the current runtime until that ends.
 pub fn start(listener: StdListener, status: Status, tls: Option<Acceptor>) -> std::io::Result<()> {
@@ -89,31 +77,6 @@ fn routes() -> Router<Arc<Status>> {
         .route("/debug/pprof/cmdline", get(cmdline))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
-}
-
-/// Builds an answer without a content type, like TiKV's plain ones.
-fn text(status: StatusCode, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response
-}
-
-/// Builds an answer with status 200 and exactly this content type.
-fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// Forbids browsers to guess another content type.
-fn no_sniff(mut response: Response) -> Response {
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-fn attachment(mut response: Response, disposition: &'static str) -> Response {
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
-    response
 }
 
 async fn metrics(State(status): Shared) -> Response {

@@ -198,6 +198,48 @@ fn bad_requests_are_refused_and_change_nothing() {
     });
 }
 
+/// TiKV accepts a transaction that begins at 0, too.
+#[test]
+fn timestamp_zero_is_a_timestamp() {
+    let h = Harness::start(1);
+    let (ctx, mut client) = h.leader();
+    h.block_on(async {
+        let get = {
+            let (ctx, client) = (ctx.clone(), client.clone());
+            async move |version| {
+                let (context, key) = (Some(ctx.clone()), b"a".to_vec());
+                let request = GetRequest { context, key, version, ..Default::default() };
+                let reply = client.clone().kv_get(request).await.unwrap().into_inner();
+                assert!(reply.region_error.is_none(), "{reply:?}");
+                (reply.error.is_some(), reply.not_found, reply.value)
+            }
+        };
+        assert_eq!(get(0).await, (false, true, vec![]));
+        let prewrite = PrewriteRequest {
+            context: Some(ctx.clone()),
+            mutations: vec![put(b"a", b"v")],
+            primary_lock: b"a".to_vec(),
+            lock_ttl: 3000,
+            ..Default::default()
+        };
+        let reply = client.kv_prewrite(prewrite).await.unwrap().into_inner();
+        assert!(reply.errors.is_empty() && reply.region_error.is_none(), "{reply:?}");
+        assert!(get(1).await.0, "the lock is in the way");
+        let commit = |commit_version| CommitRequest {
+            context: Some(ctx.clone()),
+            keys: vec![b"a".to_vec()],
+            commit_version,
+            ..Default::default()
+        };
+        let wrong = client.kv_commit(commit(0)).await.unwrap().into_inner().error.unwrap();
+        assert!(wrong.abort.contains("InvalidTxnTso"), "{wrong:?}");
+        let reply = client.kv_commit(commit(1)).await.unwrap().into_inner();
+        assert!(reply.error.is_none() && reply.region_error.is_none(), "{reply:?}");
+        assert_eq!(get(0).await, (false, true, vec![]));
+        assert_eq!(get(1).await, (false, false, b"v".to_vec()));
+    });
+}
+
 #[test]
 fn a_message_that_cannot_be_decoded_fails_alone() {
     let h = Harness::start(1);

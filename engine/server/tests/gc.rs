@@ -7,6 +7,7 @@ use engine_rocks::{CF_DEFAULT, CF_WRITE, IterOptions};
 use harness::{Harness, context};
 use kvproto::{kvrpcpb::*, tikvpb::tikv_client::TikvClient};
 use tonic::transport::Channel;
+use txn_types::Key;
 
 fn start(stores: usize, filter: bool, v2: bool) -> Harness {
     Harness::start_with(stores, move |config| {
@@ -127,6 +128,40 @@ fn compactions_drop_old_versions_on_every_store() {
         (rows(&h, CF_WRITE) == [1; 3] && rows(&h, CF_DEFAULT) == [0; 3]).then_some(())
     });
     assert_eq!(read(&h, 60), Some(b"c".to_vec()));
+}
+
+#[test]
+fn a_deleted_key_leaves_the_disk_without_a_full_compaction() {
+    let h = start(1, true, false);
+    let (ctx, mut client) = h.leader();
+    h.block_on(write(&mut client, &ctx, Op::Put, b"other", b"v".to_vec(), 10));
+    // Its file is outside of the compactions below, so none of them is full.
+    compact(&h, CF_WRITE);
+    h.block_on(async {
+        write(&mut client, &ctx, Op::Put, b"gone", b"v".to_vec(), 10).await;
+        write(&mut client, &ctx, Op::Del, b"gone", Vec::new(), 20).await;
+    });
+    move_safe_point(&h, 50);
+    let [start, end] = [&b"gone"[..], b"gonf"].map(|key| keys::data_key(Key::from_raw(key).as_encoded()));
+    h.until("only the other key is left", async || {
+        let kv = &h.store(0).engines().unwrap().kv;
+        kv.compact_range_cf(CF_WRITE, Some(&start), Some(&end)).unwrap();
+        (rows(&h, CF_WRITE) == [1]).then_some(())
+    });
+}
+
+#[test]
+fn a_store_compacts_garbage_without_a_request() {
+    let h = Harness::start_with(1, |config| {
+        config.gc.poll_safe_point_interval = Some(Duration::from_millis(100));
+        config.gc.auto_compaction.check_interval.0 = Duration::from_millis(100);
+    });
+    write_versions(&h);
+    move_safe_point(&h, 25);
+    h.until("the old version and the deleted key are gone", async || {
+        (rows(&h, CF_WRITE) == [2] && rows(&h, CF_DEFAULT) == [1]).then_some(())
+    });
+    assert_eq!((read(&h, 25), read(&h, 40)), (Some(vec![b'b'; 300]), Some(b"c".to_vec())));
 }
 
 #[test]

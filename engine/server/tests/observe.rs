@@ -13,7 +13,10 @@ use std::{
 
 use harness::Harness;
 use kvproto::{
-    kvrpcpb::{Context, GetRequest, Mutation, PrewriteRequest, RawGetRequest},
+    kvrpcpb::{
+        Context, GetRequest, Mutation, Op, PessimisticLockRequest, PessimisticLockResponse, PrewriteRequest,
+        RawGetRequest,
+    },
     tikvpb::tikv_client::TikvClient,
     tracecontrol::{
         InFlightRequest, KeepRequest, KeptRequest, RecordChunk, trace_control_client::TraceControlClient,
@@ -23,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use server::config::ReadableDuration;
 use tonic::{Streaming, transport::Channel};
 use tracepoints::{
-    RequestKind, Session, SessionConfig, SessionEvent,
+    Probe, RequestKind, Session, SessionConfig, SessionEvent,
     collector::InFlight,
     find_stage,
     session::{Matcher, Mode},
@@ -77,6 +80,29 @@ impl Observed {
             let reply = kv.kv_get(request).await.unwrap().into_inner();
             assert!(reply.not_found && reply.region_error.is_none(), "{reply:?}");
         })
+    }
+
+    /// Locks a key; waits up to a second for the lock.
+    fn lock(
+        &self,
+        key: &[u8],
+        ts: u64,
+        is_first_lock: bool,
+    ) -> tokio::task::JoinHandle<PessimisticLockResponse> {
+        let mut kv = self.kv.clone();
+        let op = Op::PessimisticLock.into();
+        let request = PessimisticLockRequest {
+            context: self.context(),
+            mutations: vec![Mutation { op, key: key.to_vec(), ..Default::default() }],
+            primary_lock: key.to_vec(),
+            start_version: ts,
+            for_update_ts: ts,
+            lock_ttl: 3000,
+            is_first_lock,
+            wait_timeout: 1000,
+            ..Default::default()
+        };
+        self.h.runtime.spawn(async move { kv.kv_pessimistic_lock(request).await.unwrap().into_inner() })
     }
 
     fn prewrite(
@@ -263,6 +289,39 @@ fn a_request_that_waits_for_a_latch_names_the_holder() {
     assert!(o.h.block_on(first).unwrap().errors.is_empty());
     assert_eq!(o.h.block_on(second).unwrap().errors.len(), 1, "it found the first one's lock");
     o.h.until("all have left", async || o.in_flight().await.is_empty().then_some(()));
+}
+
+#[test]
+fn a_stepped_lock_shows_the_lock_table_and_the_wait_graph() {
+    let o = observed(1);
+    let matcher = Matcher { kinds: vec![RequestKind::KvPessimisticLock], ..Default::default() };
+    let config = SessionConfig { matcher, mode: Mode::Run, max_requests: 3, ..Default::default() };
+    let session = Session::start(config).unwrap();
+    let next_probe = || loop {
+        if let SessionEvent::Probe(event) = session.events().recv_timeout(harness::BOUND).unwrap() {
+            return event.probe;
+        }
+    };
+    assert!(o.h.block_on(o.lock(b"k", 10, true)).unwrap().errors.is_empty());
+    let table = loop {
+        if let Probe::MemoryLocks(table) = next_probe() {
+            break table;
+        }
+    };
+    let locks: Vec<_> = table.locks.iter().map(|lock| (lock.key.as_str(), lock.start_ts)).collect();
+    assert_eq!((locks, Some(table.region)), (vec![("k", 10)], o.context().map(|ctx| ctx.region_id)));
+    assert!(o.h.block_on(o.lock(b"j", 20, true)).unwrap().errors.is_empty());
+    let waiting = o.lock(b"k", 20, false);
+    let graph = loop {
+        if let Probe::WaitGraph(graph) = next_probe() {
+            break graph;
+        }
+    };
+    let edges: Vec<_> = graph.edges.iter().map(|edge| (edge.txn, edge.wait_for, edge.key.as_str())).collect();
+    assert_eq!(edges, [(20, 10, "k")]);
+    drop(session);
+    let reply = o.h.block_on(waiting).unwrap();
+    assert!(reply.errors[0].locked.is_some(), "the wait ends at its timeout: {reply:?}");
 }
 
 #[test]

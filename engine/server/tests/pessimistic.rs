@@ -10,10 +10,12 @@ use kvproto::{
     kvrpcpb::*,
     metapb::{Peer, Region},
     tikvpb::tikv_client::TikvClient,
+    tracecontrol::{InFlightRequest, trace_control_client::TraceControlClient},
 };
 use server::config::{ReadableDuration, ReadableSize, TikvConfig};
 use tokio::task::JoinHandle;
 use tonic::{Code, transport::Channel};
+use tracepoints::probe::LockTables;
 
 /// A wait that no test reaches.
 const LONG: Duration = Duration::from_secs(600);
@@ -469,7 +471,19 @@ impl Cluster {
 
     /// Prewrites a key. 0 as `for_update_ts` means that the transaction has not locked the key.
     fn prewrite(&self, key: &[u8], start_version: u64, for_update_ts: u64) -> PrewriteResponse {
-        let (ctx, mut client) = self.client(key);
+        let (request, mut client) = self.prewrite_request(key, start_version, for_update_ts);
+        let reply = self.h.block_on(client.kv_prewrite(request)).unwrap().into_inner();
+        assert!(reply.region_error.is_none(), "{reply:?}");
+        reply
+    }
+
+    fn prewrite_request(
+        &self,
+        key: &[u8],
+        start_version: u64,
+        for_update_ts: u64,
+    ) -> (PrewriteRequest, TikvClient<Channel>) {
+        let (ctx, client) = self.client(key);
         let request = PrewriteRequest {
             context: Some(ctx),
             mutations: vec![harness::put(key, b"v")],
@@ -480,9 +494,20 @@ impl Cluster {
             pessimistic_actions: vec![i32::from(for_update_ts != 0)],
             ..Default::default()
         };
-        let reply = self.h.block_on(client.kv_prewrite(request)).unwrap().into_inner();
-        assert!(reply.region_error.is_none(), "{reply:?}");
-        reply
+        (request, client)
+    }
+
+    /// Prewrites with async commit, or in one phase, once the leader has a timestamp of PD.
+    fn fast_prewrite(
+        &self,
+        (request, client): (PrewriteRequest, TikvClient<Channel>),
+        try_one_pc: bool,
+    ) -> PrewriteResponse {
+        let request = PrewriteRequest { use_async_commit: true, try_one_pc, ..request };
+        self.h.until("the leader has a timestamp of PD", async || {
+            let reply = client.clone().kv_prewrite(request.clone()).await.unwrap().into_inner();
+            reply.region_error.is_none().then_some(reply)
+        })
     }
 
     fn commit(&self, key: &[u8], start_version: u64) {
@@ -526,6 +551,31 @@ fn a_lock_in_memory_needs_no_raft_and_survives_a_transfer() {
 }
 
 #[test]
+fn a_viewer_sees_the_locks_in_memory() {
+    let c = Cluster::start_without_log_gc();
+    let t1 = c.ts();
+    c.lock(b"k", t1);
+    let (region, leader) = c.leader_of(b"k");
+    let address = format!("http://{}", c.h.find_store(leader.store_id).unwrap().addr());
+    let tables = async || {
+        let mut control = TraceControlClient::connect(address.clone()).await.unwrap();
+        let reply = control.in_flight(InFlightRequest::default()).await.unwrap().into_inner();
+        serde_json::from_slice::<LockTables>(&reply.locks).unwrap()
+    };
+    let found = c.h.block_on(tables());
+    let [table] = &found.memory_locks[..] else { panic!("expected one table, found {found:?}") };
+    let locks: Vec<_> = table.locks.iter().map(|lock| (lock.key.as_str(), lock.start_ts)).collect();
+    assert_eq!((table.store, table.region, locks), (leader.store_id, region.id, vec![("k", t1)]));
+    c.h.until("the leader of the first region has the graph", async || {
+        tables().await.wait_graph.filter(|graph| graph.edges.is_empty()).map(|_| ())
+    });
+    assert_eq!(c.prewrite(b"k", t1, t1).errors, []);
+    c.h.until("the prewrite has moved the lock to Raft", async || {
+        tables().await.memory_locks.is_empty().then_some(())
+    });
+}
+
+#[test]
 fn locks_in_memory_follow_a_split() {
     let c = Cluster::start_without_log_gc();
     let (t1, t2) = (c.ts(), c.ts());
@@ -556,6 +606,63 @@ fn a_lock_in_memory_is_lost_with_its_leader() {
     assert_eq!(c.prewrite(b"free", t1, t1).errors, []);
     let errors = c.prewrite(b"taken", t1, t1).errors;
     assert!(errors[0].abort.contains("PessimisticLockNotFound"), "{errors:?}");
+}
+
+/// As with two phases: the prewrite amends the lock, or fails and writes nothing.
+#[test]
+fn async_commit_and_one_pc_amend_a_lost_lock() {
+    let mut c = Cluster::start(LONG);
+    let (t1, t2, t3) = (c.ts(), c.ts(), c.ts());
+    for (key, ts) in [(&b"async"[..], t1), (b"one", t2), (b"taken", t3)] {
+        c.lock(key, ts);
+    }
+    let leader = c.leader_of(b"one").1.store_id;
+    let at = c.h.stores.iter().position(|s| s.as_ref().is_some_and(|s| s.store_id() == leader)).unwrap();
+    c.h.stores[at].take();
+    let t4 = c.ts();
+    assert_eq!(c.prewrite(b"taken", t4, 0).errors, [], "no lock is in the way");
+    c.commit(b"taken", t4);
+
+    let reply = c.fast_prewrite(c.prewrite_request(b"async", t1, t1), false);
+    assert!(reply.errors.is_empty() && reply.min_commit_ts > t1, "{reply:?}");
+    let reply = c.fast_prewrite(c.prewrite_request(b"one", t2, t2), true);
+    assert!(reply.errors.is_empty() && reply.one_pc_commit_ts > t2, "{reply:?}");
+    for try_one_pc in [false, true] {
+        let reply = c.fast_prewrite(c.prewrite_request(b"taken", t3, t3), try_one_pc);
+        assert_eq!((reply.min_commit_ts, reply.one_pc_commit_ts), (0, 0), "{reply:?}");
+        assert!(reply.errors[0].abort.contains("PessimisticLockNotFound"), "{reply:?}");
+    }
+    let t5 = c.ts();
+    assert_eq!(c.holder(b"async", t5), Some(t1));
+    assert_eq!(c.holder(b"one", t5), None, "it is committed");
+    assert_eq!(c.holder(b"taken", t5), None, "the refused prewrites wrote no lock");
+}
+
+/// The store of the second transaction does not know the reads that raised the commit of the first one.
+#[test]
+fn a_timestamp_of_pd_orders_commits_of_two_stores() {
+    let c = Cluster::start(LONG);
+    c.split(b"m");
+    assert_ne!(c.leader_of(b"a").1.store_id, c.leader_of(b"z").1.store_id);
+    let (t1, t2) = (c.ts(), c.ts());
+    let get = |key: &[u8], version| {
+        let (ctx, mut client) = c.client(key);
+        let request = GetRequest { context: Some(ctx), key: key.to_vec(), version, ..Default::default() };
+        let reply = c.h.block_on(client.kv_get(request)).unwrap().into_inner();
+        assert!(reply.region_error.is_none() && reply.error.is_none(), "{reply:?}");
+        !reply.not_found
+    };
+    assert!(!get(b"a", c.ts()), "raises max_ts of the first store");
+    let first = c.fast_prewrite(c.prewrite_request(b"a", t1, 0), true).one_pc_commit_ts;
+    assert!(first > t2, "{first}");
+    // As clients do: the commit of the next transaction is above all commits that its client has seen.
+    let min_commit_ts = c.ts() + 1;
+    let (request, client) = c.prewrite_request(b"z", t2, 0);
+    let request = PrewriteRequest { min_commit_ts, ..request };
+    let second = c.fast_prewrite((request, client), true).one_pc_commit_ts;
+    assert!(second >= min_commit_ts && second > first, "{second} is not above {first}");
+    assert_eq!((get(b"a", first), get(b"z", first)), (true, false), "no reader sees the second one alone");
+    assert!(get(b"z", second));
 }
 
 #[test]

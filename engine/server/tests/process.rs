@@ -7,6 +7,7 @@ use std::{
 };
 
 use kvproto::{
+    debugpb::{GetMetricsRequest, debug_client::DebugClient},
     kvrpcpb::{Context, RawGetRequest, RawPutRequest},
     tikvpb::tikv_client::TikvClient,
     tracecontrol::{
@@ -326,6 +327,17 @@ fn start_all(dir: &Path, stores: usize) -> Vec<Process> {
     let pd = all[0].pd.clone();
     all.extend((1..stores).map(|n| Process::start(&dir.join(format!("s{n}")), Some(&pd))));
     all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_metrics_have_the_allocators_statistics() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(&dir.path().join("s"), None);
+    let mut debug = DebugClient::connect(format!("http://{}", process.store)).await.unwrap();
+    for all in [false, true] {
+        let reply = debug.get_metrics(GetMetricsRequest { all }).await.unwrap().into_inner();
+        assert_eq!(reply.jemalloc.contains("jemalloc statistics"), all, "{}", reply.jemalloc);
+    }
 }
 
 async fn check_nothing_is_lost(stores: usize) {

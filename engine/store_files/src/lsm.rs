@@ -2,7 +2,6 @@
 //!
 //! Formats: RocksDB's `db/log_format.h`, `db/version_edit.cc`, `db/write_batch.cc`, `table/format.cc`,
 //! `table/block_based/*`; Titan's `blob_format.cc`. It reads the default formats of RocksDB up to version 10.
-mod ahead;
 mod append;
 mod block;
 mod checksum;
@@ -17,15 +16,16 @@ mod internal_key;
 mod iter;
 mod log;
 mod log_writer;
+mod lost_manifest;
 pub mod manifest;
-mod mem;
+mod memtable;
 mod merge;
 pub mod options;
 mod properties;
+mod read_ahead;
 mod reader;
 mod recovery;
 mod replay;
-mod rescue;
 mod ribbon;
 mod salvage;
 mod table;
@@ -47,13 +47,13 @@ pub use internal_key::{InternalKey, ValueType};
 pub use iter::TableIter;
 pub use log::{LogReader, Record};
 pub use log_writer::append_edit;
+pub use lost_manifest::read as read_manifest_or_tables;
 pub use manifest::FileMeta;
 pub use manifest::read as read_manifest;
-pub use mem::MemEntry;
+pub use memtable::MemEntry;
 pub use merge::DbIter;
 pub use properties::{RangeOffsets, TableProperties};
 pub use recovery::RecoveredSst;
-pub use rescue::read as read_manifest_or_tables;
 pub use table::Table;
 pub use titan::{BlobFile, BlobIndex, Titan, decode_record};
 pub use verify::{Verified, verify};

@@ -14,9 +14,13 @@ use std::{
 
 use kvproto::{errorpb, metapb::Region};
 use parking_lot::RwLock;
+use tracepoints::probe::{MemoryLock, MemoryLocksProbe};
 use txn_types::{Key, Lock, PessimisticLock};
 
 use crate::{Error, ErrorInner, Result};
+
+/// Maximum number of locks in a probe.
+const MAX_PROBED: usize = 100;
 
 /// Bytes of all tables of the process. TiKV: `INSTANCE_MEM_SIZE`.
 static INSTANCE_MEM_SIZE: AtomicUsize = AtomicUsize::new(0);
@@ -128,6 +132,20 @@ impl PeerPessimisticLocks {
     /// Whether there is no lock.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
+    }
+
+    /// Returns the first locks of the table of `region` for a viewer. A lock that a write on its way removes is not
+    /// among them.
+    pub fn probe(&self, store: u64, region: u64) -> MemoryLocksProbe {
+        let lock = |(key, lock): (&Key, &PessimisticLock)| MemoryLock {
+            key: key.to_raw().map_or_else(|_| key.to_string(), |raw| keys::escape(&raw)),
+            start_ts: lock.start_ts.into_inner(),
+            for_update_ts: lock.for_update_ts.into_inner(),
+            ttl_ms: lock.ttl,
+        };
+        let locks = self.remaining().take(MAX_PROBED).map(lock).collect();
+        let more = self.remaining().skip(MAX_PROBED).count() as u64;
+        MemoryLocksProbe { store, region, locks, more }
     }
 
     /// Returns the bytes of the locks.
@@ -480,5 +498,21 @@ mod tests {
         assert_eq!(table.read().len(), 2);
         removed(6, "a").applied();
         assert_eq!(names(table.read().remaining()), [b"b"]);
+    }
+
+    #[test]
+    fn a_probe_has_the_locks_that_no_write_removes() {
+        let mut table = PeerPessimisticLocks::default();
+        let locks = [(Key::from_raw(b"a"), lock(5)), (Key::from_raw(b"b"), lock(7))];
+        assert!(table.insert(&locks, LIMITS));
+        let write = Arc::new(());
+        assert!(table.mark_deleted(&Key::from_raw(b"a"), &write));
+        let probe = table.probe(1, 2);
+        let shown: Vec<_> =
+            probe.locks.iter().map(|l| (l.key.as_str(), l.start_ts, l.for_update_ts, l.ttl_ms)).collect();
+        assert_eq!((probe.store, probe.region, probe.more), (1, 2, 0));
+        assert_eq!(shown, [("b", 7, 7, 3000)]);
+        drop(write);
+        assert_eq!(table.probe(1, 2).locks.len(), 2, "the write was refused");
     }
 }

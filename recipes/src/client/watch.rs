@@ -28,6 +28,8 @@ enum LogLine {
     Regions(usize),
     /// The task of one region has begun.
     Shard,
+    /// The client has no channel to a store, and connects: the store's address.
+    Connect(String),
     /// The client tries again after a region error, or a store that does not answer: the error's name.
     Retry(&'static str),
     /// The client resolves another transaction's lock.
@@ -45,6 +47,9 @@ const REGION_ERRORS: [(&str, &str); 6] = [
     ("store_not_match: Some", "store not match"),
 ];
 
+/// First words of the line that the client logs before it connects to a store.
+const CONNECT: &str = "connect to tikv endpoint: ";
+
 fn error_name(line: &str) -> &'static str {
     let other = if line.starts_with("handle_region_error") { "another region error" } else { "no answer" };
     REGION_ERRORS.iter().find(|(field, _)| line.contains(field)).map_or(other, |(_, name)| name)
@@ -61,6 +66,9 @@ fn parse(target: &str, line: &str) -> LogLine {
             if line.starts_with("handle_region_error") || line.starts_with("handle_other_error") =>
         {
             LogLine::Retry(error_name(line))
+        }
+        ("client", line) if line.starts_with(CONNECT) => {
+            LogLine::Connect(line.trim_start_matches(CONNECT).trim_matches('"').to_owned())
         }
         ("lock", "resolving locks") => LogLine::ResolveLock,
         _ => LogLine::Other,
@@ -89,6 +97,14 @@ impl Log for ClientLog {
             (Some(req), LogLine::Retry(error)) => {
                 tracepoints::stamp!(CLIENT_BACKOFF, req);
                 tracepoints::facts!(req, Facts::new("Error of a region").outcome(error));
+            }
+            (Some(req), LogLine::Shard) => {
+                let channel = "from the cache, unless client_connect follows";
+                tracepoints::step_inside!(CLIENT_SHARD, req, Facts::new("Send").text("channel", channel));
+            }
+            (Some(req), LogLine::Connect(address)) => {
+                let facts = Facts::new("Channel").text("store", address).outcome("new connection");
+                tracepoints::step_inside!(CLIENT_CONNECT, req, facts);
             }
             (Some(req), LogLine::ResolveLock) => tracepoints::stamp!(CLIENT_RESOLVE_LOCK, req),
             _ => {}
@@ -156,6 +172,8 @@ mod tests {
         assert_eq!(parse(plan, "handle_other_error: Grpc(..)"), LogLine::Retry("no answer"));
         assert_eq!(parse("tikv_client::transaction::lock", "resolving locks"), LogLine::ResolveLock);
         assert_eq!(parse("tikv_client::raw::client", "invoking raw get request"), LogLine::Other);
+        let connects = parse("tikv_client::pd::client", "connect to tikv endpoint: \"127.0.0.1:20160\"");
+        assert_eq!(connects, LogLine::Connect("127.0.0.1:20160".into()));
     }
 
     #[tokio::test]
@@ -167,6 +185,8 @@ mod tests {
         assert!(!watched.accepts(other, &LogLine::Shard));
         assert!(watched.accepts(root, &LogLine::Regions(1)));
         assert!(watched.accepts(shard, &LogLine::Shard) && watched.accepts(shard, &LogLine::ResolveLock));
+        assert!(watched.accepts(shard, &LogLine::Connect("a:1".into())));
+        assert!(!watched.accepts(other, &LogLine::Connect("a:1".into())));
         assert!(!watched.accepts(other, &LogLine::ResolveLock));
         assert_eq!(watched.coming, 0);
     }

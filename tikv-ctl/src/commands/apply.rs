@@ -83,7 +83,8 @@ pub fn show_or_apply(
     plan.error()?;
     if out.is_json() {
         return out.json(&json!({
-            "command": name, "dry_run": false, "changes": plan.changes.len(), "undo_file": undo_path
+            "command": name, "dry_run": false, "changes": plan.changes.len(),
+            "undo_file": undo_path.map(|path| path.display().to_string()),
         }));
     }
     if done.is_empty() { Ok(()) } else { out.line(done) }

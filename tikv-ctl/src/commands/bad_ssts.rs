@@ -81,7 +81,8 @@ fn bad_ssts(store: &Offline, manifest: Option<&Path>, global: &Global, out: &mut
             let hit: Vec<&Region> = regions.iter().filter(|region| overlaps(file, region)).collect();
             if out.is_json() {
                 objects.push(json!({
-                    "file": file.path(), "cf": family.name(), "level": file.level(), "error": error.to_string(),
+                    "file": file.path().display().to_string(), "cf": family.name(), "level": file.level(),
+                    "error": error.to_string(),
                     "smallest": hex_upper(file.smallest()), "largest": hex_upper(file.largest()),
                     "regions": hit.iter().map(|region| region.id).collect::<Vec<_>>(),
                 }));

@@ -31,7 +31,7 @@ fn pages(dir: &Path, tool: Command, out: &mut Output<'_>) -> Result<()> {
     if out.is_json() {
         let fail = |source| Error::Io { path: dir.to_owned(), source };
         let pages = std::fs::read_dir(dir).map_err(fail)?.count();
-        return out.json(&json!({ "dir": dir, "pages": pages }));
+        return out.json(&json!({ "dir": dir.display().to_string(), "pages": pages }));
     }
     out.note(&note);
     Ok(())

@@ -193,7 +193,10 @@ fn decrypt_file(args: &DecryptFileArgs, global: &Global, out: &mut Output<'_>) -
     let crc = copy(&RandomFile::open(infile, &keyring)?, encrypted.then_some(outfile), dir)?;
     out.either(
         || format!("crc32: {crc}"),
-        || json!({ "infile": infile, "outfile": encrypted.then_some(outfile), "encrypted": encrypted, "crc32": crc }),
+        || {
+            let outfile = encrypted.then(|| outfile.display().to_string());
+            json!({ "infile": infile.display().to_string(), "outfile": outfile, "encrypted": encrypted, "crc32": crc })
+        },
     )?;
     if notes.damages.is_empty() { Ok(()) } else { Err(Error::Damaged(notes.damages.len())) }
 }

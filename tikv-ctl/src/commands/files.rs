@@ -4,6 +4,7 @@ mod lsm;
 mod lsm_levels;
 mod lsm_svg;
 mod manifest;
+mod paths;
 mod wal;
 
 pub(super) use lsm::{open_db, report_damages};
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::open::store_config;
 use crate::{Error, Result, cli::Global, encryption::Keyring, print::output::Output};
 
 /// Commands that read individual files of a store.
@@ -80,36 +80,7 @@ pub fn run(cmd: &FilesCmd, keyring: &Keyring, global: &Global, out: &mut Output<
     }
 }
 
-/// Returns `path/part` if `path` is a data directory, otherwise `path` itself.
-fn part_of(path: &Path, part: &str) -> PathBuf {
-    let inner = path.join(part);
-    if inner.is_dir() { inner } else { path.to_owned() }
-}
-
 /// Prints every version edit of a MANIFEST and the resulting state.
 pub(super) fn manifest(path: &Path, keyring: &Keyring, out: &mut Output<'_>) -> Result<()> {
     manifest::run(path, false, keyring, out)
-}
-
-/// Returns the directory that the configuration sets for the logs of the RocksDB in `dir`; none: `dir`
-/// itself.
-pub(super) fn wal_dir(dir: &Path, global: &Global) -> Result<Option<PathBuf>> {
-    let config = store_config(global)?;
-    let is_raftdb = match &config.raftdb_path {
-        Some(path) => same_dir(path, dir),
-        None => dir.file_name().is_some_and(|name| name == "raft"),
-    };
-    Ok(if is_raftdb { config.raftdb_wal_dir } else { config.wal_dir })
-}
-
-fn same_dir(a: &Path, b: &Path) -> bool {
-    matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-/// Fails if `path` does not exist.
-fn check_exists(path: &Path, expected: &str) -> Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    Err(Error::other(format!("{}: expected {expected}, found nothing", path.display())))
 }

@@ -267,13 +267,13 @@ fn place_json(place: &HitPlace) -> Value {
             json!({ "in": "raft_log", "region_id": region, "term": term, "index": index })
         }
         HitPlace::Wal { path, offset, sequence } => {
-            json!({ "in": "wal", "file": path, "offset": offset, "sequence": sequence })
+            json!({ "in": "wal", "file": path.display().to_string(), "offset": offset, "sequence": sequence })
         }
         HitPlace::Sst { path, level, sequence } => {
-            json!({ "in": "sst", "file": path, "level": level, "sequence": sequence })
+            json!({ "in": "sst", "file": path.display().to_string(), "level": level, "sequence": sequence })
         }
         HitPlace::Blob { path, offset, size } => {
-            json!({ "in": "blob", "file": path, "offset": offset, "size": size })
+            json!({ "in": "blob", "file": path.display().to_string(), "offset": offset, "size": size })
         }
     }
 }

@@ -4,6 +4,7 @@ mod diff;
 mod form;
 mod input;
 mod page;
+mod profile;
 mod wall;
 
 use std::{path::PathBuf, time::Duration};
@@ -12,7 +13,7 @@ use clap::Args;
 use security::SecurityManager;
 use serde_json::json;
 use tracepoints_profile::{
-    Folded, Operation, Pick, Profile as Stacks,
+    Pick,
     flame::Measure,
     folded::show,
     format,
@@ -23,10 +24,8 @@ use tracepoints_profile::{
 pub use form::Form;
 pub use input::InputArgs;
 
+use self::{cpu::REPLY_TIMEOUT, profile::Profile};
 use crate::{Error, Result, cli::Global, http, pd::Pd, print::output::Output};
-
-/// Extra time that a server may take to return a profile, beyond the sampling time.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Source of the stacks, and form of the output.
 #[derive(Clone, Debug, Args)]
@@ -137,20 +136,6 @@ impl FlamegraphArgs {
 pub enum FlamegraphCommand {
     /// Compare two profiles, two recordings, or two bands of one recording, frame by frame
     Diff(diff::DiffArgs),
-}
-
-/// Stacks with their title and measure.
-struct Profile {
-    folded: Folded,
-    measure: Measure,
-    title: String,
-    subtitle: String,
-    /// The requests, if this is wall clock.
-    operations: Vec<Operation>,
-    /// Complete stacks, if the source has more than names and weights.
-    stacks: Option<Stacks>,
-    /// Stacks in the order of time, if this is one request.
-    in_time: Option<Vec<String>>,
 }
 
 /// Runs `flamegraph`.

@@ -91,7 +91,7 @@ pub fn run(
         let back = Flashback { version: commit_ts - 1, pd: global.pd.clone(), ..wanted.clone() };
         UndoFile::for_flashback(back).write(&path)?;
         out.note(&format!("to undo it: tikv-ctl undo {}", path.display()));
-        undo_file = Some(path);
+        undo_file = Some(path.display().to_string());
     }
     cluster.finish(&prepared, commit_ts, out)?;
     out.either(

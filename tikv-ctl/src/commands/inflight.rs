@@ -9,7 +9,7 @@ use kvproto::tracecontrol::{
 use security::SecurityManager;
 use serde_json::json;
 use tonic::{Code, Status, transport::Channel};
-use tracepoints::collector::InFlight;
+use tracepoints::{collector::InFlight, probe::LockTables};
 
 use crate::{
     Error, Result, cli::Global, grpc, key::escaped, print::output::Output, probe::is_status_address,
@@ -111,39 +111,51 @@ impl<'a> Server<'a> {
     }
 }
 
-/// `inflight`: prints the requests in flight, once or repeatedly.
+/// `inflight`: prints the requests in flight and the lock tables, once or repeatedly.
 fn inflight(args: &InflightArgs, global: &Global, out: &mut Output<'_>) -> Result<()> {
     let server = Server::connect(global, "inflight")?;
     loop {
         let request = InFlightRequest { all_stores: args.all_stores, limit: args.limit };
         let reply = server.runtime.block_on(server.client.clone().in_flight(request));
         let reply = reply.map_err(|e| server.failure(&e))?.into_inner();
-        let rows: Vec<InFlight> = serde_json::from_slice(&reply.json).map_err(|e| {
+        let unknown = |what: &str, e: serde_json::Error| {
             Error::other(format!(
-                "expected a list of requests from the server, but decoding failed: {e}; use the tikv-ctl of the \
-                 server's version"
+                "expected {what} from the server, but decoding failed: {e}; use the tikv-ctl of the server's \
+                 version"
             ))
-        })?;
+        };
+        let rows: Vec<InFlight> =
+            serde_json::from_slice(&reply.json).map_err(|e| unknown("a list of requests", e))?;
+        // A server of an older version sends none.
+        let locks: LockTables = match reply.locks.is_empty() {
+            true => LockTables::default(),
+            false => serde_json::from_slice(&reply.locks).map_err(|e| unknown("lock tables", e))?,
+        };
         if args.watch.is_some() && !out.is_json() && std::io::stdout().is_terminal() {
             out.raw(b"\x1b[2J\x1b[H")?;
         }
-        print(&rows, reply.total, out)?;
+        print(&rows, reply.total, &locks, out)?;
         let Some(seconds) = args.watch else { return Ok(()) };
         out.flush()?;
         thread::sleep(Duration::from_secs_f64(seconds));
     }
 }
 
-fn print(rows: &[InFlight], total: u64, out: &mut Output<'_>) -> Result<()> {
+fn print(rows: &[InFlight], total: u64, locks: &LockTables, out: &mut Output<'_>) -> Result<()> {
     if out.is_json() {
-        return out.json(&json!({ "requests": total, "in_flight": rows }));
+        return out.json(&json!({
+            "requests": total,
+            "in_flight": rows,
+            "memory_locks": locks.memory_locks,
+            "wait_graph": locks.wait_graph,
+        }));
     }
     out.line(format!("requests in flight: {total}"))?;
     rows.iter().try_for_each(|row| out.bytes(row.to_text().as_bytes()))?;
     if total > rows.len() as u64 {
         out.line(format!("and {} more: raise --limit to print them", total - rows.len() as u64))?;
     }
-    Ok(())
+    out.bytes(locks.to_text().as_bytes())
 }
 
 /// `keep`: makes the server keep the next requests that match.

@@ -1,7 +1,9 @@
 //! Opens the store that `--host` or `--data-dir` names, and reports its damage.
+use std::path::Path;
+
 use crate::{
-    Error, Offline, Online, Result, StoreConfig, cli::Global, lsm::options, print::output::Output,
-    source::Source,
+    Error, Offline, Online, Result, StoreConfig, cli::Global, encryption::Keyring, lsm::options,
+    print::output::Output, source::Source,
 };
 
 /// Returns the error of a command that needs a store and got none.
@@ -74,4 +76,26 @@ pub fn open_debugger(global: &Global, out: &mut Output<'_>) -> Result<Offline> {
         out.line("Debugger for raftstore-v2 is used")?;
     }
     Ok(offline)
+}
+
+/// Loads the encryption keys for `path`, a file or directory that a command reads. Also returns the number of
+/// damaged places in the dictionaries.
+pub fn load_keys_around(path: &Path, global: &Global, out: &mut Output<'_>) -> Result<(Keyring, usize)> {
+    let config = store_config(global)?.encryption;
+    let (mut keyring, mut notes) = Keyring::load_around(path, &config)?;
+    // The path may be outside of the data directory and still be encrypted by it: raft-engine has its own
+    // directory.
+    if let Some(dir) = &global.data_dir {
+        let (others, more) = Keyring::load(dir, &config)?;
+        keyring = keyring.join(others);
+        notes.warnings.extend(more.warnings);
+        notes.damages.extend(more.damages);
+    }
+    notes.warnings.sort();
+    notes.warnings.dedup();
+    notes.damages.sort();
+    notes.damages.dedup();
+    notes.warnings.iter().for_each(|warning| out.note(&format!("warning: {warning}")));
+    notes.damages.iter().for_each(|damage| out.note(&damage.to_string()));
+    Ok((keyring, notes.damages.len()))
 }

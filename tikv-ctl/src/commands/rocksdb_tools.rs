@@ -7,7 +7,6 @@ mod remove_sst;
 mod sst_dump;
 
 use clap::Subcommand;
-use keys::hex_upper;
 
 use crate::{Result, cli::Global, print::output::Output};
 
@@ -37,9 +36,4 @@ pub fn run(cmd: &RocksdbToolCmd, global: &Global, out: &mut Output<'_>) -> Resul
         RocksdbToolCmd::Ldb { args } => ldb::run(args, global, out),
         RocksdbToolCmd::SstDump { args } => sst_dump::run(args, global, out),
     }
-}
-
-/// Formats keys and values as these tools print them.
-fn shown(bytes: &[u8], hex: bool) -> Vec<u8> {
-    if hex { format!("0x{}", hex_upper(bytes)).into_bytes() } else { bytes.to_vec() }
 }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 use keys::DATA_CFS;
 use store_files::io::{Cursor, Damage, read_whole};
 
-use super::{Hit, HitPlace, Kind, Target, kind_of};
+use super::hit::{Hit, HitPlace, Kind, Target, kind_of};
 use crate::{
     Offline, Result,
     lsm::{LogReader, Record, SstFile, ValueType, logs, read_batch, read_manifest_or_tables},

@@ -6,7 +6,7 @@ use kvproto::{
 use prost::Message;
 use store_files::io::Damage;
 
-use super::{Hit, HitPlace, Kind, Target};
+use super::hit::{Hit, HitPlace, Kind, Target};
 use crate::{DebugError, Offline, simple_write};
 
 /// Adds the entries of all regions: before a split, another region's log had the key.

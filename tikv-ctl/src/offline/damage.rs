@@ -1,10 +1,11 @@
 //! Reports unreadable data with the affected keys and regions.
+use keys::CF_RAFT;
 use kvproto::{metapb::Region, raft_serverpb::RegionLocalState};
 use prost::Message;
 use serde_json::{Value, json};
 use store_files::io::Damage;
 
-use super::{CF_RAFT, Offline, bounds, raft::RaftStore};
+use super::{Offline, bounds::bounds, raft::RaftStore};
 
 /// Maximum number of regions that one text names.
 const MAX_NAMED: usize = 20;
@@ -69,7 +70,9 @@ pub(crate) fn json(damage: &Damage) -> Value {
     let lost = damage
         .lost_keys()
         .map(|(after, up_to)| json!({ "after": keys::hex_upper(after), "up_to": keys::hex_upper(up_to) }));
-    let file = Some(&damage.path).filter(|path| !path.as_os_str().is_empty());
+    let named = Some(&damage.path).filter(|path| !path.as_os_str().is_empty());
+    // A path of other bytes than UTF-8 is no JSON text.
+    let file = named.map(|path| path.display().to_string());
     json!({
         "text": damage.to_string(), "file": file, "offset": damage.offset, "what": damage.what,
         "cf": damage.cf, "lost": lost,

@@ -1,10 +1,10 @@
 //! Joins locks, writes and values by key (TiKV `MvccInfoScanner`, `MvccInfoCollector`).
 use std::cmp::Ordering;
 
+use keys::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use kvproto::kvrpcpb::{MvccInfo, MvccLock, MvccValue, MvccWrite};
 use txn_types::{Key, TimeStamp, WriteRef, parse_lock};
 
-use super::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use crate::{
     error::DebugError,
     lsm::{Db, DbIter, same},

@@ -1,10 +1,11 @@
 //! Statistics from the properties of SSTs (TiKV `dump_write_cf_properties`, `dump_default_cf_properties`).
 use std::{cmp::Reverse, path::Path, sync::Arc};
 
+use keys::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use kvproto::metapb::Region;
 
 use super::{
-    CF_DEFAULT, CF_LOCK, CF_WRITE, bounds,
+    bounds::bounds,
     collect::{MvccProperties, RangeIndex, range_index, recovered_index},
     hash_order::hash_order,
 };

@@ -1,11 +1,12 @@
 //! The Raft log: in raft-engine, or in a RocksDB of its own.
 use std::path::Path;
 
+use keys::CF_DEFAULT;
 use kvproto::{eraftpb::Entry, raft_serverpb::RaftLocalState};
 use prost::Message;
 use store_files::io::Damage;
 
-use super::{CF_DEFAULT, config::StoreConfig};
+use super::config::StoreConfig;
 use crate::{
     Error,
     encryption::Keyring,

@@ -1,9 +1,10 @@
 //! States of regions and of the store: in column family raft or, with a tablet for each region, in
 //! raft-engine (TiKV `raft_log_engine`, `ENGINE` keys of raftstore-v2).
+use keys::{CF_DEFAULT, CF_RAFT};
 use kvproto::raft_serverpb::{RaftApplyState, RegionLocalState, StoreIdent};
 use prost::Message;
 
-use super::{CF_DEFAULT, CF_RAFT, Offline, raft::RaftStore};
+use super::{Offline, raft::RaftStore};
 use crate::{
     error::DebugError,
     raft_engine::RaftEngineDir,

@@ -5,7 +5,7 @@ use kvproto::raft_serverpb::{PeerState, RegionLocalState};
 use prost::Message;
 use store_files::io::{Context, Damage};
 
-use super::{bounds, raft::RaftStore, states::REGION_STATE};
+use super::{bounds::bounds, raft::RaftStore, states::REGION_STATE};
 use crate::{
     Error, Result,
     encryption::Keyring,

@@ -1,13 +1,14 @@
 //! Finds writes that the Raft log has and a tablet does not: a server replays them when it starts.
 use std::collections::BTreeMap;
 
+use keys::{CF_DEFAULT, CF_LOCK, CF_WRITE};
 use kvproto::{
     eraftpb::{Entry, EntryType},
     raft_cmdpb::{RaftCmdRequest, Request},
 };
 use prost::Message;
 
-use super::{CF_DEFAULT, CF_LOCK, CF_WRITE, Offline};
+use super::Offline;
 use crate::{Result, raft_engine::RaftEngineDir, simple_write};
 
 /// Prefix of the keys with the index up to which a column family of a tablet is flushed (TiKV

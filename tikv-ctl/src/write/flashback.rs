@@ -185,13 +185,40 @@ fn roll_back(db: &Db, key: &[u8], value: &[u8], lock: &Lock, plan: &mut Plan) ->
             plan.changes.push(Change::kv("default", &key, Some(&value), None, why.clone()));
         }
     }
-    let key = at(key, start);
-    // A record at that time, such as another transaction's commit, already ends the transaction.
-    if db.get("write", &key)?.is_none() {
+    let place = at(key, start);
+    let Some(there) = db.get("write", &place)? else {
         let rollback = Write::new_rollback(lock.ts, true).to_bytes();
-        plan.changes.push(Change::kv("write", &key, None, Some(&rollback), why));
+        plan.changes.push(Change::kv("write", &place, None, Some(&rollback), why));
+        return Ok(());
+    };
+    let Ok(write) = WriteRef::parse(&there) else {
+        plan.fail(format!(
+            "key {}: expected a write record at {start}, found one that cannot be decoded",
+            keys::hex_upper(key)
+        ));
+        return Ok(());
+    };
+    // Another transaction was committed at that time: its record must also say that this one is rolled back.
+    if write.start_ts != lock.ts && !write.has_overlapped_rollback {
+        let fence = next_change(db, key, start)?;
+        let marked = write.to_owned().set_overlapped_rollback(true, Some(fence.into())).to_bytes();
+        plan.changes.push(Change::kv("write", &place, Some(&there), Some(&marked), why));
     }
     Ok(())
+}
+
+/// Returns the commit timestamp of the first PUT or DELETE of `user` after `ts`; 0: none. GC that removes it
+/// removes the record at `ts`, too.
+fn next_change(db: &Db, user: &[u8], ts: u64) -> Result<u64> {
+    let mut next = 0;
+    let mut newer = db.scan("write", &at(user, u64::MAX), &at(user, ts))?;
+    while newer.advance()? {
+        let Ok((_, commit_ts)) = Key::split_on_ts_for(newer.key()) else { continue };
+        if matches!(Write::parse_type(newer.value()), Ok(WriteType::Put | WriteType::Delete)) {
+            next = commit_ts.into_inner();
+        }
+    }
+    Ok(next)
 }
 
 /// The versions of one key.

@@ -165,6 +165,19 @@ pub fn contents(dir: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     files
 }
 
+/// Longer lines are shortened to their first characters, their length and their checksum.
+const MAX_LINE: usize = 400;
+const KEPT_OF_LINE: usize = 80;
+
+/// Returns a line as the files of expected outputs have it.
+pub fn shorten(line: &str) -> String {
+    if line.chars().count() <= MAX_LINE {
+        return line.to_owned();
+    }
+    let first: String = line.chars().take(KEPT_OF_LINE).collect();
+    format!("{first}… ({} bytes, crc32 {:08x})", line.len(), crc32fast::hash(line.as_bytes()))
+}
+
 /// Copies the files of a directory that no process is changing.
 pub fn copy_dir(from: &Path, to: &Path) {
     for (path, bytes) in contents(from) {

@@ -117,7 +117,7 @@ const ONLINE: &[(&str, Shape)] = &[
     ("get-region-read-progress -r 2", Object("region_read_progress resolver")),
     ("modify-tikv-config -n log.level -v warn", Object("success")),
     ("fail list", List("name actions")),
-    ("inflight", Object("requests in_flight")),
+    ("inflight", Object("requests in_flight memory_locks wait_graph")),
     ("keep -n 1", Object("count")),
     ("compact", Object("store db cf from to")),
     ("raft region", Object("region_infos")),

@@ -21,6 +21,7 @@
 //! assert!(Isolation::Snapshot.forbids(found[0].kind));
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 mod anomaly;
 mod bank;
 mod check;

@@ -1,10 +1,11 @@
-//! The commands `completions` and `man`, which are the same in every program.
+//! The commands `completions` and `man`, and the output of `--help`, which are the same in every program.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use clap::Command;
@@ -50,6 +51,19 @@ impl Manual {
                 Ok(())
             }
         }
+    }
+}
+
+/// Prints the requested help, or the error in the command line, and returns the exit code. `prefix` begins the line of
+/// a failure to print. A reader may close standard output early.
+pub fn print_help(help: &clap::Error, prefix: &str) -> ExitCode {
+    match help.print() {
+        Err(e) if !help.use_stderr() && e.kind() != io::ErrorKind::BrokenPipe => {
+            // There is no other output to report a closed standard error to.
+            let _ = writeln!(io::stderr().lock(), "{prefix}: cannot write to standard output: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(help.exit_code().try_into().unwrap_or(2)),
     }
 }
 

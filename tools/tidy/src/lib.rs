@@ -1,5 +1,6 @@
 //! Finds the files of the repository for the tests beside it, which hold its rules.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 pub mod modules;
 
 use std::{

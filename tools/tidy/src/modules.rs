@@ -13,13 +13,16 @@ pub type Module = Vec<String>;
 /// The modules of one crate, and for each the modules that it imports from.
 #[derive(Debug, Default)]
 pub struct Modules {
+    /// For each module, the modules that it imports from.
     pub imports: BTreeMap<Module, BTreeSet<Module>>,
+    /// The imports that should name another module.
     pub detours: Vec<Detour>,
 }
 
 /// An import from an enclosing module of what that module itself only imports.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Detour {
+    /// The module with the import.
     pub importer: Module,
     /// The imported path, from the crate's root.
     pub path: Module,

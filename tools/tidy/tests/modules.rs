@@ -29,3 +29,13 @@ fn code_follows_the_documentation_of_its_module() {
     }
     assert!(found.is_empty(), "expected no blank line after //!, found one in:\n{}", found.join("\n"));
 }
+
+#[test]
+fn each_library_warns_of_items_without_documentation() {
+    let libraries: Vec<_> =
+        sources().unwrap().into_iter().filter(|(path, _)| path.ends_with("src/lib.rs")).collect();
+    assert!(libraries.len() > 20, "found {} libraries", libraries.len());
+    let silent = libraries.iter().filter(|(_, text)| !text.contains("#![warn(missing_docs)]"));
+    let found: Vec<String> = silent.map(|(path, _)| path.display().to_string()).collect();
+    assert!(found.is_empty(), "expected #![warn(missing_docs)] in:\n{}", found.join("\n"));
+}

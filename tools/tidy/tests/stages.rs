@@ -72,7 +72,7 @@ fn anchors_of_the_guide_name_a_function() {
 }
 
 /// `TIKV_SRC` is a checkout of tikv/tikv 8e964719: `TIKV_SRC=DIR cargo test -p tidy -- --ignored`. With `REPOSITORIES`,
-/// a folder with the checkouts `pd`, `client-go` and `client-rust`, also the anchors in these.
+/// a folder with the checkouts `pd`, `client-go`, `client-rust` and `raft-rs`, also the anchors in these.
 #[test]
 #[ignore = "needs TIKV_SRC, a checkout of tikv/tikv"]
 fn every_anchor_resolves_in_tikv() {
@@ -141,7 +141,8 @@ fn anchors_in_other_repositories_name_a_function() {
     let anchors = foreign_anchors();
     assert!(anchors.len() > 20, "expected the anchors in PD and in the clients, found {}", anchors.len());
     for (page, place) in anchors {
-        let known = ["tikv/pd", "tikv/client-go", "tikv/client-rust"].contains(&place.whose());
+        let known =
+            ["tikv/pd", "tikv/client-go", "tikv/client-rust", "tikv/raft-rs"].contains(&place.whose());
         assert!(!place.function.is_empty() && known, "{page}: {place:?}");
     }
 }

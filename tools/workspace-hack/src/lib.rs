@@ -4,3 +4,4 @@
 //! them: without the pins, RocksDB and half of the crates would be built twice. Nearly all crates depend on this one, directly or not. It has
 //! no code. `cargo hakari` keeps such a crate for larger workspaces.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]

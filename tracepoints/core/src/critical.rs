@@ -74,8 +74,9 @@ impl CriticalPath {
         let segments = segments(steps, &links);
         let mut path = Self { quorums, ..Self::default() };
         for segment in &segments {
-            path.total_ns += segment.dur_ns;
-            *path.classes.entry(segment.class).or_default() += segment.dur_ns;
+            path.total_ns = path.total_ns.saturating_add(segment.dur_ns);
+            let of_class = path.classes.entry(segment.class).or_default();
+            *of_class = of_class.saturating_add(segment.dur_ns);
         }
         Self { segments, ..path }
     }

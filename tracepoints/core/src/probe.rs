@@ -15,6 +15,10 @@ pub enum Probe {
     Latches(LatchesProbe),
     /// The requests that wait for locks.
     LockWaits(LockWaitsProbe),
+    /// The pessimistic locks in the memory of a leader.
+    MemoryLocks(MemoryLocksProbe),
+    /// The graph of the deadlock detector.
+    WaitGraph(WaitGraphProbe),
     /// RocksDB's counters of a read.
     Perf(PerfProbe),
     /// Facts of this step: a request, an answer or a decision.
@@ -252,6 +256,79 @@ pub struct LockWaitEdge {
     pub wait_for: u64,
     /// The user key that it waits for, escaped.
     pub key: String,
+}
+
+/// The table of pessimistic locks in the memory of a region's leader.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryLocksProbe {
+    /// The leader's store.
+    pub store: u64,
+    /// The region.
+    pub region: u64,
+    /// The first locks, by key.
+    pub locks: Vec<MemoryLock>,
+    /// Number of further locks.
+    pub more: u64,
+}
+
+/// A pessimistic lock in memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryLock {
+    /// The user key, escaped as tikv-ctl prints it.
+    pub key: String,
+    /// start_ts of its transaction.
+    pub start_ts: u64,
+    /// Versions up to this timestamp do not conflict.
+    pub for_update_ts: u64,
+    /// Milliseconds from the physical part of start_ts until others may resolve the lock.
+    pub ttl_ms: u64,
+}
+
+/// The graph of the deadlock detector: all waits of the cluster that may become part of a cycle.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitGraphProbe {
+    /// The store with the graph: the leader of the first region.
+    pub store: u64,
+    /// The first waits, by the transactions' start_ts.
+    pub edges: Vec<LockWaitEdge>,
+    /// Number of further waits.
+    pub more: u64,
+}
+
+/// The lock tables of a store, for `tikv-ctl inflight`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LockTables {
+    /// The regions with pessimistic locks in this store's memory.
+    pub memory_locks: Vec<MemoryLocksProbe>,
+    /// The graph of the deadlock detector; none on a store that does not have it.
+    pub wait_graph: Option<WaitGraphProbe>,
+}
+
+impl LockTables {
+    /// Formats one lock or wait a line, each table with a title; empty tables have no line.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        for table in self.memory_locks.iter().filter(|table| !table.locks.is_empty()) {
+            out.push_str(&format!("locks in memory [store {} region {}]\n", table.store, table.region));
+            for MemoryLock { key, start_ts, for_update_ts, ttl_ms } in &table.locks {
+                let times = format!("start_ts {start_ts} for_update_ts {for_update_ts} ttl {ttl_ms} ms");
+                out.push_str(&format!("    key {key} {times}\n"));
+            }
+            out.push_str(&more(table.more));
+        }
+        if let Some(graph) = self.wait_graph.as_ref().filter(|graph| !graph.edges.is_empty()) {
+            out.push_str(&format!("waits that the deadlock detector of store {} knows\n", graph.store));
+            for edge in &graph.edges {
+                out.push_str(&format!("    {} waits for {} at key {}\n", edge.txn, edge.wait_for, edge.key));
+            }
+            out.push_str(&more(graph.more));
+        }
+        out
+    }
+}
+
+fn more(more: u64) -> String {
+    if more == 0 { String::new() } else { format!("    and {more} more\n") }
 }
 
 /// RocksDB's perf context of one read.

@@ -140,7 +140,7 @@ impl RecordedRequest {
         if let Some(at) = end {
             trace.apply(&self.finished(at), None);
         }
-        trace.note_dropped(self.truncated + self.lost);
+        trace.note_dropped(self.truncated.saturating_add(self.lost));
         trace
     }
 

@@ -145,7 +145,7 @@ fn unwrap_trait(path: &str) -> String {
 }
 
 /// Returns the offset of the bracket that closes the one before `text`; the `>` of `->` closes nothing.
-fn closing(text: &str) -> Option<usize> {
+pub fn closing(text: &str) -> Option<usize> {
     let mut depth = 1;
     let mut before = ' ';
     for (i, c) in text.char_indices() {
@@ -162,16 +162,17 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the text before ` as ` outside of any bracket.
-fn split_as(ty: &str) -> Option<&str> {
-    let mut depth = 0;
+/// Returns the text before ` as ` outside of any bracket; the `>` of `->` closes nothing.
+pub fn split_as(ty: &str) -> Option<&str> {
+    let (mut depth, mut before) = (0, ' ');
     for (i, c) in ty.char_indices() {
         match c {
             '<' => depth += 1,
-            '>' => depth -= 1,
+            '>' if before != '-' => depth -= 1,
             ' ' if depth == 0 && ty[i..].starts_with(" as ") => return Some(&ty[..i]),
             _ => {}
         }
+        before = c;
     }
     None
 }
@@ -207,6 +208,7 @@ mod tests {
             ("<a::b::Kv<R> as c::Engine<X>>::write::{{closure}}::{{closure}}::__here", "a::b::Kv::write"),
             ("a::Map<alloc::vec::Vec<u8>, fn() -> u8>::run::__here", "a::Map::run"),
             ("<<a::X as b::T>::Out as c::U>::go::__here", "a::X::Out::go"),
+            ("<fn(a::X) -> u8 as c::U>::go::__here", "fn(a::X) -> u8::go"),
         ] {
             assert_eq!(pretty(full), want, "{full}");
         }

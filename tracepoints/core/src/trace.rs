@@ -13,7 +13,10 @@ use crate::{
     catalogue::{self, Lane, find},
     facts::Facts,
     field,
-    probe::{LatchesProbe, LockWaitsProbe, MvccProbe, PerfProbe, Probe, RaftProbe},
+    probe::{
+        LatchesProbe, LockWaitsProbe, MemoryLocksProbe, MvccProbe, PerfProbe, Probe, RaftProbe,
+        WaitGraphProbe,
+    },
     req::RequestInfo,
     stepping::{ProbeEvent, SessionEvent, StepEvent},
     symbolize::{self, Frame, Symbolizer},
@@ -33,6 +36,12 @@ pub struct StateView {
     /// The requests that wait for locks.
     #[serde(default)]
     pub lock_waits: Option<LockWaitsProbe>,
+    /// The pessimistic locks in the memory of the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_locks: Option<MemoryLocksProbe>,
+    /// The graph of the deadlock detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_graph: Option<WaitGraphProbe>,
     /// RocksDB's counters of its last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perf: Option<PerfProbe>,
@@ -180,7 +189,8 @@ impl Trace {
             SessionEvent::Released { id, held_ns } => {
                 if let Some(at) = self.holds.iter().position(|(hold, _)| hold == id) {
                     let (_, step) = self.holds.swap_remove(at);
-                    self.steps[step].held_ns += held_ns;
+                    let held = &mut self.steps[step].held_ns;
+                    *held = held.saturating_add(*held_ns);
                     self.changed.insert(step);
                 }
             }
@@ -206,7 +216,7 @@ impl Trace {
 
     /// Records that stamps from this trace's time are missing.
     pub fn note_dropped(&mut self, stamps: u64) {
-        self.dropped += stamps;
+        self.dropped = self.dropped.saturating_add(stamps);
     }
 
     fn push(&mut self, event: &StepEvent, symbols: Option<&mut Symbolizer>) {
@@ -334,6 +344,8 @@ pub fn fold(state: &mut StateView, probe: &Probe) {
         Probe::Mvcc(mvcc) => state.mvcc = Some(mvcc.clone()),
         Probe::Latches(latches) => state.latches = Some(latches.clone()),
         Probe::LockWaits(waits) => state.lock_waits = Some(waits.clone()),
+        Probe::MemoryLocks(locks) => state.memory_locks = Some(locks.clone()),
+        Probe::WaitGraph(graph) => state.wait_graph = Some(graph.clone()),
         Probe::Perf(perf) => state.perf = Some(perf.clone()),
         Probe::Facts(facts) => match state.facts.iter_mut().find(|f| f.title == facts.title) {
             Some(old) => *old = facts.clone(),

@@ -97,10 +97,24 @@ fn encoding(bytes: &[u8]) -> (usize, Encoding) {
     if head.len() == HEAD && (big || little) {
         return (0, Encoding::Utf16 { big });
     }
+    if let Some(big) = [false, true].into_iter().find(|big| is_utf16(bytes, *big)) {
+        return (0, Encoding::Utf16 { big });
+    }
     let units = || bytes[..HEAD_32.min(bytes.len())].chunks_exact(4);
     let big = units().all(|unit| unit[..3] == [0; 3] && is_text(unit[3]));
     let little = units().all(|unit| unit[1..] == [0; 3] && is_text(unit[0]));
     if bytes.len() >= HEAD_32 && (big || little) { (0, Encoding::Utf32 { big }) } else { (0, Encoding::Utf8) }
+}
+
+/// Whether bytes without a mark are UTF-16: no unit is a control character, and at least half are Latin letters.
+fn is_utf16(bytes: &[u8], big: bool) -> bool {
+    let head = &bytes[..bytes.len().min(TEXT_HEAD)];
+    let unit = |pair: &[u8]| if big { (pair[0], pair[1]) } else { (pair[1], pair[0]) };
+    let is_text =
+        |(high, low): (u8, u8)| high != 0 || matches!(low, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0xa0..=0xff);
+    let units = || head.chunks_exact(2).map(unit);
+    let latin = units().filter(|(high, _)| *high == 0).count();
+    head.len() >= 4 && latin * 2 >= units().count() && units().all(is_text)
 }
 
 fn drop_front(bytes: &mut Cow<'_, [u8]>, len: usize) {

@@ -65,6 +65,10 @@ fn every_encoding_is_decoded_with_and_without_its_mark() {
     for big in [false, true] {
         assert_plain(&utf16("main;parse 3\nmain;日本 1\n", big), "main;parse 3\nmain;日本 1\n");
     }
+    for text in ["größer;b 3\n", "é 1\n", "a 1", "日本;b 1\nmain 2\n"] {
+        assert_plain(&utf16(text, false), text);
+        assert_plain(&utf16(text, true), text);
+    }
     let broken = plain(b"\xff\xfea\0\x00\xd8b\0c").unwrap();
     assert_eq!((String::from_utf8_lossy(&broken.bytes).as_ref(), broken.notes.len()), ("a\u{fffd}b", 1));
 }

@@ -72,6 +72,7 @@ pub(crate) fn raw_svg<S: AsRef<str>>(
     let lines: Vec<S> = lines.into_iter().collect();
     let mut lines: Vec<Cow<'_, str>> =
         lines.iter().map(|l| no_comment(l.as_ref().trim())).filter(|l| !l.is_empty()).collect();
+    bound(&mut lines);
     if options.in_time {
         // inferno draws lines from the right.
         lines.reverse();
@@ -89,6 +90,41 @@ pub(crate) fn raw_svg<S: AsRef<str>>(
         .map_err(ProfileError::Draw)?;
     let svg = in_units(&String::from_utf8_lossy(&out), options);
     Ok(if layers.is_empty() { svg } else { layers::with_legend(&svg, &layers) })
+}
+
+/// Reduces counts that overflow in inferno: it adds up all last counts, and computes a colour from the difference of
+/// the two counts of a line.
+fn bound(lines: &mut [Cow<'_, str>]) {
+    let mut room = u64::MAX;
+    for line in lines {
+        if let Some(smaller) = bounded(line, &mut room) {
+            *line = Cow::Owned(smaller);
+        }
+    }
+}
+
+/// Maximum count in a line with two: inferno multiplies the difference by 150.
+const MAX_COMPARED: u64 = i64::MAX as u64 / 150;
+
+/// Returns the line with smaller counts, if it needs them, and takes its last count from `room`.
+fn bounded(line: &str, room: &mut u64) -> Option<String> {
+    let (rest, count) = split_count(line)?;
+    let before = split_count(rest);
+    let most = if before.is_some() { MAX_COMPARED } else { u64::MAX };
+    let kept = count.min(most).min(*room);
+    *room -= kept;
+    match before {
+        Some((stack, old)) if kept < count || old > most => Some(format!("{stack} {} {kept}", old.min(most))),
+        None if kept < count => Some(format!("{rest} {kept}")),
+        _ => None,
+    }
+}
+
+/// Splits off the last count of a line, without its fraction.
+fn split_count(line: &str) -> Option<(&str, u64)> {
+    let (rest, count) = line.trim_end().rsplit_once(' ')?;
+    let whole = count.split_once('.').map_or(count, |(whole, _)| whole);
+    Some((rest, whole.parse().ok()?))
 }
 
 /// Protects a line that begins with `# `, which inferno would read as a comment.
@@ -286,6 +322,25 @@ mod tests {
             x.parse::<u64>().unwrap()
         };
         assert_eq!((left("zz"), left("mvcc_get"), left("aa")), (0, 60, 90));
+    }
+
+    #[test]
+    fn counts_near_2_to_the_64_are_drawn() {
+        let options =
+            FlameOptions { measure: Measure::Nanoseconds, in_time: true, ..FlameOptions::default() };
+        let lines = ["kv_get;aa 18446744073709551610", "kv_get;bb 7", "kv_get;cc 18446744073709551615"];
+        let picture = svg(lines, "t", &options).unwrap();
+        assert_well_formed(&picture);
+        // inferno prints numbers that went through a double.
+        assert!(picture.contains("aa (18,446,744,073,709,551,615 ns"), "{picture}");
+        assert!(picture.contains("all (18,446,744,073,709,551,615 ns"), "{picture}");
+        let compared = ["a 18446744073709551615 3", "b 9223372036854775808 9223372036854775807", "c 0 7"];
+        assert_well_formed(&svg(compared, "t", &FlameOptions::default()).unwrap());
+        let mut room = u64::MAX;
+        assert_eq!(bounded("a b 3", &mut room), None);
+        assert_eq!(bounded("a 1 2.5", &mut room), None);
+        assert_eq!(room, u64::MAX - 5);
+        assert_eq!(bounded("a 1 18446744073709551615", &mut room), Some(format!("a 1 {MAX_COMPARED}")));
     }
 
     #[test]

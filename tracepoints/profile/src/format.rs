@@ -1,10 +1,12 @@
 //! File formats of profiles: detection, readers and writers.
 mod collapsed;
 mod detect;
+mod fail;
 pub mod firefox;
 mod fraction;
 pub(crate) mod kind;
 mod losses;
+mod options;
 pub mod perf_data;
 mod perf_header;
 pub mod perf_script;
@@ -18,22 +20,11 @@ use std::borrow::Cow;
 use crate::{
     ProfileError, folded,
     model::{Profile, ValueType},
-    symbols::SymbolOptions,
 };
 
 pub use detect::detect;
 pub use kind::Format;
-
-/// Options for formats with more than one interpretation.
-#[derive(Clone, Debug, Default)]
-pub struct ReadOptions {
-    /// perf: the event to read, if there are several; `None`: the first one found.
-    pub event: Option<String>,
-    /// perf: keeps every sample with its time, for a timeline; takes more memory.
-    pub times: bool,
-    /// perf.data with copies of stacks: paths of the programs whose tables unwind them.
-    pub symbols: SymbolOptions,
-}
+pub use options::ReadOptions;
 
 /// Reads a profile of any format, detected by its content, compressed or not. perf.data has addresses only:
 /// resolve them afterwards. Skipped data is reported in the profile's comments, with the words `left out`.
@@ -100,10 +91,6 @@ fn read_folded(bytes: &[u8]) -> Result<Profile, ProfileError> {
         profile.comments.push(what);
     }
     Ok(profile)
-}
-
-pub(crate) fn fail(format: Format, at: impl Into<String>, what: impl ToString) -> ProfileError {
-    ProfileError::Format { format, at: at.into(), what: what.to_string() }
 }
 
 #[cfg(test)]

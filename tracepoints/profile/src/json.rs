@@ -32,10 +32,14 @@ pub fn document<T: DeserializeOwned>(text: &[u8]) -> Result<(T, Vec<String>), se
         Err(e) => e,
     };
     let text = repair(text);
-    if let Some(document) = from_value(&text) {
+    if let Ok(document) = serde_json::from_slice(&text) {
         let note =
             format!("the file is not strict JSON ({strict}); it was repaired, and nothing is left out");
         return Ok((document, vec![note]));
+    }
+    if let Some(document) = from_value(&text) {
+        let what = "of members with the same name only the last one is read, and the others are left out";
+        return Ok((document, vec![format!("the file is not strict JSON ({strict}); {what}")]));
     }
     match from_value(&close(&text)) {
         Some(document) => {

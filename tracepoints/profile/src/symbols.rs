@@ -2,33 +2,17 @@
 mod cache;
 mod file;
 mod lookup;
+mod options;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use ahash::RandomState;
-
+use self::lookup::Names;
 use crate::model::{Frame, FrameId, ModuleId, Profile};
 
 pub use cache::default_dir as default_cache_dir;
 pub(crate) use file::{hex, program};
 pub use lookup::{SymbolFrame, lookup};
-
-/// Paths of programs and their debug information, besides the system's own directories.
-#[derive(Clone, Debug, Default)]
-pub struct SymbolOptions {
-    /// Programs and libraries, used for the mapped file with the same name or build id.
-    pub binaries: Vec<PathBuf>,
-    /// Directories with `.build-id/ab/cdef.debug`, or files with the name in the program's debug link.
-    pub debug_dirs: Vec<PathBuf>,
-    /// Directory of the cache, by build id; `None` disables it.
-    pub cache: Option<PathBuf>,
-}
-
-/// Names of the frames of one module, by the address in the process.
-type Names = HashMap<u64, Vec<SymbolFrame>, RandomState>;
+pub use options::SymbolOptions;
 
 /// Resolves frames that have an address and no function; inlined functions become separate frames. Also
 /// returns notes on missing symbols: such frames stay `module+offset`.

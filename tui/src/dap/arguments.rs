@@ -86,6 +86,8 @@ pub struct SetExceptions {
 pub struct Stepping {
     /// The thread of the button.
     pub thread_id: i64,
+    /// Only this thread continues.
+    pub single_thread: bool,
     /// `statement`, `line` or `instruction`.
     pub granularity: Option<String>,
     /// The target of `goto`.

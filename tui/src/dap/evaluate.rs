@@ -32,7 +32,10 @@ pub fn evaluate(expression: &str, timeline: &Timeline, at: usize) -> Result<Node
         return match name.trim() {
             "key" => of_key(argument),
             "ts" => of_timestamp(argument, timeline, at),
-            "row" | "rows" => of_row(argument, step),
+            "row" | "rows" => of_row(argument, step).map(|mut node| {
+                node.name_timestamps(timeline.timestamps());
+                node
+            }),
             other => Err(format!("expected key(..), ts(..) or row(..), found `{other}(..)`")),
         };
     }
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!((key.value.as_str(), key.children[1].value.as_str()), ("k1", "6B31"));
         assert_eq!(value("row(k1)").unwrap(), "0 writes");
         assert_eq!(value("Stage/stage").unwrap(), "mvcc_get");
+        assert_eq!(value("Stage/ts").unwrap(), "ts1 (22:45:54.429 +1, read)");
     }
 
     #[test]

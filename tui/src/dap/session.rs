@@ -226,6 +226,7 @@ fn capabilities() -> Value {
         "supportsCompletionsRequest": true,
         "supportsStepBack": true,
         "supportsSteppingGranularity": true,
+        "supportsSingleThreadExecutionRequests": true,
         "supportsGotoTargetsRequest": true,
         "supportsExceptionInfoRequest": true,
         "supportsLoadedSourcesRequest": true,

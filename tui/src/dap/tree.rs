@@ -117,8 +117,16 @@ impl Scope {
             Self::Lease => raft::leases(&state.raft),
             Self::Rows => state.mvcc.as_ref().map(rows).unwrap_or_default(),
             Self::Latches => state.latches.as_ref().map(rows::latches).unwrap_or_default(),
-            Self::LockWaits => state.lock_waits.as_ref().map(facts::lock_waits).unwrap_or_default(),
-            Self::MemoryLocks => stage::memory_locks(known.step),
+            Self::LockWaits => {
+                let mut out = state.lock_waits.as_ref().map(facts::lock_waits).unwrap_or_default();
+                out.extend(state.wait_graph.as_ref().map(facts::wait_graph));
+                out
+            }
+            Self::MemoryLocks => {
+                let mut out = stage::memory_locks(known.step);
+                out.extend(state.memory_locks.as_ref().map(facts::memory_locks));
+                out
+            }
             Self::RocksDb => state.perf.as_ref().map(stage::perf).unwrap_or_default(),
             Self::Notes => state
                 .notes

@@ -123,14 +123,19 @@ pub fn known(timeline: &Timeline, at: usize) -> Option<Known<'_>> {
     Some(Known { step, request, ending })
 }
 
-/// The values of a scope, with those that changed since the step before marked.
+/// The values of a scope, with named timestamps, and with those that changed since the step before marked.
 pub fn marked(scope: Scope, timeline: &Timeline, at: usize) -> Vec<Node> {
+    let named = |known: Known<'_>| {
+        let mut nodes = scope.nodes(known);
+        nodes.iter_mut().for_each(|node| node.name_timestamps(timeline.timestamps()));
+        nodes
+    };
     let Some(now) = known(timeline, at) else { return Vec::new() };
-    let mut nodes = scope.nodes(now);
+    let mut nodes = named(now);
     if scope.marks_changes()
         && let Some(before) = at.checked_sub(1).and_then(|i| known(timeline, i))
     {
-        mark(&mut nodes, &scope.nodes(before));
+        mark(&mut nodes, &named(before));
     }
     nodes
 }
@@ -138,7 +143,10 @@ pub fn marked(scope: Scope, timeline: &Timeline, at: usize) -> Vec<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracepoints::{probe::RaftProbe, trace::Step};
+    use tracepoints::{
+        probe::{MvccProbe, RaftProbe, WriteRow},
+        trace::Step,
+    };
 
     fn timeline() -> Timeline {
         let mut timeline = Timeline::new("get k1".into());
@@ -171,6 +179,26 @@ mod tests {
         let watched = |name| variables.watch(stores[0].variables_reference, name, &timeline);
         assert_eq!(watched("commit").unwrap(), "raft/1/2/commit");
         assert!(watched("peer").unwrap_err().contains("found peer"));
+    }
+
+    #[test]
+    fn timestamps_have_the_names_of_the_screen() {
+        const TS: u64 = 445_645_312_341_835_777;
+        let mut timeline = Timeline::new("get k1".into());
+        let mut step = Step { stage: "mvcc_get".into(), kind: "kv_get".into(), ..Step::default() };
+        step.fields.insert("ts".into(), TS);
+        timeline.add_step(step.clone());
+        let write = WriteRow { commit_ts: TS - 4, start_ts: 7, kind: "Put".into(), short_value: None };
+        let rows = MvccProbe { key: "k1".into(), read_ts: TS, writes: vec![write], ..MvccProbe::default() };
+        step.state.mvcc = Some(rows);
+        timeline.add_step(Step { step: 1, ..step });
+        let find = |nodes: &[Node], name: &str| nodes.iter().find(|node| node.name == name).cloned().unwrap();
+        let stage = marked(Scope::Stage, &timeline, 1);
+        assert_eq!(find(&stage, "ts").value, "ts1 (22:45:54.429 +1, read)");
+        let rows = marked(Scope::Rows, &timeline, 1);
+        let write = find(&find(&rows, "write").children, "ts2");
+        assert!(find(&write.children, "commit_ts").value.starts_with("ts2 (22:45:54.428 +"), "{write:?}");
+        assert_eq!(find(&write.children, "start_ts").value, "7", "a number that is not of PD");
     }
 
     #[test]

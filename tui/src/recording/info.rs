@@ -136,7 +136,7 @@ fn object(file: &TraceFile, found: &FileSummary) -> serde_json::Value {
         (m.kind().name(), figures)
     });
     json!({
-        "file": file.path(),
+        "file": file.path().display().to_string(),
         "begin_ns": file.span().map(|s| s.0),
         "end_ns": file.span().map(|s| s.1),
         "ended": file.ending().map(|e| e.to_string()),

@@ -122,8 +122,15 @@ fn tikv_functions(stage: &Stage) -> BTreeSet<Function> {
     let kinds = RequestKind::ALL.iter().map(|kind| stage.tikv_for(&kind.name()).into_owned());
     let places = std::iter::once(stage.tikv.to_owned()).chain(kinds).map(|text| tikv::Place::parse(&text));
     places
-        .filter(|place| place.repository.is_none())
-        .map(|place| Function { name: place.name(), path: path_of(&place.file, &place.name()) })
+        .filter_map(|place| {
+            let (name, path) = (place.name(), path_of(&place.file, &place.name()));
+            match place.repository.as_deref() {
+                None => Some(Function { name, path }),
+                // A library that is linked into the server.
+                Some("tikv/raft-rs") => Some(Function { name, path: path.replacen("tikv::", "raft::", 1) }),
+                Some(_) => None,
+            }
+        })
         .collect()
 }
 
@@ -178,5 +185,10 @@ mod tests {
             "{names:?}"
         );
         assert!(tikv_functions(tracepoints::find_stage("client_send").unwrap()).is_empty());
+        let quorum: Vec<String> = tikv_functions(tracepoints::find_stage("raft_commit_quorum").unwrap())
+            .into_iter()
+            .map(|f| f.path)
+            .collect();
+        assert_eq!(quorum, ["raft::tracker::ProgressTracker::maximal_committed_index"]);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tracepoints::{Gate, session::GateState};
 
 use command::Command;
-pub use command::{Client, Operation, OwnOperation, RequestFilter};
+pub use command::{Client, Operation, OwnOperation, RequestFilter, Running};
 pub(crate) use connection::{endpoint, unreachable};
 use session::{Round, Session};
 
@@ -74,6 +74,7 @@ impl Attached {
             operation,
             title: next_title,
             again: false,
+            run_to: None,
             round: Round::default(),
         };
         std::thread::Builder::new()
@@ -133,7 +134,11 @@ impl StepSource for Attached {
     }
 
     fn release(&mut self, hold: u64) -> Result<()> {
-        self.send(Command::Release(hold))
+        self.send(Command::Release(hold, Mode::Step))
+    }
+
+    fn release_into(&mut self, hold: u64) -> Result<()> {
+        self.send(Command::Release(hold, Mode::Into))
     }
 
     fn gates(&self) -> Vec<GateState> {
@@ -169,12 +174,7 @@ impl StepSource for Attached {
         if !self.own {
             bail!("only its client can send the request again: N waits for the next one that matches");
         }
-        if to.is_some() {
-            bail!(
-                "an operation on a running cluster cannot run again up to a step: R runs it again as a whole"
-            );
-        }
-        self.send(Command::Again)
+        self.send(Command::Again(to.map(|gate| gate.text().to_owned())))
     }
 
     fn try_operation(&mut self, text: &str) -> Result<()> {

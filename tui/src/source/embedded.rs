@@ -201,6 +201,10 @@ impl StepSource for Embedded {
         self.let_go(false, |session| session.release(hold, Mode::Step))
     }
 
+    fn release_into(&mut self, hold: u64) -> Result<()> {
+        self.let_go(false, |session| session.release(hold, Mode::Into))
+    }
+
     fn gates(&self) -> Vec<GateState> {
         let shared = lock(&self.shared);
         let Some(session) = &shared.session else { return shared.gates.states().to_vec() };

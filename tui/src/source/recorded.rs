@@ -195,6 +195,10 @@ impl StepSource for Recorded {
         self.go(Mode::Step)
     }
 
+    fn release_into(&mut self, _: u64) -> Result<()> {
+        self.go(Mode::Into)
+    }
+
     fn gates(&self) -> Vec<GateState> {
         self.gates.states().to_vec()
     }

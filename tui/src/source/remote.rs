@@ -8,15 +8,22 @@ use recipes::{
     directive::{self, Op},
 };
 use security::SecurityManager;
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::{
+    runtime::Runtime,
+    sync::{
+        mpsc::{UnboundedSender, unbounded_channel},
+        oneshot,
+    },
+};
 use tonic::transport::Endpoint;
-use tracepoints::Req;
+use tracepoints::{Req, Session, SessionConfig, SessionEvent, session::Mode, trace::Step};
 
 use super::{
-    attached::{Attached, Client, Operation, OwnOperation, RequestFilter, endpoint},
+    attached::{Attached, Client, Operation, OwnOperation, RequestFilter, Running, endpoint},
+    feed::Feed,
     pd::stores,
 };
-use crate::state::Start;
+use crate::state::{SourceEvent, Start};
 
 /// Timeout of the connection to PD and to the stores.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +45,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("client")
+        .on_thread_start(|| tracepoints::register_thread("client", 0))
         .enable_all()
         .build()
         .context("cannot start the client's runtime")?;
@@ -86,15 +94,59 @@ fn prepare(
     let (title, clients, background) = (op.to_string(), clients.clone(), background.clone());
     let operation: Operation = Box::new(move || {
         let (done, answer) = oneshot::channel();
+        let (stamped, steps) = unbounded_channel();
         let (clients, op) = (clients.clone(), op.clone());
         background.spawn(async move {
-            let result = clients.run(&op, Req::NONE, &BTreeMap::new(), None).await;
+            let own = OwnSession::start(&filter(&op).key, stamped);
+            let req = own.as_ref().map_or(Req::NONE, |own| own.req);
+            let result = clients.run(&op, req, &BTreeMap::new(), None).await;
+            // Before the answer: its receiver may start the next operation at once.
+            drop(own);
             // The receiver is gone if the screen is closed.
             let _ = done.send(result.unwrap_or_else(|e| format!("error: {e:#}{}", advice(&e))));
         });
-        answer
+        Running { answer, steps }
     });
     Ok(OwnOperation { title, wanted, operation })
+}
+
+/// The session of the client's own stages. It never holds the client: the servers hold its requests.
+struct OwnSession {
+    session: Session,
+    req: Req,
+}
+
+impl OwnSession {
+    /// Begins the operation on `key`, and sends its steps in the background until it ends. `None` if this process
+    /// steps something else already: the operation then has only the steps of the servers.
+    fn start(key: &[u8], stamped: UnboundedSender<Step>) -> Option<Self> {
+        let session = Session::start(SessionConfig { mode: Mode::Run, ..SessionConfig::default() }).ok()?;
+        let events = session.events().clone();
+        let own = Self { req: session.begin_op(key), session };
+        let req = own.req;
+        let pump = move || {
+            let mut feed = Feed::new(None);
+            while let Ok(event) = events.recv() {
+                for change in feed.apply([&event]) {
+                    if let SourceEvent::Step(step) = change {
+                        // The receiver is gone if the screen is closed.
+                        let _ = stamped.send(*step);
+                    }
+                }
+                if matches!(event, SessionEvent::Finished { req: ended, .. } if ended == req) {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("client steps".into()).spawn(pump).ok()?;
+        Some(own)
+    }
+}
+
+impl Drop for OwnSession {
+    fn drop(&mut self) {
+        self.session.end_op(self.req);
+    }
 }
 
 /// Advice for an error that another option prevents; may be empty.

@@ -1,7 +1,8 @@
 //! Aligns the steps of two runs by request, stage and occurrence, and finds their differences.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracepoints::{
+    Facts,
     field::named,
     trace::{Step, Summary},
 };
@@ -40,7 +41,7 @@ pub struct Pair {
 /// The difference of two steps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Difference {
-    /// Fields that differ: `write_type Put -> Delete`.
+    /// Fields and outcomes of facts that differ: `write_type Put -> Delete`, `Lock: none -> locked`.
     pub fields: Vec<String>,
     /// The second step took notably more time, or less.
     pub time: Option<Change>,
@@ -141,6 +142,7 @@ fn difference(before: &Step, after: &Step) -> Difference {
     }
     let added = after.fields.iter().filter(|(name, _)| counts(name) && !before.fields.contains_key(*name));
     fields.extend(added.map(|(name, new)| format!("{name} none -> {}", value(name, *new))));
+    fields.extend(outcomes_that_differ(&before.state.facts, &after.state.facts));
     let (old_pool, new_pool) = (thread_pool(before), thread_pool(after));
     if old_pool != new_pool {
         fields.push(format!("thread {old_pool} -> {new_pool}"));
@@ -149,6 +151,40 @@ fn difference(before: &Step, after: &Step) -> Difference {
     let notable = old.abs_diff(new) >= MIN_CHANGE_NS && old.max(new) >= old.min(new).saturating_mul(3) / 2;
     let time = notable.then_some(if new > old { Change::Slower } else { Change::Faster });
     Difference { fields, time }
+}
+
+/// The facts of one title are compared in their order. A fact without an outcome decides nothing.
+fn outcomes_that_differ(before: &[Facts], after: &[Facts]) -> Vec<String> {
+    let (old, new) = (outcomes(before), outcomes(after));
+    let titles: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+    let mut out = Vec::new();
+    for title in titles {
+        let at = |all: &BTreeMap<&str, Vec<String>>, i: usize| all.get(title)?.get(i).cloned();
+        let count = |all: &BTreeMap<&str, Vec<String>>| all.get(title).map_or(0, Vec::len);
+        for i in 0..count(&old).max(count(&new)) {
+            let (old, new) = (at(&old, i), at(&new, i));
+            if old != new {
+                let shown = |outcome: Option<String>| outcome.unwrap_or_else(|| "none".into());
+                out.push(format!("{title}: {} -> {}", shown(old), shown(new)));
+            }
+        }
+    }
+    out
+}
+
+/// The outcomes by title. Timestamps differ in any two runs, so they are left out.
+fn outcomes(facts: &[Facts]) -> BTreeMap<&str, Vec<String>> {
+    let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for fact in facts.iter().filter(|fact| !fact.outcome.is_empty()) {
+        let words = fact.outcome.split(' ').map(|word| if is_of_a_run(word) { "…" } else { word });
+        out.entry(&fact.title).or_default().push(words.collect::<Vec<_>>().join(" "));
+    }
+    out
+}
+
+/// Whether a word has a timestamp.
+fn is_of_a_run(word: &str) -> bool {
+    word.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 15)
 }
 
 /// Whether a field says something about the run: timestamps, times and running numbers differ in any two runs.
@@ -217,5 +253,28 @@ mod tests {
             (pair.sign(), pair.difference.fields.as_slice()),
             ("≠", &["write_type Put -> Delete".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn outcomes_of_facts_that_differ_are_marked() {
+        let with = |outcomes: &[(&str, &str)]| {
+            let mut step = step("lock_cf_get", 2, "kv_get", 10);
+            step.state.facts =
+                outcomes.iter().map(|(title, text)| Facts::new(*title).outcome(*text)).collect();
+            step
+        };
+        let differences = |before: &[(&str, &str)], after: &[(&str, &str)]| {
+            align(&[with(before)], &[with(after)])[0].difference.fields.clone()
+        };
+        assert_eq!(differences(&[("Lock", "no lock")], &[("Lock", "locked")]), ["Lock: no lock -> locked"]);
+        let two = [("Lock", "no lock"), ("Lock", "locked")];
+        assert_eq!(differences(&two, &two[..1]), ["Lock: locked -> none"], "the second of this title");
+        let run = |ts: &str| format!("lock of {ts}");
+        let (one, other) = (run("445645312341835777"), run("445645312341835999"));
+        assert!(
+            differences(&[("Lock", one.as_str())], &[("Lock", other.as_str())]).is_empty(),
+            "a timestamp of each run"
+        );
+        assert!(differences(&[("Lock", "")], &[]).is_empty(), "without an outcome");
     }
 }

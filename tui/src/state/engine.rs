@@ -4,7 +4,10 @@ use tracepoints::{
     facts::FactValue,
     field::named,
     printable::width,
-    probe::{LatchesProbe, LockWaiter, LockWaitsProbe, MvccProbe, PerfProbe, RaftProbe, WriteRow},
+    probe::{
+        LatchesProbe, LockWaiter, LockWaitsProbe, MemoryLocksProbe, MvccProbe, PerfProbe, RaftProbe,
+        WaitGraphProbe, WriteRow,
+    },
     trace::{StateView, Step},
 };
 
@@ -93,6 +96,8 @@ pub fn sections(step: &Step, before: Option<&Step>) -> Vec<Section> {
     out.extend(now.mvcc.as_ref().map(|m| mvcc(m, old.mvcc.as_ref(), fresh)));
     out.extend(now.latches.as_ref().map(|l| latches(l, old.latches.as_ref(), fresh)));
     out.extend(now.lock_waits.as_ref().map(|w| lock_waits(w, old.lock_waits.as_ref(), fresh)));
+    out.extend(now.memory_locks.as_ref().map(|m| memory_locks(m, old.memory_locks.as_ref(), fresh)));
+    out.extend(now.wait_graph.as_ref().map(|g| wait_graph(g, old.wait_graph.as_ref(), fresh)));
     out.extend(now.perf.as_ref().map(|p| perf(p, old.perf.as_ref())));
     if !now.notes.is_empty() {
         let mut notes = Section::new("Notes");
@@ -337,6 +342,36 @@ fn lock_waits(now: &LockWaitsProbe, old: Option<&LockWaitsProbe>, fresh: bool) -
     section
 }
 
+fn memory_locks(now: &MemoryLocksProbe, old: Option<&MemoryLocksProbe>, fresh: bool) -> Section {
+    let mut section = Section::new(format!("Locks in memory of store {}, region {}", now.store, now.region));
+    section.head(&["key", "start_ts", "for_update_ts", "TTL ms"]);
+    for lock in &now.locks {
+        let changed = !fresh && !old.is_some_and(|o| o.locks.contains(lock));
+        let numbers = [lock.start_ts, lock.for_update_ts, lock.ttl_ms].map(|n| cell(n.to_string(), changed));
+        section.row(Kind::Row, [cell(&lock.key, changed)].into_iter().chain(numbers).collect());
+    }
+    more(&mut section, now.more);
+    section
+}
+
+fn wait_graph(now: &WaitGraphProbe, old: Option<&WaitGraphProbe>, fresh: bool) -> Section {
+    let mut section = Section::new(format!("Deadlock detector on store {}", now.store));
+    section.head(&["transaction", "waits for", "key"]);
+    for edge in &now.edges {
+        let changed = !fresh && !old.is_some_and(|o| o.edges.contains(edge));
+        let cells = [edge.txn.to_string(), edge.wait_for.to_string(), edge.key.clone()];
+        section.row(Kind::Row, cells.map(|text| cell(text, changed)).to_vec());
+    }
+    more(&mut section, now.more);
+    section
+}
+
+fn more(section: &mut Section, more: u64) {
+    if more > 0 {
+        section.text(format!("{more} more"), false);
+    }
+}
+
 fn perf(now: &PerfProbe, old: Option<&PerfProbe>) -> Section {
     let mut section = Section::new("RocksDB perf context");
     section.text(origin(now), old.is_some_and(|old| old != now));
@@ -373,7 +408,7 @@ fn origin(perf: &PerfProbe) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tracepoints::probe::LatchSlot;
+    use tracepoints::probe::{LatchSlot, LockWaitEdge, MemoryLock};
 
     use super::*;
 
@@ -421,6 +456,30 @@ mod tests {
         );
         (probe.held_ns, probe.slots[0].queue) = (2_000_000, Vec::new());
         assert_eq!(shown(&probe), ["released by command 7 after 2.00 ms", "slot 3 (k1): free"]);
+    }
+
+    #[test]
+    fn locks_in_memory_and_the_wait_graph_are_tables() {
+        let lock = MemoryLock { key: "k1".into(), start_ts: 5, for_update_ts: 6, ttl_ms: 3000 };
+        let locks = MemoryLocksProbe { store: 1, region: 2, locks: vec![lock], more: 4 };
+        let edge = LockWaitEdge { txn: 8, wait_for: 5, key: "k1".into() };
+        let graph = WaitGraphProbe { store: 1, edges: vec![edge], more: 0 };
+        let state = StateView { memory_locks: Some(locks), wait_graph: Some(graph), ..StateView::default() };
+        let step = Step { state, ..Step::default() };
+        let shown = texts(&sections(&step, Some(&Step::default()))[1..]);
+        assert_eq!(
+            shown,
+            [
+                "key start_ts for_update_ts TTL ms",
+                "k1 5 6 3000",
+                "4 more",
+                "transaction waits for key",
+                "8 5 k1"
+            ]
+        );
+        let marked = sections(&step, Some(&Step::default()))[1].rows[1].cells.iter().all(|c| c.changed);
+        assert!(marked, "the lock is new");
+        assert!(!sections(&step, Some(&step))[1].rows[1].cells[0].changed);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Names of functions, as debug information and symbols have them: shortened, split, or as a path.
+use tracepoints::site::{closing, split_as};
 
 /// Formats `Type::function` without generic arguments and closures: `Harness::poll`.
 pub fn short(function: &str) -> String {
@@ -56,7 +57,7 @@ fn resolved(function: &str, depth_left: usize) -> String {
         && let Some(inner) = function.strip_prefix('<')
         && let Some(end) = closing(inner)
     {
-        let subject = split_as(&inner[..end]);
+        let subject = split_as(&inner[..end]).unwrap_or(&inner[..end]);
         return format!("{}{}", resolved(subject, depth_left), resolved(&inner[end + 1..], depth_left));
     }
     let (mut out, mut depth) = (String::new(), 0usize);
@@ -72,38 +73,6 @@ fn resolved(function: &str, depth_left: usize) -> String {
         before = c;
     }
     out
-}
-
-/// The offset of the `>` that closes an already opened `<`.
-fn closing(text: &str) -> Option<usize> {
-    let (mut depth, mut before) = (1, ' ');
-    for (at, c) in text.char_indices() {
-        match c {
-            '<' => depth += 1,
-            '>' if before != '-' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-        before = c;
-    }
-    None
-}
-
-/// The type of `Type as Trait`.
-fn split_as(text: &str) -> &str {
-    let (mut depth, mut before) = (0, ' ');
-    for (at, c) in text.char_indices() {
-        match c {
-            '<' => depth += 1,
-            '>' if before != '-' => depth -= 1,
-            ' ' if depth == 0 && text[at..].starts_with(" as ") => return &text[..at],
-            _ => {}
-        }
-        before = c;
-    }
-    text
 }
 
 #[cfg(test)]

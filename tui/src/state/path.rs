@@ -108,7 +108,7 @@ impl Tree {
         let mut at: HashMap<u64, usize> = HashMap::new();
         for (i, step) in steps.iter().enumerate() {
             if Some(step.request) == op {
-                root.children.push(stage(step, i));
+                add(&mut root.children, step, i);
                 continue;
             }
             let at = *at.entry(step.request).or_insert_with(|| {
@@ -205,14 +205,7 @@ fn roles(steps: &[Step]) -> HashMap<u64, &str> {
 fn place(request: &mut Node, step: &Step, i: usize, roles: &HashMap<u64, &str>) {
     request.last = i;
     if step.lane == "main" {
-        let outer = request.children.iter_mut().rfind(|n| n.key == Key::Stage);
-        match outer.filter(|_| is_inside(step)) {
-            Some(outer) => {
-                outer.last = i;
-                outer.children.push(stage(step, i));
-            }
-            None => request.children.push(stage(step, i)),
-        }
+        add(&mut request.children, step, i);
         return;
     }
     let key = Key::Store(step.store);
@@ -225,7 +218,19 @@ fn place(request: &mut Node, step: &Step, i: usize, roles: &HashMap<u64, &str>) 
     });
     let lane = &mut request.children[at];
     lane.last = i;
-    lane.children.push(stage(step, i));
+    add(&mut lane.children, step, i);
+}
+
+/// Adds a step to the nodes of its lane, or to the last stage if it is inside of that one.
+fn add(nodes: &mut Vec<Node>, step: &Step, i: usize) {
+    let outer = nodes.iter_mut().rfind(|n| n.key == Key::Stage);
+    match outer.filter(|_| is_inside(step)) {
+        Some(outer) => {
+            outer.last = i;
+            outer.children.push(stage(step, i));
+        }
+        None => nodes.push(stage(step, i)),
+    }
 }
 
 fn stage(step: &Step, i: usize) -> Node {
@@ -403,6 +408,26 @@ mod tests {
         let open: Vec<_> = shown(2).map(|(label, _)| label).skip(3).take(3).collect();
         assert_eq!(open, ["sched_process", "mvcc_load_lock", "mvcc_unlock_key"]);
         assert_eq!(rows("put", &steps, &[], (true, 0))[3].dur_ns, 30, "a folded stage has all of its time");
+    }
+
+    #[test]
+    fn steps_inside_of_a_replicas_stage_are_folded_too() {
+        let steps = [
+            step(0, "client_send", 1, "client", "main", 0),
+            step(1, "raft_send", 2, "raw_put", "main", 1),
+            step(2, "raft_commit", 2, "raw_put", "replica", 1),
+            step(3, "raft_commit_matched", 2, "raw_put", "replica", 1),
+            step(4, "raft_commit_quorum", 2, "raw_put", "replica", 1),
+            step(5, "apply_begin", 2, "raw_put", "replica", 1),
+        ];
+        let shown = |cursor| {
+            let rows = rows("put", &steps, &[], (true, cursor)).into_iter();
+            rows.map(|r| (r.label, r.folded)).collect::<Vec<_>>()
+        };
+        let row = |name: &str, folded| (name.to_owned(), folded);
+        assert!(shown(1).ends_with(&[row("raft_commit", 2), row("apply_begin", 0)]), "{:?}", shown(1));
+        let open = ["raft_commit", "raft_commit_matched", "raft_commit_quorum", "apply_begin"];
+        assert!(shown(3).ends_with(&open.map(|name| row(name, 0))), "{:?}", shown(3));
     }
 
     /// Two parallel requests keep their durations; the operation takes no more than the elapsed time.

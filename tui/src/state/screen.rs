@@ -91,7 +91,6 @@ pub struct Screen {
     saved: usize,
     /// The previous operation and the times of its frames, for comparison.
     earlier: Option<(String, flame::Spent)>,
-    timestamps: Timestamps,
     /// The run to compare with: that of the command line, otherwise the operation before.
     other: Option<Run>,
     /// The documents of the source pane, as a cache, the newest first.
@@ -124,7 +123,6 @@ impl Screen {
             jumps: Vec::new(),
             saved: 0,
             earlier: None,
-            timestamps: Timestamps::default(),
             other: None,
             documents: RefCell::new(Vec::new()),
         }
@@ -211,13 +209,13 @@ impl Screen {
 
     /// The names of the operation's timestamps.
     pub fn timestamps(&self) -> &Timestamps {
-        &self.timestamps
+        self.timeline.timestamps()
     }
 
     /// The tables of the state pane, with named timestamps.
     pub fn sections(&self) -> Vec<engine::Section> {
         let Some(step) = self.step() else { return Vec::new() };
-        self.timestamps.name_all(engine::sections(step, self.timeline.step_before()))
+        self.timestamps().name_all(engine::sections(step, self.timeline.step_before()))
     }
 
     /// Compares with a run, in the flame as well.
@@ -380,21 +378,23 @@ impl Screen {
         }
         self.timeline = Timeline::new(title);
         self.saved = 0;
-        self.timestamps = Timestamps::default();
         self.jumps.clear();
         self.panes.begin();
         self.documents.borrow_mut().clear();
     }
 
     fn take_step(&mut self, step: Step) {
-        self.timestamps.learn(&step);
         let answered = story::answer_of(&step).filter(|_| {
             self.timeline.steps().get(step.step).is_none_or(|known| story::answer_of(known).is_none())
         });
         if let Some(outcome) = answered {
             self.note(format!("{}: → {outcome}", step.kind));
         }
+        let kind = step.kind.clone();
         let arrival = self.timeline.add_step(step);
+        if let Some(stage) = &arrival.beside {
+            self.note(format!("while held at {stage}: {kind} runs"));
+        }
         if arrival.awaited {
             // Removes the message that there is no step yet.
             self.message = None;

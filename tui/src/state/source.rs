@@ -87,6 +87,10 @@ pub trait StepSource: Send {
     }
     /// Releases one held request, by the number of its hold, to its next stage; the others stay held.
     fn release(&mut self, hold: u64) -> Result<()>;
+    /// Like [`StepSource::release`], but the request is held also inside of a stage.
+    fn release_into(&mut self, hold: u64) -> Result<()> {
+        self.release(hold)
+    }
     /// Releases all held requests to the next gate.
     fn to_gate(&mut self) -> Result<()>;
     /// Releases all held requests to their end.

@@ -17,6 +17,7 @@ use super::{
     flame::{self, Bar},
     path::{Row, Tree},
     source::HeldRequest,
+    timestamps::Timestamps,
 };
 
 /// The phase of an operation.
@@ -56,6 +57,10 @@ pub struct Timeline {
     requests: Vec<RequestInfo>,
     cursor: usize,
     holds: Vec<HeldRequest>,
+    /// The steps that other requests passed while one was held.
+    beside: HashSet<usize>,
+    /// The requests that have been held.
+    stepped: HashSet<u64>,
     /// Real time at which each hold began, by its number.
     since: HashMap<u64, Instant>,
     /// Real time of the last tick; None before one.
@@ -69,6 +74,7 @@ pub struct Timeline {
     pending: usize,
     /// The first step of each request.
     first: HashMap<u64, usize>,
+    timestamps: Timestamps,
     /// The critical path after the end, as a cache.
     critical: RefCell<Option<Rc<Critical>>>,
     /// The tree of the path pane, as a cache.
@@ -106,6 +112,8 @@ pub(crate) struct Arrival {
     pub awaited: bool,
     /// The step to which the cursor moves.
     pub target: Option<usize>,
+    /// The stage at which another request is held, if this is the first step of its request in this hold.
+    pub beside: Option<String>,
 }
 
 impl Timeline {
@@ -127,6 +135,11 @@ impl Timeline {
     /// The requests of the operation, in the order of their arrival.
     pub fn requests(&self) -> &[RequestInfo] {
         &self.requests
+    }
+
+    /// The names of the operation's timestamps.
+    pub fn timestamps(&self) -> &Timestamps {
+        &self.timestamps
     }
 
     /// The number of the current step, from 0.
@@ -186,6 +199,20 @@ impl Timeline {
     /// Whether a request is held at this step now.
     pub fn is_held(&self, step: usize) -> bool {
         self.holds.iter().any(|h| self.held_step(h) == Some(step))
+    }
+
+    /// Whether another request was held when this step arrived: it does not belong to what the user steps.
+    pub fn came_while_held(&self, step: usize) -> bool {
+        self.beside.contains(&step)
+    }
+
+    /// The stage at which another request is held while this step arrives.
+    fn held_beside(&self, step: &Step) -> Option<&str> {
+        if self.stepped.contains(&step.request) {
+            return None;
+        }
+        let is_known = |hold: &&HeldRequest| self.held_step(hold).is_some();
+        self.holds.iter().find(is_known).map(|hold| hold.stage.as_str())
     }
 
     /// Whether the cursor is at the newest step.
@@ -295,32 +322,51 @@ impl Timeline {
     /// Adds a step, or replaces the known one with its number.
     pub(crate) fn add_step(&mut self, mut step: Step) -> Arrival {
         self.drop_caches();
+        self.timestamps.learn(&step);
         if let Some(known) = self.steps.get_mut(step.step) {
             *known = step;
             return Arrival::default();
         }
         let first = self.steps.is_empty();
         step.step = self.steps.len();
+        let beside = self.note_beside(&step);
         self.first.entry(step.request).or_insert(step.step);
         self.steps.push(step);
         if self.follow {
-            return Arrival { awaited: first, target: Some(self.steps.len() - 1) };
+            return Arrival { awaited: first, target: Some(self.steps.len() - 1), beside };
         }
         let skipped = !self.into && self.steps.last().is_some_and(is_inside);
         if self.pending == 0 || skipped {
-            return Arrival { awaited: first, target: None };
+            return Arrival { awaited: first, target: None, beside };
         }
         self.pending -= 1;
-        Arrival { awaited: true, target: self.next_step(self.into) }
+        Arrival { awaited: true, target: self.next_step(self.into), beside }
+    }
+
+    /// Notes a new step that arrives while another request is held; see [`Arrival::beside`].
+    fn note_beside(&mut self, step: &Step) -> Option<String> {
+        let stage = self.held_beside(step)?.to_owned();
+        let before = self.steps.iter().rposition(|s| s.request == step.request);
+        self.beside.insert(step.step);
+        before.is_none_or(|at| !self.beside.contains(&at)).then_some(stage)
     }
 
     /// Adds a hold. Returns its step if the cursor followed; the cursor then stays there.
     pub(crate) fn add_hold(&mut self, hold: HeldRequest) -> Option<usize> {
         let target = if self.follow { self.held_step(&hold) } else { None };
         self.follow &= target.is_none();
+        self.note_stepped(&hold);
         self.since.insert(hold.id, Instant::now());
         self.holds.push(hold);
         target
+    }
+
+    /// Notes that the user steps this request: none of its steps is that of another request.
+    fn note_stepped(&mut self, hold: &HeldRequest) {
+        let Some(request) = self.held_step(hold).map(|at| self.steps[at].request) else { return };
+        self.stepped.insert(request);
+        let steps = &self.steps;
+        self.beside.retain(|at| steps[*at].request != request);
     }
 
     /// Removes the hold of a request.
@@ -382,6 +428,33 @@ mod tests {
         timeline.await_step(true);
         let arrival = timeline.add_step(step(3, "read_pool_run"));
         assert_eq!((arrival.awaited, arrival.target, timeline.awaits()), (true, Some(1), false));
+    }
+
+    #[test]
+    fn steps_of_other_requests_in_a_hold_are_noted() {
+        let mut timeline = two_steps();
+        timeline.add_hold(HeldRequest {
+            id: 1,
+            stage: "grpc_decode".into(),
+            store: 1,
+            ..HeldRequest::default()
+        });
+        let other = |number, stage| Step { request: 7, ..step(number, stage) };
+        assert_eq!(timeline.add_step(other(2, "grpc_receive")).beside.as_deref(), Some("grpc_decode"));
+        assert_eq!(timeline.add_step(other(3, "grpc_reply")).beside, None, "said once");
+        timeline.add_step(step(4, "follower_append"));
+        timeline.add_step(Step { request: 8, ..step(5, "latch_wait") });
+        timeline.add_hold(HeldRequest {
+            id: 2,
+            stage: "latch_wait".into(),
+            store: 1,
+            ..HeldRequest::default()
+        });
+        timeline.remove_hold(1);
+        timeline.remove_hold(2);
+        timeline.add_step(other(6, "grpc_receive"));
+        let noted: Vec<usize> = (0..7).filter(|at| timeline.came_while_held(*at)).collect();
+        assert_eq!(noted, [2, 3], "neither those of held requests nor those after the hold");
     }
 
     #[test]

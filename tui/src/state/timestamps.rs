@@ -71,6 +71,14 @@ impl Timestamps {
         Some(format!("ts{}", at + 1))
     }
 
+    /// The name of a timestamp with its clock time and its purposes: `ts1 (22:45:54.429 +1, read)`; None for any other
+    /// number.
+    pub fn describe(&self, ts: u64) -> Option<String> {
+        let at = *self.places.get(&ts)?;
+        let time = units::timestamp(ts).unwrap_or_default();
+        Some(format!("ts{} ({time}, {})", at + 1, purposes_of(self.all.get(at)?)))
+    }
+
     /// Replaces the known timestamps in a text by their names.
     pub fn apply(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
@@ -106,12 +114,16 @@ impl Timestamps {
         let row = |kind, cells: [String; 4]| TableRow { kind, cells: cells.map(cell).into() };
         let mut rows = vec![row(Kind::Head, ["name", "UTC", "purpose", "number"].map(String::from))];
         for (at, named) in self.all.iter().enumerate().filter(|(at, _)| used.contains(at)) {
-            let purposes = named.purposes.iter().copied().collect::<Vec<_>>().join(", ");
+            let purposes = purposes_of(named);
             let time = units::timestamp(named.ts).unwrap_or_default();
             rows.push(row(Kind::Row, [format!("ts{}", at + 1), time, purposes, named.ts.to_string()]));
         }
         (rows.len() > 1).then(|| Section { title: "Timestamps".into(), rows })
     }
+}
+
+fn purposes_of(named: &Named) -> String {
+    named.purposes.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
 /// The purpose of a timestamp in the facts of a step, by its name.
@@ -158,6 +170,7 @@ mod tests {
         all.learn(&step("write_cf_found", "kv_get", &[("commit_ts", A - 9), ("start_ts", 7)]));
         assert_eq!(all.apply(&format!("read at {A}, found {}", A - 9)), "read at ts1, found ts2");
         assert_eq!(all.apply("region 2, 445645312341835778"), "region 2, 445645312341835778", "unknown");
+        assert_eq!(all.describe(A).as_deref(), Some("ts1 (22:45:54.429 +1, from PD, lock check)"));
         assert_eq!((all.name(7), all.name(A).as_deref()), (None, Some("ts1")));
         all.learn(&step("x", "kv_prewrite", &[("ts", A + 1), ("max_ts", u64::MAX)]));
         assert_eq!(all.apply(&format!("{A}{}", "")), "ts1", "a name never changes");

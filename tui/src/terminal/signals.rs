@@ -65,7 +65,8 @@ impl Signals {
 }
 
 /// Installs the handlers of SIGTERM, SIGHUP, SIGINT and SIGQUIT, which ask the program to end with
-/// [`Stopped::exit_code`]. A thread ends the program if it has not ended after 2 s, or at a second signal.
+/// [`Stopped::exit_code`]. A thread ends the program if it has not ended after 2 s, or at a second signal. A
+/// SIGHUP that the caller ignores stays ignored, so that `nohup` keeps the program alive.
 ///
 /// # Errors
 /// If the system refuses a handler or a thread.
@@ -74,10 +75,23 @@ pub fn listen() -> io::Result<&'static Signals> {
     if let Some(signals) = SIGNALS.get() {
         return Ok(signals);
     }
-    let pending = Pending::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT])?;
+    let mut ends = vec![SIGTERM, SIGINT, SIGQUIT];
+    if !is_ignored(SIGHUP) {
+        ends.push(SIGHUP);
+    }
+    let pending = Pending::new(ends)?;
     let signals = SIGNALS.get_or_init(Signals::default);
     std::thread::Builder::new().name("signals".into()).spawn(move || end_at_last(pending, signals))?;
     Ok(signals)
+}
+
+/// Whether the program that started this one ignores the signal.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all zero is a valid `sigaction`; the pointer is to a local, and no new action is set.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Also installs the handlers for a program with a screen: SIGTSTP, SIGCONT, SIGWINCH.

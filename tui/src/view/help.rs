@@ -12,36 +12,76 @@ use crate::{
     state::{Pane, Screen},
 };
 
-fn about(pane: Pane) -> &'static str {
+/// A sign or a key of a pane, and its meaning; an empty sign begins a sentence about the whole pane.
+type About = &'static [(&'static str, &'static str)];
+
+fn about(pane: Pane) -> About {
     match pane {
-        Pane::Path => {
-            "The path of one client operation: its requests, their stages, and the lanes of the replicas between \
-             them. Right of a stage: its duration and its share of the operation. ▶ is the current step, ‖ held is where \
-             the live request is held, ● gate is a stage that will hold it, ◆ is on the critical path, which determines \
-             the operation's time. j and k move in the tree, n and p move in time."
-        }
-        Pane::Source => {
-            "Our code at the stage, from the copy in this program. ▶ marks the statement that the stage stands for; │ its \
-             further lines; the stamp itself is dim. j and k move the cursor, h and l choose a name on its line. g or Enter \
-             goes to the name's definition, G lists the callers of this function, Ctrl-o goes back, Esc returns to the \
-             stage. t shows TiKV's function for the stage, and its source with --tikv-src. o opens the line in $EDITOR."
-        }
-        Pane::Stack => {
-            "The logical stack joins what threads separate: the client operation, its RPC, the command, the Raft entry and \
-             the apply batch that led to this step. Then the call stack of the thread, innermost first; i marks a function \
-             compiled into the one below it, (3) three frames of one function, +3 folded frames of runtimes, which u \
-             unfolds. j and k select a row and show its source, Enter opens it."
-        }
-        Pane::State => {
-            "The engine's state as published at this step: the Raft group on all stores, the rows of the key \
-             in CF lock, write and default, latches, RocksDB's counters. ▸ marks the leader and the version the read \
-             returns; * marks changes since the previous step."
-        }
-        Pane::Log => {
-            "All events in order: requests, holds and releases, gates, the scenario's output, errors."
-        }
+        Pane::Path => &[
+            (
+                "",
+                "The requests of one client operation, their stages, and the lanes of the replicas between them.",
+            ),
+            ("", "Right of a stage: its duration and its share of the operation."),
+            ("▶", "the current step"),
+            ("‖", "the live request is held here"),
+            ("●", "a gate that will hold the request"),
+            ("◆", "on the critical path, which determines the operation's time"),
+            ("·", "of another request, while one was held"),
+            ("j k", "move in the tree"),
+            ("n p", "move in time"),
+        ],
+        Pane::Source => &[
+            ("", "Our code at the stage, from the copy in this program. The stamp itself is dim."),
+            ("▶", "the statement that the stage stands for"),
+            ("│", "further lines of the statement"),
+            ("j k h l", "move the cursor to a line, and to a name on it"),
+            ("g Enter", "to the definition of the name"),
+            ("G", "lists the callers of this function"),
+            ("Ctrl-o", "back to the place before"),
+            ("Esc", "back to the stage"),
+            ("t", "TiKV's function for the stage, and its source with --tikv-src"),
+            ("o", "opens the line in $EDITOR"),
+        ],
+        Pane::Stack => &[
+            (
+                "",
+                "First the logical stack over threads: client operation, RPC, command, Raft entry, apply batch.",
+            ),
+            ("", "Then the call stack of the thread, innermost first."),
+            ("i", "a function compiled into the one below it"),
+            ("(3)", "three frames of one function"),
+            ("+3", "folded frames of runtimes"),
+            ("u", "unfolds them"),
+            ("j k", "select a row and show its source"),
+            ("Enter", "opens the row"),
+        ],
+        Pane::State => &[
+            (
+                "",
+                "The state as published at this step: the Raft group on all stores, latches, RocksDB's counters.",
+            ),
+            ("", "Of the key: its rows in CF lock, write and default."),
+            ("▸", "the leader, and the version that the read returns"),
+            ("*", "changed since the previous step"),
+        ],
+        Pane::Log => &[(
+            "",
+            "All events in order: requests, holds and releases, gates, the scenario's output, errors.",
+        )],
     }
 }
+
+/// The lines of one entry: its sign, and its meaning beside it.
+fn entry((sign, meaning): (&'static str, &'static str), theme: Theme, width: usize) -> Vec<Line<'static>> {
+    let column = if sign.is_empty() { 1 } else { SIGNS };
+    let lines = text::wrap(meaning, width.saturating_sub(column)).into_iter().enumerate();
+    let sign = |first: bool| text::pad(&format!(" {}", if first { sign } else { "" }), column);
+    lines.map(|(i, l)| Line::from(vec![Span::styled(sign(i == 0), theme.key()), Span::raw(l)])).collect()
+}
+
+/// Columns of a sign and the space around it.
+const SIGNS: usize = 10;
 
 /// Draws an empty box in the middle of `area`; returns its inner area.
 pub fn popup(frame: &mut Frame<'_>, area: Rect, width: u16, height: u16, title: &str, theme: Theme) -> Rect {
@@ -70,7 +110,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, theme: Theme, sc
 
 fn lines(pane: Pane, theme: Theme, width: usize) -> Vec<Line<'static>> {
     let mut out: Vec<Line<'static>> =
-        text::wrap(about(pane), width).into_iter().map(|l| Line::from(format!(" {l}"))).collect();
+        about(pane).iter().flat_map(|part| entry(*part, theme, width)).collect();
     let groups =
         [(Group::Step, "Step"), (Group::Look, "Look"), (Group::Move, "Move"), (Group::Program, "Program")];
     for (group, title) in groups {
@@ -85,4 +125,28 @@ fn lines(pane: Pane, theme: Theme, width: usize) -> Vec<Line<'static>> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sign_of_a_pane_has_a_line_of_its_own() {
+        let shown: Vec<String> =
+            lines(Pane::Path, Theme::new(true), 40).iter().map(|line| line.to_string()).collect();
+        let at = |text: &str| {
+            shown.iter().position(|l| l.starts_with(text)).unwrap_or_else(|| panic!("{shown:?}"))
+        };
+        assert_eq!(at(" ‖        the live request") + 1, at(" ●        a gate"));
+        let wrapped = at(" ◆        on the critical path");
+        assert!(
+            shown[wrapped + 1].starts_with("          "),
+            "the meaning continues in its column: {shown:?}"
+        );
+        for pane in Pane::ALL {
+            let about = about(pane);
+            assert!(about[0].0.is_empty() && about.iter().all(|(sign, _)| text::width(sign) + 2 <= SIGNS));
+        }
+    }
 }

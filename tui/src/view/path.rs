@@ -50,6 +50,8 @@ impl Columns {
 struct Signs {
     held: bool,
     gated: bool,
+    /// Another request was held when the step arrived.
+    beside: bool,
 }
 
 impl Signs {
@@ -57,6 +59,7 @@ impl Signs {
         match (self.held, self.gated) {
             (true, _) => Span::styled("‖", theme.held()),
             (_, true) => Span::styled("●", theme.gate()),
+            _ if self.beside => Span::styled("·", theme.dim()),
             _ => Span::raw(" "),
         }
     }
@@ -66,6 +69,7 @@ impl Signs {
             (true, true) => " held, gate",
             (true, false) => " held",
             (false, true) => " gate",
+            (false, false) if self.beside => " while held",
             (false, false) => "",
         }
     }
@@ -77,6 +81,7 @@ fn line(screen: &Screen, theme: Theme, row: &Row, width: usize, critical: bool) 
     let signs = Signs {
         held: row.step.is_some_and(|s| screen.timeline().is_held(s)),
         gated: row.step.is_some() && screen.is_gated(&row.label),
+        beside: row.step.is_some_and(|s| screen.timeline().came_while_held(s)),
     };
     let later = row.span.0 > screen.timeline().cursor();
     let base = if later || row.step.is_none() { theme.dim() } else { theme.plain() };
@@ -113,6 +118,7 @@ fn label(screen: &Screen, row: &Row, signs: Signs, room: usize) -> String {
     let mut label = row.label.clone();
     label.push_str(match signs.words() {
         both @ " held, gate" if !fits(both) => " held",
+        beside @ " while held" if !fits(beside) => "",
         words => words,
     });
     if row.folded > 0 && fits(" +99 inside") && signs.words().is_empty() {

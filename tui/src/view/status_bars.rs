@@ -95,9 +95,10 @@ fn ended(screen: &Screen) -> Vec<String> {
     };
     let wall = units::duration(s.wall_ns);
     let more = if ending.more { " · N continues" } else { "" };
-    let covered = format!(" · {wall}, {:.1} % in stages, {} dropped", s.accounted * 100.0, s.dropped);
+    let covered = format!(" · {wall}, {:.1} % in stages", s.accounted * 100.0);
+    let dropped = format!(", {} stamps dropped", s.dropped);
     let wrong = if screen.mistakes().is_empty() { "" } else { " · not as the scenario expects" };
-    vec![outcome, wrong.into(), covered, more.into()]
+    vec![outcome, wrong.into(), covered, dropped, more.into()]
 }
 
 /// Formats the position of the cursor, with and without the time.

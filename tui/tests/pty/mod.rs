@@ -99,6 +99,14 @@ impl OnTerminal {
         let (master, slave) = open(80, 24);
         command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+        // The tests themselves may run under nohup.
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         if controlling {
             // SAFETY: both calls may be made between fork and exec.
             unsafe {

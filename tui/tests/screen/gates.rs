@@ -1,7 +1,7 @@
 //! Gates and held requests: where they hold, and their lists.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tikv_tui::state::{HeldRequest, Phase, SourceEvent, Start, gates};
-use tracepoints::session::GateState;
+use tracepoints::{session::GateState, trace::Step};
 
 use crate::{LARGE, Rig, SIZES, SMALL, assert_drawn, common};
 
@@ -112,6 +112,20 @@ fn the_list_of_gates_adds_refuses_switches_and_removes() {
     rig.keys("c");
     assert_eq!((rig.stage(), rig.screen.phase()), ("grpc_reply", Phase::Held));
     assert_eq!(rig.screen.message(), Some("held by the gate grpc_reply if store == 1"));
+}
+
+#[test]
+fn what_another_request_does_in_a_hold_is_marked() {
+    let mut rig = Rig::stepped(LARGE);
+    rig.keys("nnnnnnnn");
+    let (held, at) = (rig.stage().to_owned(), rig.screen.timeline().steps().len());
+    let (stage, kind) = ("grpc_receive".to_owned(), "kv_txn_heart_beat".to_owned());
+    let step = Step { step: at, stage, kind, request: 9, store: 1, lane: "main".into(), ..Step::default() };
+    rig.screen.apply(SourceEvent::Step(Box::new(step)));
+    rig.settle();
+    assert!(rig.text().contains("grpc_receive while held"), "{}", rig.text());
+    let line = format!("while held at {held}: kv_txn_heart_beat runs");
+    assert!(rig.screen.log().contains(&line), "{:?}", rig.screen.log());
 }
 
 #[test]

@@ -3,7 +3,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 use tikv_tui::{
     state::{
-        Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, overlay::Overlay, screen::Options,
+        Effect, HeldRequest, Pane, Phase, Screen, SourceEvent, Start, compare::Run, overlay::Overlay,
+        screen::Options,
     },
     view,
 };
@@ -148,6 +149,28 @@ fn every_overlay_at_four_widths() {
                 rig.key(KeyCode::Esc);
             }
         }
+    }
+}
+
+#[test]
+fn the_comparison_at_four_widths() {
+    let mut steps = common::point_get();
+    steps.retain(|step| step.stage != "read_pool_queue");
+    for step in &mut steps {
+        match step.stage.as_str() {
+            "lock_cf_get" => step.dur_ns = 1_890_000,
+            "write_cf_found" => _ = step.fields.insert("write_type".into(), u64::from(b'D')),
+            _ => {}
+        }
+    }
+    steps.iter_mut().enumerate().for_each(|(i, step)| step.step = i);
+    for size in SIZES {
+        let mut rig = Rig::new(common::point_get(), Start { run: true, ..Start::default() }, size, true);
+        let (title, outcome) = ("get k1, earlier".to_owned(), "(none)".to_owned());
+        rig.screen.compare_with_run(Run { title, steps: steps.clone(), outcome });
+        rig.keys("d]");
+        assert_eq!(rig.screen.pairs().iter().filter(|pair| pair.differs()).count(), 3, "{}", rig.text());
+        assert_drawn(&format!("overlay_compare_{}", size.0), &rig);
     }
 }
 

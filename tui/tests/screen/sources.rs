@@ -1,12 +1,13 @@
 //! Sources that differ from a saved operation: a live one, and one that never answers.
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::{Terminal, backend::TestBackend};
 use tikv_tui::{
     source::recorded::Recorded,
     state::{Effect, HeldRequest, Screen, SourceEvent, Start, StepSource, overlay::Overlay, screen::Options},
 };
 use tracepoints::{Gate, session::GateState, trace::Step};
 
-use crate::common;
+use crate::{Rig, SIZES, assert_drawn, common};
 
 /// A source whose steps are lost at the program's end.
 struct Live(Recorded);
@@ -69,6 +70,21 @@ fn the_end_of_a_live_session_offers_to_save_the_steps() {
     assert_eq!(key(&mut screen, 'q'), Effect::Quit);
     screen.note_saved();
     assert_eq!(key(&mut screen, 'q'), Effect::Quit, "all steps are saved");
+}
+
+#[test]
+fn the_offer_to_save_at_four_widths() {
+    for size in SIZES {
+        let start = Start::default();
+        let live = Live(common::source("point_get", common::point_get(), &start));
+        let screen = Screen::new(Box::new(live), Options { color: true, ..Options::default() });
+        let terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+        let mut rig = Rig { screen, terminal };
+        rig.settle();
+        rig.keys("nnnq");
+        assert!(rig.text().contains("Save the steps into a file? s save and quit"), "{}", rig.text());
+        assert_drawn(&format!("overlay_leave_{}", size.0), &rig);
+    }
 }
 
 /// A source that never answers: a release has no visible effect but the message.

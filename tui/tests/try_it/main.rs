@@ -12,6 +12,8 @@ use std::{
 
 mod block;
 mod pattern;
+#[path = "../common/programs.rs"]
+mod programs;
 mod sandbox;
 
 use block::{Command, commands};

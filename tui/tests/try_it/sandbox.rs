@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::programs::beside;
+
 /// A command that takes longer is ended and reported.
 const MAX_RUN: Duration = Duration::from_secs(180);
 /// A server in the background must serve after this time.
@@ -29,27 +31,11 @@ struct Programs {
     pd: PathBuf,
 }
 
-/// Cargo builds the programs of other packages for the tests of the workspace, but not for those of one package.
 fn programs() -> &'static Programs {
     static PROGRAMS: OnceLock<Programs> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let tui = PathBuf::from(env!("CARGO_BIN_EXE_tikv-tui"));
-        let beside = |name: &str| tui.with_file_name(name);
-        let (ctl, server, pd) = (beside("tikv-ctl"), beside("tikv-server"), beside("pd-server"));
-        if [&ctl, &server, &pd].iter().any(|p| !p.exists()) {
-            let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            build.args(["build", "--quiet", "--workspace", "--bins"]);
-            // Cargo's variables of this package would make build scripts run again.
-            for (name, _) in env::vars_os() {
-                let text = name.to_string_lossy();
-                let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-                if of_package.iter().any(|prefix| text.starts_with(prefix)) {
-                    build.env_remove(&name);
-                }
-            }
-            assert!(build.status().unwrap().success(), "cargo build --workspace --bins fails");
-        }
-        Programs { tui, ctl, server, pd }
+        let [ctl, server, pd] = ["tikv-ctl", "tikv-server", "pd-server"].map(beside);
+        Programs { tui: PathBuf::from(env!("CARGO_BIN_EXE_tikv-tui")), ctl, server, pd }
     })
 }
 

@@ -17,7 +17,7 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracepoints::printable::{note, print, unless_closed};
+use tracepoints::printable::{note, print};
 
 /// The placement driver of a cluster: timestamps, ids, stores and regions.
 #[derive(Parser)]
@@ -69,7 +69,7 @@ fn down_time(text: &str) -> Result<Duration, String> {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(help) => return say(&help),
+        Err(help) => return manual::print_help(&help, "error"),
     };
     match run(args) {
         Ok(code) => code,
@@ -77,17 +77,6 @@ fn main() -> ExitCode {
             note(format_args!("error: {e}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Prints the requested help, or the error in the command line.
-fn say(help: &clap::Error) -> ExitCode {
-    match unless_closed(help.print()) {
-        Err(e) if !help.use_stderr() => {
-            note(format_args!("error: cannot write to standard output: {e}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::from(help.exit_code().try_into().unwrap_or(2)),
     }
 }
 

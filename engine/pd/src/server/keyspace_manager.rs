@@ -1,12 +1,16 @@
 //! Reads and changes the keyspaces of a running cluster (tikv/pd `keyspace.Manager`).
 use std::collections::HashMap;
 
-use kvproto::keyspacepb::{KeyspaceMeta, KeyspaceState};
+use kvproto::{
+    keyspacepb::{KeyspaceMeta, KeyspaceState},
+    pdpb::{KeyspaceScope, keyspace_scope::Keyspace},
+};
 
 use super::{
-    cluster::Cluster,
+    cluster::{Answer, Cluster},
     keyspace::{Changed, ConfigPatch, KeyspaceError, Keyspaces, MAX_ID},
     keyspace_watch::KeyspaceWatch,
+    safe_point::NO_KEYSPACE,
 };
 
 impl Cluster {
@@ -18,6 +22,19 @@ impl Cluster {
     /// Returns the keyspace with this id.
     pub fn keyspace_by_id(&self, id: u32) -> Changed<KeyspaceMeta> {
         self.lock().keyspaces.by_id(id).cloned()
+    }
+
+    /// Checks that the keyspace of a request about GC exists. No scope means the keys without a keyspace.
+    pub fn check_keyspace_scope(&self, scope: Option<&KeyspaceScope>) -> Answer<()> {
+        let id = match scope.and_then(|scope| scope.keyspace.as_ref()) {
+            None => return Ok(()),
+            Some(Keyspace::KeyspaceId(id)) => *id,
+            Some(Keyspace::KeyspaceIdentity(identity)) => identity.keyspace_id,
+        };
+        if id == NO_KEYSPACE {
+            return Ok(());
+        }
+        self.keyspace_by_id(id).map(drop).map_err(|e| e.to_refusal())
     }
 
     /// Returns up to `limit` (0: all) keyspaces from the id `start` on, by their ids.

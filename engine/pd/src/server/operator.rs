@@ -103,6 +103,8 @@ pub struct Operator {
     pub desc: &'static str,
     /// Progress of the steps.
     pub status: OperatorStatus,
+    /// Group of the regions that are scattered together; empty for other operators.
+    pub group: String,
     steps: Vec<Step>,
     /// The index of the current step.
     at: usize,
@@ -112,7 +114,14 @@ pub struct Operator {
 impl Operator {
     /// Creates a running operator at its first step.
     pub fn new(desc: &'static str, steps: Vec<Step>, now_ms: u64) -> Operator {
-        Operator { desc, status: OperatorStatus::Running, steps, at: 0, step_began_ms: now_ms }
+        let (status, group) = (OperatorStatus::Running, String::new());
+        Operator { desc, status, group, steps, at: 0, step_began_ms: now_ms }
+    }
+
+    /// Sets the group of the regions that are scattered together.
+    #[must_use]
+    pub fn with_group(self, group: &str) -> Operator {
+        Operator { group: group.to_owned(), ..self }
     }
 
     /// Returns the store that must live for the current step to finish.

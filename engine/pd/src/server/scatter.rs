@@ -79,12 +79,20 @@ impl Cluster {
     fn scatter_one(&self, inner: &mut Inner, id: u64, group: &str) -> Answer<()> {
         let region = inner.regions.get(id).cloned().ok_or_else(|| no_region(id))?;
         check_scatterable(&region, inner)?;
+        if let Some(running) = inner.operators.get(&id).filter(|operator| operator.is_running()) {
+            // A repeated request of the group finds its own operator: the region is being scattered.
+            if running.desc == DESC && running.group == group {
+                return Ok(());
+            }
+            let message = "operator canceled because cannot add an operator to the execute queue";
+            return Err(Refusal::new(ErrorType::Unknown, message));
+        }
         let mut counts = inner.scattered.get(group).cloned().unwrap_or_default();
         let steps = self.scatter_steps(inner, &region, &mut counts)?;
         inner.scattered.insert(group.to_owned(), counts);
         if !steps.is_empty() {
             log::info!("pd: region {id}: {DESC} ({steps:?})");
-            inner.operators.insert(id, Operator::new(DESC, steps, self.now_ms()));
+            inner.operators.insert(id, Operator::new(DESC, steps, self.now_ms()).with_group(group));
             self.send(inner, id);
         }
         Ok(())
@@ -161,10 +169,6 @@ fn check_scatterable(region: &RegionInfo, inner: &Inner) -> Answer<()> {
     let whole = region.meta.peers.len() == inner.max_peer_count as usize;
     if !whole || !region.down_peers.is_empty() || !region.pending_peers.is_empty() {
         return Err(Refusal::unknown(format!("region {id} is not fully replicated")));
-    }
-    if inner.operators.get(&id).is_some_and(Operator::is_running) {
-        let message = "operator canceled because cannot add an operator to the execute queue";
-        return Err(Refusal::new(ErrorType::Unknown, message));
     }
     Ok(())
 }

@@ -518,7 +518,15 @@ impl Pd for PdService {
         request: Request<pdpb::GetGcStateRequest>,
     ) -> Reply<pdpb::GetGcStateResponse> {
         let request = self.admit(request)?;
-        let (header, (points, now_s)) = self.split(self.cluster.safe_points());
+        let scope = self.cluster.check_keyspace_scope(request.keyspace_scope.as_ref());
+        let points = match scope.and_then(|()| self.cluster.safe_points()) {
+            Ok(points) => points,
+            Err(refusal) => {
+                let header = self.refuse(&refusal);
+                return reply!(GetGcStateResponse { header, gc_state: None, global_gc_barriers: None });
+            }
+        };
+        let (header, (points, now_s)) = (self.header(), points);
         // There are no barriers over all keyspaces.
         let global_gc_barriers = request.include_global_gc_barriers.then(Default::default);
         let gc_state = Some(points.to_gc_state(now_s, !request.exclude_gc_barriers));

@@ -1,5 +1,6 @@
 //! One peer of a Raft group: the `raft` crate's node and the peer's own state.
 //! Mirrors `raftstore::store::peer::Peer`.
+pub(crate) mod commit_parts;
 mod consistency;
 pub(crate) mod facts;
 mod lease;

@@ -3,6 +3,7 @@
 mod consistency;
 mod gates;
 mod harness;
+mod inside;
 mod kill;
 mod limits;
 mod max_ts;

@@ -320,6 +320,8 @@ pub struct GcConfig {
     pub batch_keys: usize,
     /// Whether compactions drop old versions; otherwise the worker deletes them.
     pub enable_compaction_filter: bool,
+    /// Compaction of ranges with much garbage.
+    pub auto_compaction: AutoCompactionConfig,
     /// Pause between two requests to PD, for programs that embed stores; None: 10 s, as in TiKV.
     #[serde(skip)]
     pub poll_safe_point_interval: Option<std::time::Duration>,
@@ -327,7 +329,12 @@ pub struct GcConfig {
 
 impl Default for GcConfig {
     fn default() -> Self {
-        Self { batch_keys: 512, enable_compaction_filter: true, poll_safe_point_interval: None }
+        Self {
+            batch_keys: 512,
+            enable_compaction_filter: true,
+            auto_compaction: AutoCompactionConfig::default(),
+            poll_safe_point_interval: None,
+        }
     }
 }
 
@@ -335,6 +342,40 @@ impl GcConfig {
     pub(super) fn validate(&self) -> Result<(), String> {
         if self.batch_keys == 0 {
             return Err("gc.batch_keys should not be 0".into());
+        }
+        self.auto_compaction.validate()
+    }
+}
+
+/// `[gc.auto-compaction]`: search for ranges of CF write with much garbage, and their compaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct AutoCompactionConfig {
+    /// Time between two searches.
+    pub check_interval: ReadableDuration,
+    /// Number of records to discard from which a range is compacted.
+    pub redundant_rows_threshold: u64,
+    /// Percentage of records to discard from which a range is compacted.
+    pub redundant_rows_percent_threshold: u64,
+}
+
+impl Default for AutoCompactionConfig {
+    fn default() -> Self {
+        Self {
+            check_interval: ReadableDuration::secs(300),
+            redundant_rows_threshold: 50_000,
+            redundant_rows_percent_threshold: 20,
+        }
+    }
+}
+
+impl AutoCompactionConfig {
+    fn validate(&self) -> Result<(), String> {
+        if self.check_interval.0.is_zero() {
+            return Err("gc.auto_compaction.check_interval should not be 0".into());
+        }
+        if self.redundant_rows_percent_threshold > 100 {
+            return Err("gc.auto_compaction.redundant_rows_percent_threshold should not exceed 100".into());
         }
         Ok(())
     }

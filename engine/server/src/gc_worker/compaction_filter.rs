@@ -6,7 +6,7 @@ use api_version::{KeyMode, KvFormat};
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
 use storage::ttl_current_ts;
 use tracepoints::{Facts, Req, RequestKind, facts::shown, request};
-use txn_types::{Key, TimeStamp, WriteRef, WriteType};
+use txn_types::{Key, TimeStamp, WriteRef};
 
 use super::{
     GcContext, GcTask,
@@ -28,12 +28,11 @@ impl CompactionFilterFactory for WriteCompactionFilterFactory {
 
     /// TiKV omits the filter if the table properties of the input files say that there is little garbage
     /// (`gc.ratio-threshold`); tables here have no such properties.
-    fn create_compaction_filter(&self, context: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
+    fn create_compaction_filter(&self, _context: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
         let safe_point = self.0.filter_safe_point()?;
         self.0.metrics.filter_created(GcKeyMode::Txn);
         Some(Box::new(WriteCompactionFilter {
             gc: self.0.clone(),
-            is_full: context.is_full,
             versions: Versions::new(safe_point),
             orphans: Vec::new(),
             filtered: 0,
@@ -45,8 +44,6 @@ impl CompactionFilterFactory for WriteCompactionFilterFactory {
 
 struct WriteCompactionFilter {
     gc: Arc<GcContext>,
-    /// Whether no older version can be outside of this compaction. TiKV: `is_bottommost_level`.
-    is_full: bool,
     versions: Versions,
     /// Values in CF default whose records are dropped.
     orphans: Vec<Key>,
@@ -70,11 +67,7 @@ impl WriteCompactionFilter {
     fn do_filter(&mut self, key: &[u8], value: &[u8]) -> txn_types::Result<bool> {
         let Some(key) = key.strip_prefix(keys::DATA_PREFIX_KEY) else { return Ok(false) };
         let write = WriteRef::parse(value)?;
-        let kind = match write.write_type {
-            WriteType::Put => Version::Value,
-            WriteType::Delete => Version::Delete,
-            WriteType::Lock | WriteType::Rollback => Version::Other,
-        };
+        let kind = Version::from(write.write_type);
         let req = *self.req.get_or_insert_with(|| begin(key, self.gc.safe_point()));
         let decision = self.versions.decide::<txn_types::Error>(key, || Ok(kind))?;
         tracepoints::step_inside!(
@@ -97,7 +90,9 @@ impl WriteCompactionFilter {
         Ok(removed)
     }
 
-    /// Hands full batches to the worker; at the end everything.
+    /// Hands full batches to the worker; at the end everything. TiKV hands a delete over only at the bottom level,
+    /// where it seldom hides versions of other files. This filter does not know the level. The worker reads the
+    /// whole key and deletes all of it in one batch, so an early delete costs more tombstones, never a wrong read.
     fn flush(&mut self, end: bool) {
         if end || self.orphans.len() >= BATCH {
             let keys = std::mem::take(&mut self.orphans);
@@ -107,8 +102,7 @@ impl WriteCompactionFilter {
         }
         if end || self.versions.lone_deletes() >= BATCH {
             let keys = self.versions.take_lone_deletes(end);
-            if self.is_full && !keys.is_empty() {
-                self.gc.metrics.lone_deletes(GcKeyMode::Txn, keys.len() as u64);
+            if !keys.is_empty() {
                 self.gc.schedule(GcTask::GcKeys { keys, safe_point: self.gc.safe_point() });
             }
         }
@@ -119,6 +113,7 @@ impl Drop for WriteCompactionFilter {
     fn drop(&mut self) {
         self.flush(true);
         self.gc.metrics.filtered(GcKeyMode::Txn, self.filtered, self.rollbacks);
+        self.gc.metrics.deletes(GcKeyMode::Txn, self.versions.deletes());
         if let Some(req) = self.req {
             request::end(req);
         }
@@ -161,18 +156,17 @@ impl CompactionFilterFactory for RawCompactionFilterFactory {
         "raw_compaction_filter_factory"
     }
 
-    fn create_compaction_filter(&self, context: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
+    fn create_compaction_filter(&self, _context: CompactionContext) -> Option<Box<dyn CompactionFilter>> {
         let safe_point = self.0.filter_safe_point()?;
         self.0.metrics.filter_created(GcKeyMode::Raw);
         let (gc, versions) = (self.0.clone(), Versions::new(safe_point));
         let now = ttl_current_ts();
-        Some(Box::new(RawCompactionFilter { gc, is_full: context.is_full, versions, now, filtered: 0 }))
+        Some(Box::new(RawCompactionFilter { gc, versions, now, filtered: 0 }))
     }
 }
 
 struct RawCompactionFilter {
     gc: Arc<GcContext>,
-    is_full: bool,
     versions: Versions,
     /// Unix time in seconds at which the compaction began.
     now: u64,
@@ -211,8 +205,7 @@ impl CompactionFilter for RawCompactionFilter {
 impl RawCompactionFilter {
     fn hand_over(&mut self, end: bool) {
         let keys = self.versions.take_lone_deletes(end);
-        if self.is_full && !keys.is_empty() {
-            self.gc.metrics.lone_deletes(GcKeyMode::Raw, keys.len() as u64);
+        if !keys.is_empty() {
             self.gc.schedule(GcTask::RawGcKeys { keys, safe_point: self.gc.safe_point() });
         }
     }
@@ -222,6 +215,7 @@ impl Drop for RawCompactionFilter {
     fn drop(&mut self) {
         self.hand_over(true);
         self.gc.metrics.filtered(GcKeyMode::Raw, self.filtered, 0);
+        self.gc.metrics.deletes(GcKeyMode::Raw, self.versions.deletes());
     }
 }
 
@@ -231,4 +225,38 @@ enum RawError {
     Key(#[from] txn_types::Error),
     #[error(transparent)]
     Value(#[from] api_version::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use txn_types::{Write, WriteType};
+
+    use super::*;
+
+    #[test]
+    fn a_compaction_of_some_files_hands_over_a_lone_delete() {
+        let (gc, tasks) = GcContext::new(true);
+        gc.safe_point.store(50, Ordering::Relaxed);
+        let context = CompactionContext { is_full: false, is_manual: false };
+        let factory = WriteCompactionFilterFactory(gc.clone());
+        let mut filter = factory.create_compaction_filter(context).unwrap();
+        let mut remove = |key: &[u8], commit_ts: u64, kind| {
+            let key = keys::data_key(Key::from_raw(key).append_ts(commit_ts.into()).as_encoded());
+            filter.remove(0, &key, &Write::new(kind, (commit_ts - 1).into(), None).to_bytes())
+        };
+        assert!(!remove(b"a", 30, WriteType::Delete), "the last to go");
+        assert!(remove(b"a", 20, WriteType::Put));
+        assert!(!remove(b"b", 60, WriteType::Delete), "above the safe point");
+        assert!(!remove(b"c", 40, WriteType::Delete));
+        drop(filter);
+        let tasks: Vec<GcTask> = tasks.try_iter().map(|(_, task)| task).collect();
+        let [GcTask::OrphanVersions { keys: orphans }, GcTask::GcKeys { keys, safe_point }] = &tasks[..]
+        else {
+            panic!("expected the long value and the lone delete, found {tasks:?}");
+        };
+        assert_eq!(orphans, &[Key::from_raw(b"a").append_ts(19.into())]);
+        assert_eq!((keys, *safe_point), (&vec![Key::from_raw(b"c")], TimeStamp::new(50)));
+    }
 }

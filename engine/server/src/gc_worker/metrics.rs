@@ -30,14 +30,16 @@ struct Counters {
     filtered: [AtomicU64; 2],
     rollbacks: AtomicU64,
     orphans: AtomicU64,
-    lone_deletes: [AtomicU64; 2],
+    deletes: [AtomicU64; 2],
     deletions_handled: [AtomicU64; 2],
+    deletions_wasted: [AtomicU64; 2],
     failures: AtomicU64,
     tasks: [AtomicU64; 4],
     failed_tasks: [AtomicU64; 4],
     dropped_tasks: AtomicU64,
     deleted_versions: AtomicU64,
     safe_point: AtomicU64,
+    ranges_to_compact: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, n: u64) {
@@ -58,12 +60,15 @@ impl GcMetrics {
         add(&self.0.failures, 1);
     }
 
-    pub(super) fn lone_deletes(&self, mode: GcKeyMode, keys: u64) {
-        add(&self.0.lone_deletes[mode as usize], keys);
+    /// Counts deletes that a filter found, alone or not.
+    pub(super) fn deletes(&self, mode: GcKeyMode, found: u64) {
+        add(&self.0.deletes[mode as usize], found);
     }
 
-    pub(super) fn deletions_handled(&self, mode: GcKeyMode, keys: u64) {
+    /// Counts lone deletes that the worker read; the `wasted` ones had nothing left to delete.
+    pub(super) fn deletions_handled(&self, mode: GcKeyMode, keys: u64, wasted: u64) {
         add(&self.0.deletions_handled[mode as usize], keys);
+        add(&self.0.deletions_wasted[mode as usize], wasted);
     }
 
     pub(super) fn orphans(&self, versions: u64) {
@@ -84,6 +89,10 @@ impl GcMetrics {
         add(&self.0.dropped_tasks, 1);
     }
 
+    pub(super) fn ranges_to_compact(&self, ranges: u64) {
+        self.0.ranges_to_compact.store(ranges, Ordering::Relaxed);
+    }
+
     pub(super) fn safe_point(&self, ts: u64) {
         self.0.safe_point.store(ts, Ordering::Relaxed);
     }
@@ -97,12 +106,17 @@ impl GcMetrics {
             (
                 "tikv_gc_compaction_filter_mvcc_deletion_met",
                 "MVCC deletion from compaction filter found",
-                &self.0.lone_deletes,
+                &self.0.deletes,
             ),
             (
                 "tikv_gc_compaction_filter_mvcc_deletion_handled",
                 "MVCC deletion from compaction filter handled",
                 &self.0.deletions_handled,
+            ),
+            (
+                "tikv_gc_compaction_filter_mvcc_deletion_wasted",
+                "MVCC deletion from compaction filter wasted",
+                &self.0.deletions_wasted,
             ),
         ] {
             out.family(name, help, "counter");
@@ -131,5 +145,8 @@ impl GcMetrics {
         out.sample(&labels, count(&self.0.deleted_versions));
         out.family("tikv_gcworker_autogc_safe_point", "Safe point used for auto gc", "gauge");
         out.sample(&[], count(&self.0.safe_point));
+        let help = "Number of ranges that meet the compaction threshold";
+        out.family("tikv_auto_compaction_regions_meet_threshold", help, "gauge");
+        out.sample(&[], count(&self.0.ranges_to_compact));
     }
 }

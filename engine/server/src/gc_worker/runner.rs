@@ -64,6 +64,14 @@ impl GcWorker {
     }
 }
 
+/// Counts of one collection of some keys.
+#[derive(Default)]
+struct Collected {
+    deleted_versions: u64,
+    /// Number of keys with nothing to delete.
+    wasted_keys: u64,
+}
+
 struct Runner {
     engine: RocksKv,
     gc: Arc<GcContext>,
@@ -98,15 +106,15 @@ impl Runner {
         let (index, result) = match task {
             GcTask::Gc { safe_point } => (0, self.gc_all(req, safe_point)),
             GcTask::GcKeys { keys, safe_point } => {
-                let result = self.gc_keys(req, &keys, safe_point).map(|deleted| {
-                    gc.metrics.deletions_handled(GcKeyMode::Txn, keys.len() as u64);
-                    gc.metrics.deleted(deleted);
+                let result = self.gc_keys(req, &keys, safe_point).map(|done| {
+                    gc.metrics.deletions_handled(GcKeyMode::Txn, keys.len() as u64, done.wasted_keys);
+                    gc.metrics.deleted(done.deleted_versions);
                 });
                 (1, result)
             }
             GcTask::RawGcKeys { keys, safe_point } => {
-                let result = self.raw_gc_keys(req, &keys, safe_point).map(|()| {
-                    gc.metrics.deletions_handled(GcKeyMode::Raw, keys.len() as u64);
+                let result = self.raw_gc_keys(req, &keys, safe_point).map(|wasted| {
+                    gc.metrics.deletions_handled(GcKeyMode::Raw, keys.len() as u64, wasted);
                 });
                 (2, result)
             }
@@ -134,7 +142,7 @@ impl Runner {
                 return Ok(());
             }
             let (keys, after) = self.reader()?.scan_keys(next, self.batch_keys)?;
-            self.gc.metrics.deleted(self.gc_keys(req, &keys, safe_point)?);
+            self.gc.metrics.deleted(self.gc_keys(req, &keys, safe_point)?.deleted_versions);
             match after {
                 Some(key) => next = Some(key),
                 None => return Ok(()),
@@ -142,27 +150,30 @@ impl Runner {
         }
     }
 
-    /// Collects the garbage of keys; returns the number of deleted versions.
-    fn gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<u64> {
-        let (mut reader, mut modifies, mut deleted) = (self.reader()?, Vec::new(), 0);
+    /// Collects the garbage of keys.
+    fn gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<Collected> {
+        let (mut reader, mut modifies, mut done) = (self.reader()?, Vec::new(), Collected::default());
         reader.req = req;
         for key in keys {
-            deleted += gc(&mut reader, key, safe_point, &mut modifies)?.deleted_versions as u64;
+            let deleted = gc(&mut reader, key, safe_point, &mut modifies)?.deleted_versions as u64;
+            done.deleted_versions += deleted;
+            done.wasted_keys += u64::from(deleted == 0);
         }
         self.write(req, modifies)?;
-        Ok(deleted)
+        Ok(done)
     }
 
     /// Deletes raw keys whose newest version at or below the safe point is deleted or has expired, with all
-    /// their older versions.
-    fn raw_gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<()> {
+    /// their older versions. Returns the number of keys with nothing to delete.
+    fn raw_gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<u64> {
         let snapshot = self.snapshot()?;
-        let (now, mut modifies) = (ttl_current_ts(), Vec::new());
+        let (now, mut modifies, mut wasted) = (ttl_current_ts(), Vec::new(), 0);
         for key in keys {
             let upper_bound = Some(key.clone().append_ts(TimeStamp::zero()).into_encoded());
             let mut iter = snapshot.iter(CF_DEFAULT, IterOptions { upper_bound, ..Default::default() })?;
             let mut found = iter.seek(&key.clone().append_ts(safe_point))?;
             if !found || KvFormat::V2.decode_raw_value(iter.value())?.is_valid(now) {
+                wasted += 1;
                 continue;
             }
             while found {
@@ -170,7 +181,8 @@ impl Runner {
                 found = iter.next()?;
             }
         }
-        self.write(req, modifies)
+        self.write(req, modifies)?;
+        Ok(wasted)
     }
 
     fn snapshot(&self) -> Result<<RocksKv as Engine>::Snap> {

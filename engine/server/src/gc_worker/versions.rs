@@ -1,5 +1,5 @@
 //! The rules of GC for the versions of a key, in the order in which a compaction shows them: from new to old.
-use txn_types::{Key, TimeStamp};
+use txn_types::{Key, TimeStamp, WriteType};
 
 /// Kind of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,16 @@ pub enum Version {
     Delete,
     /// Has no effect on reads.
     Other,
+}
+
+impl From<WriteType> for Version {
+    fn from(write_type: WriteType) -> Self {
+        match write_type {
+            WriteType::Put => Version::Value,
+            WriteType::Delete => Version::Delete,
+            WriteType::Lock | WriteType::Rollback => Version::Other,
+        }
+    }
 }
 
 /// The decision about a version.
@@ -57,13 +67,21 @@ pub struct Versions {
     after_delete: Option<usize>,
     /// Keys with a delete and no older version in this compaction.
     lone_deletes: Vec<Key>,
+    /// Number of deletes that are the newest change of their key at or below the safe point.
+    deletes: u64,
 }
 
 impl Versions {
     /// Begins a compaction.
     pub fn new(safe_point: TimeStamp) -> Self {
-        let lone_deletes = Vec::new();
-        Self { safe_point, key: Vec::new(), remove_older: false, after_delete: None, lone_deletes }
+        Self {
+            safe_point,
+            key: Vec::new(),
+            remove_older: false,
+            after_delete: None,
+            lone_deletes: Vec::new(),
+            deletes: 0,
+        }
     }
 
     /// Returns the decision about a version; `kind` is asked only if it matters. `key` is an encoded key without
@@ -100,6 +118,7 @@ impl Versions {
             Version::Delete => {
                 self.remove_older = true;
                 self.after_delete = Some(0);
+                self.deletes += 1;
                 Ok(Decision::NewestDelete)
             }
         }
@@ -118,6 +137,11 @@ impl Versions {
             self.end_of_key();
         }
         std::mem::take(&mut self.lone_deletes)
+    }
+
+    /// Number of deletes so far that are the newest change of their key, alone or not.
+    pub fn deletes(&self) -> u64 {
+        self.deletes
     }
 
     /// Number of keys to take.

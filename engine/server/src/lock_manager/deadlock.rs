@@ -13,7 +13,7 @@ use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 use tonic::{Status, Streaming};
-use tracepoints::{EngineClock, clock::EngineInstant};
+use tracepoints::{EngineClock, Probe, Req, clock::EngineInstant, probe::WaitGraphProbe};
 use txn_types::TimeStamp;
 
 use super::{
@@ -45,7 +45,7 @@ pub enum Role {
 /// Message to the detector. Messages queue while the detector asks PD for the leader, for at most `LEADER_TIMEOUT`.
 pub enum Task {
     /// A wait of this store begins, or has ended.
-    Detect(DeadlockRequestType, WaitForEntry),
+    Detect(DeadlockRequestType, WaitForEntry, Req),
     /// The leader of the first region has changed, or the region has.
     ChangeRole(Role),
     /// The time to live of edges has changed.
@@ -93,15 +93,21 @@ impl Scheduler {
                 resource_group_tag: diag_ctx.resource_group_tag.clone(),
                 ..entry
             };
-            self.notify_scheduler(Task::Detect(DeadlockRequestType::Detect, entry));
+            self.notify_scheduler(Task::Detect(DeadlockRequestType::Detect, entry, diag_ctx.req));
         }
     }
 
     /// Reports that a wait has ended.
     pub(super) fn clean_up_wait_for(&self, txn_ts: TimeStamp, wait_info: KeyLockWaitInfo) {
         for entry in entries_of(txn_ts, &wait_info) {
-            self.notify_scheduler(Task::Detect(DeadlockRequestType::CleanUpWaitFor, entry));
+            self.notify_scheduler(Task::Detect(DeadlockRequestType::CleanUpWaitFor, entry, Req::NONE));
         }
+    }
+
+    /// Returns the graph, if this store has it.
+    pub(super) fn graph(&self, store_id: u64) -> Option<WaitGraphProbe> {
+        let inner = self.inner.lock();
+        (inner.role == Role::Leader).then(|| inner.detect_table.probe(store_id, EngineClock::now()))
     }
 
     pub(super) fn change_role(&self, role: Role) {
@@ -235,7 +241,7 @@ impl Detector {
     pub async fn run(mut self, mut tasks: UnboundedReceiver<Task>) {
         while let Some(task) = tasks.recv().await {
             match task {
-                Task::Detect(tp, entry) => self.handle_detect(tp, entry).await,
+                Task::Detect(tp, entry, req) => self.handle_detect(tp, entry, req).await,
                 Task::ChangeRole(role) => self.change_role(role),
                 Task::ChangeTtl(ttl) => self.inner.lock().detect_table.reset_ttl(ttl),
             }
@@ -256,10 +262,14 @@ impl Detector {
     }
 
     /// Handles a wait of this store.
-    async fn handle_detect(&mut self, tp: DeadlockRequestType, entry: WaitForEntry) {
+    async fn handle_detect(&mut self, tp: DeadlockRequestType, entry: WaitForEntry, req: Req) {
         let found = {
-            let mut inner = self.inner.lock();
-            (inner.role == Role::Leader).then(|| inner.handle(tp, &entry, EngineClock::now()))
+            let (mut inner, now) = (self.inner.lock(), EngineClock::now());
+            let found = (inner.role == Role::Leader).then(|| inner.handle(tp, &entry, now));
+            if found.is_some() {
+                tracepoints::probe!(req, || Probe::WaitGraph(inner.detect_table.probe(self.store_id, now)));
+            }
+            found
         };
         match found {
             Some(Some((hash, chain))) => {

@@ -3,13 +3,19 @@
 use std::{collections::HashMap, time::Duration};
 
 use kvproto::deadlock::WaitForEntry;
-use tracepoints::clock::EngineInstant;
+use tracepoints::{
+    clock::EngineInstant,
+    probe::{LockWaitEdge, WaitGraphProbe},
+};
 use txn_types::TimeStamp;
 
 /// Number of waiting transactions from which old edges are removed without a search that finds them.
 const ACTIVE_EXPIRE_THRESHOLD: usize = 100_000;
 /// Interval between such removals, unless the table is twice as large.
 const ACTIVE_EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Maximum number of waits in a probe.
+const MAX_PROBED: usize = 100;
 
 /// The keys on which one transaction waits for another.
 struct Locks {
@@ -141,6 +147,27 @@ impl DetectTable {
         }
     }
 
+    /// Returns the first waits of the graph for a viewer, by transaction. Expired ones are not among them.
+    pub fn probe(&self, store: u64, now: EngineInstant) -> WaitGraphProbe {
+        let live = |txn: TimeStamp, edges: &HashMap<TimeStamp, Locks>| {
+            let live = edges.iter().filter(|(_, locks)| !locks.is_expired(now, self.ttl));
+            live.map(|(wait_for, _)| (txn, *wait_for)).collect::<Vec<_>>()
+        };
+        let mut pairs: Vec<_> = self.wait_for_map.iter().flat_map(|(txn, edges)| live(*txn, edges)).collect();
+        pairs.sort_unstable();
+        let key = |txn: &TimeStamp, wait_for: &TimeStamp| {
+            let locks = self.wait_for_map.get(txn).and_then(|edges| edges.get(wait_for));
+            locks.and_then(|locks| locks.keys.first()).map_or_else(String::new, |(_, key)| keys::escape(key))
+        };
+        let edge = |(txn, wait_for): &(TimeStamp, TimeStamp)| LockWaitEdge {
+            txn: txn.into_inner(),
+            wait_for: wait_for.into_inner(),
+            key: key(txn, wait_for),
+        };
+        let more = pairs.len().saturating_sub(MAX_PROBED) as u64;
+        WaitGraphProbe { store, edges: pairs.iter().take(MAX_PROBED).map(edge).collect(), more }
+    }
+
     /// Removes all edges of a waiting transaction.
     pub fn clean_up(&mut self, txn: TimeStamp) {
         self.wait_for_map.remove(&txn);
@@ -214,6 +241,18 @@ mod tests {
         assert!(table.detect(&edge(2, 1, b"c"), at(0)).is_some());
         table.clean_up_wait_for(1.into(), 2.into(), edge(1, 2, b"b").key_hash);
         assert_eq!(table.detect(&edge(2, 1, b"c"), at(0)), None);
+    }
+
+    #[test]
+    fn a_probe_has_the_live_edges_in_order() {
+        let mut table = table();
+        assert_eq!(table.detect(&edge(9, 2, b"old"), at(0)), None);
+        assert_eq!(table.detect(&edge(3, 1, b"a"), at(1)), None);
+        assert_eq!(table.detect(&edge(2, 1, b"a"), at(1)), None);
+        let graph = table.probe(4, at(1));
+        let shown: Vec<_> = graph.edges.iter().map(|e| (e.txn, e.wait_for, e.key.as_str())).collect();
+        assert_eq!((graph.store, graph.more), (4, 0));
+        assert_eq!(shown, [(2, 1, "a"), (3, 1, "a")], "the edge of 9 has expired");
     }
 
     #[test]

@@ -73,7 +73,13 @@ impl Backend<'_> {
         let routes = routes(
             self.kv(receiver, &metrics),
             self.debug(&metrics, &controller),
-            ControlService::new(self.store_id, self.router(), self.freezer()),
+            ControlService::new(
+                self.store_id,
+                self.router(),
+                self.freezer(),
+                self.raft.system.local_reader(),
+                self.raft.lock_mgr.clone(),
+            ),
             self.raft.lock_mgr.deadlock_service(),
             health.clone(),
             &self.config.server,

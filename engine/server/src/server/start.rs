@@ -21,7 +21,7 @@ use crate::{
     config::{Cli, TikvConfig},
     coprocessor_v2::PluginRegistry,
     error::StartError,
-    gc_worker::{GcManager, GcWorker},
+    gc_worker::{CompactionRunner, GcManager, GcWorker},
     health_reporter::RaftstoreReporter,
     local_stores::LocalStore,
     net_faults::NetFaults,
@@ -134,4 +134,10 @@ fn start_background(
     runtime::spawn(handle, "latency-inspector", inspections);
     let manager = GcManager::new(data.gc.clone(), pd.clone(), config.gc.poll_safe_point_interval);
     runtime::spawn(handle, "gc-manager", manager.run(alive.clone()));
+    // Without the filter, a compaction drops nothing.
+    if config.gc.enable_compaction_filter {
+        let (kv, gc) = (data.engines.kv.clone(), data.gc.clone());
+        let runner = CompactionRunner::new(kv, gc, config.gc.auto_compaction.clone());
+        runtime::spawn(handle, "compaction-runner", runner.run(alive.clone()));
+    }
 }

@@ -9,7 +9,7 @@ mod pump;
 mod record;
 mod updates;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use kvproto::tracecontrol::{
@@ -18,20 +18,20 @@ use kvproto::tracecontrol::{
     StatusRequest, StepEvent, SubscribeRequest, continue_request::Mode as ContinueMode,
     trace_control_server::TraceControl,
 };
-use parking_lot::Mutex;
-use raftstore::RaftRouter;
+use raftstore::{RaftRouter, store::LocalReader};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status, codegen::BoxStream};
 use tracepoints::{
     EngineClock, Gate, RequestKind, Session, SessionConfig, clock,
     gates::Names,
+    probe::LockTables,
     session::{Matcher, Mode},
 };
 
 pub use freeze::{PeerFreezer, Peers};
 
-/// The session that a client started. Clock and sessions belong to the process, not to a store.
-static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+use self::pump::LIVE;
+use crate::lock_manager::LockManager;
 
 /// The control service of one store.
 #[derive(Clone)]
@@ -39,13 +39,28 @@ pub struct ControlService {
     store_id: u64,
     router: RaftRouter,
     freezer: Arc<PeerFreezer>,
+    reader: LocalReader,
+    lock_mgr: Arc<LockManager>,
 }
 
 impl ControlService {
     /// `router` has the store's regions; `freezer` stops engine time in the cluster's other processes while a
-    /// request is held here.
-    pub fn new(store_id: u64, router: RaftRouter, freezer: PeerFreezer) -> Self {
-        Self { store_id, router, freezer: Arc::new(freezer) }
+    /// request is held here. `reader` and `lock_mgr` have the lock tables that a client may look at.
+    pub fn new(
+        store_id: u64,
+        router: RaftRouter,
+        freezer: PeerFreezer,
+        reader: LocalReader,
+        lock_mgr: Arc<LockManager>,
+    ) -> Self {
+        Self { store_id, router, freezer: Arc::new(freezer), reader, lock_mgr }
+    }
+
+    fn lock_tables(&self) -> LockTables {
+        LockTables {
+            memory_locks: self.reader.memory_locks(),
+            wait_graph: self.lock_mgr.wait_graph(self.store_id),
+        }
     }
 
     /// Refuses a region without a peer on this store: no request would ever match.
@@ -239,7 +254,7 @@ impl TraceControl for ControlService {
     }
 
     async fn in_flight(&self, request: Request<InFlightRequest>) -> Result<Response<InFlightReply>, Status> {
-        keep::in_flight(self.store_id, request.into_inner()).map(Response::new)
+        keep::in_flight(self.store_id, request.into_inner(), &self.lock_tables()).map(Response::new)
     }
 
     async fn keep(&self, request: Request<KeepRequest>) -> Result<Response<KeepReply>, Status> {
@@ -252,9 +267,6 @@ impl TraceControl for ControlService {
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
     }
 }
-
-/// Maximum time in which replicas may still stamp for a request that has left the server.
-const LINGER: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {

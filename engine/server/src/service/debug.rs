@@ -1,13 +1,14 @@
 //! `debugpb.Debug`, which tikv-ctl calls on a running store (TiKV `src/server/service/debug.rs`,
 //! `src/server/debug.rs`).
 mod consistency;
+mod error;
 mod maintenance;
 mod mvcc;
 mod properties;
 
-use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_RAFT, CF_WRITE, RocksEngine};
 use std::sync::Arc;
 
+use engine_rocks::{CF_DEFAULT, CF_RAFT, RocksEngine};
 use futures::StreamExt;
 use kvproto::{
     debugpb::{debug_server::Debug, *},
@@ -19,35 +20,9 @@ use serde_json::{Map, Value};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, codegen::BoxStream};
 
+use self::error::{DebugError, check_cf};
 use super::flashback;
-use crate::{Storage, config::ConfigController, metrics::Metrics};
-
-#[derive(Debug, thiserror::Error)]
-pub enum DebugError {
-    #[error("{0}")]
-    NotFound(String),
-    #[error("{0}")]
-    InvalidArgument(String),
-    #[error("{0}")]
-    Rocks(#[from] engine_rocks::Error),
-    #[error("{0}")]
-    RaftLog(#[from] raft_log_engine::Error),
-    #[error("{0}")]
-    Txn(#[from] txn_types::Error),
-    /// The error's debug text, as TiKV quotes it.
-    #[error("\"failed to update config, err: {}\"", .0.replace('"', "\\\""))]
-    Config(String),
-}
-
-impl From<DebugError> for Status {
-    fn from(e: DebugError) -> Self {
-        match e {
-            DebugError::NotFound(message) => Status::not_found(message),
-            DebugError::InvalidArgument(message) => Status::invalid_argument(message),
-            other => Status::unknown(other.to_string()),
-        }
-    }
-}
+use crate::{Storage, config::ConfigController, heap, metrics::Metrics};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -85,16 +60,6 @@ impl DebugService {
         let engines = self.engines.clone();
         let read = tokio::task::spawn_blocking(move || read(engines)).await;
         Ok(Response::new(read.map_err(|e| Status::internal(e.to_string()))??))
-    }
-}
-
-fn check_cf(db: Db, cf: &str) -> Result<&'static str, DebugError> {
-    let wrong = |text: String| Err(DebugError::InvalidArgument(text));
-    match (db, [CF_DEFAULT, CF_WRITE, CF_LOCK, CF_RAFT].into_iter().find(|c| *c == cf)) {
-        (Db::Kv, Some(cf)) => Ok(cf),
-        (Db::Kv, None) => wrong(format!("expected cf default, write, lock or raft, found {cf:?}")),
-        (Db::Raft, _) => wrong("the Raft log is in raft-engine, which has no such keys; use RaftLog".into()),
-        (Db::Invalid, _) => wrong("expected db KV, found none".into()),
     }
 }
 
@@ -242,6 +207,7 @@ impl Debug for DebugService {
                 // `rocksdb_raft` is empty, as in a TiKV with raft-engine.
                 let stats = engines.kv.property_value_cf(CF_DEFAULT, "rocksdb.stats")?;
                 reply.rocksdb_kv = stats.unwrap_or_default();
+                reply.jemalloc = heap::stats();
             }
             Ok(reply)
         })

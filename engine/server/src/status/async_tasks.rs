@@ -10,7 +10,7 @@ use axum::{
 };
 use tracepoints::collector::{self, InFlight};
 
-use super::Status;
+use super::{reply, state::Status};
 
 #[derive(serde::Deserialize)]
 #[serde(default)]
@@ -40,7 +40,7 @@ pub async fn table(
     match params.format.as_str() {
         "json" => Json(serde_json::json!({ "store": status.store_id, "requests": all, "in_flight": rows }))
             .into_response(),
-        "text" => super::text(StatusCode::OK, text(&rows, all)),
+        "text" => reply::text(StatusCode::OK, text(&rows, all)),
         _ => expected(),
     }
 }

@@ -8,7 +8,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Shared, text, typed};
+use super::{
+    reply::{text, typed},
+    state::Shared,
+};
 
 #[derive(Deserialize)]
 pub struct Params {

@@ -1,7 +1,7 @@
 //! Takes a store's gRPC server off the network and puts it back.
 use axum::{extract::State, http::StatusCode, response::Response};
 
-use super::{Shared, text};
+use super::{reply::text, state::Shared};
 
 pub async fn pause(State(status): Shared) -> Response {
     match status.grpc.pause().await {

@@ -9,7 +9,7 @@ use axum::{
 };
 use tracepoints_profile::heap as profile;
 
-use super::{attachment, no_sniff, text, typed};
+use super::reply::{attachment, no_sniff, text, typed};
 use crate::heap;
 
 #[derive(serde::Deserialize)]

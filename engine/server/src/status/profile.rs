@@ -10,7 +10,7 @@ use axum::{
 use tracepoints_profile::{ProfileError, format};
 use tracepoints_sampler::{self as sampler, Sampler, SamplerError};
 
-use super::{attachment, text, typed};
+use super::reply::{attachment, text, typed};
 
 #[derive(serde::Deserialize)]
 #[serde(default)]

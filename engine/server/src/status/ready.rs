@@ -5,7 +5,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Shared, text};
+use super::{reply::text, state::Shared};
 
 /// Maximum number of committed entries that a ready peer has not applied (TiKV:
 /// `raftstore.leader-transfer-max-log-lag`).

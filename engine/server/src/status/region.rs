@@ -5,7 +5,11 @@ use axum::{
     response::Response,
 };
 
-use super::{Shared, region_meta, text, typed};
+use super::{
+    region_meta,
+    reply::{text, typed},
+    state::Shared,
+};
 
 pub async fn region(State(status): Shared, Path(path): Path<String>) -> Response {
     let digits = path.trim_start_matches(|c: char| c.is_ascii_digit());

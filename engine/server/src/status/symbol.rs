@@ -7,7 +7,7 @@ use axum::{http::StatusCode, response::Response};
 use parking_lot::Mutex;
 use tracepoints::symbolize::Symbolizer;
 
-use super::{no_sniff, text, typed};
+use super::reply::{no_sniff, text, typed};
 
 /// Answers with a number above 0: symbols are available.
 pub async fn count() -> Response {

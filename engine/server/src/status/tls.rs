@@ -1,6 +1,6 @@
 //! The status server with TLS (TiKV `status_server/mod.rs`, `check_cert`): paths without user data do not
 //! need a name of `cert-allowed-cn`.
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::net::SocketAddr;
 
 use axum::{
     Router,
@@ -16,8 +16,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// Number of accepted connections that may wait for the server.
-const READY: usize = 16;
+use super::reply;
 
 #[derive(Clone, Debug)]
 struct Caller(Clients);
@@ -75,44 +74,15 @@ impl Listener for TlsListener {
 
 /// Serves until the runtime ends.
 pub async fn serve(listener: TcpListener, tls: Acceptor, router: Router) -> std::io::Result<()> {
-    let (connections, ready) = mpsc::channel(READY);
-    tokio::spawn(accept(listener, Arc::new(tls), connections));
+    let ready = tls.accept_all(listener, "status server");
     let router = router.layer(middleware::from_fn(check));
     axum::serve(TlsListener { ready }, router.into_make_service_with_connect_info::<Caller>()).await
-}
-
-async fn accept(
-    listener: TcpListener,
-    tls: Arc<Acceptor>,
-    connections: mpsc::Sender<(TlsStream<TcpStream>, Clients)>,
-) {
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(e) => {
-                log::warn!("the status server cannot accept a connection: {e}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let (tls, connections) = (tls.clone(), connections.clone());
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                // Closed when the server ends.
-                Ok(Ok(connection)) => drop(connections.send(connection).await),
-                Ok(Err(e)) => log::warn!("status server: a TLS handshake failed: {e}"),
-                Err(_) => {
-                    log::warn!("status server: a TLS handshake did not end within {HANDSHAKE_TIMEOUT:?}")
-                }
-            }
-        });
-    }
 }
 
 async fn check(ConnectInfo(Caller(caller)): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
     let open = matches!(request.uri().path(), "/metrics" | "/status" | "/config" | "/debug/pprof/profile");
     if matches!(caller, Clients::Forbidden(_)) && !(open && request.method() == Method::GET) {
-        return super::text(StatusCode::FORBIDDEN, "certificate role error");
+        return reply::text(StatusCode::FORBIDDEN, "certificate role error");
     }
     next.run(request).await
 }

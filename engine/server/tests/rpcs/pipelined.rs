@@ -2,11 +2,19 @@
 use kvproto::kvrpcpb::*;
 
 use crate::{
-    call,
+    Case, call,
     caller::Caller,
     fine, stale,
     txn::{committed, locked, value},
 };
+
+/// The RPCs of this file.
+pub const CASES: &[Case] = &[
+    ("KvFlush", flush),
+    ("KvBufferBatchGet", buffer_batch_get),
+    ("GetHealthFeedback", get_health_feedback),
+    ("BroadcastTxnStatus", broadcast_txn_status),
+];
 
 fn flushed(c: &Caller, context: Option<Context>, names: &[&str], generation: u64) -> FlushResponse {
     let request = FlushRequest {

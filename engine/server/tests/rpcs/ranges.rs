@@ -2,13 +2,25 @@
 use kvproto::kvrpcpb::*;
 
 use crate::{
-    call,
+    Case, call,
     caller::Caller,
     fine,
     raw::{got, put_one},
     stale,
     txn::{locked, value, written},
 };
+
+/// The RPCs of this file.
+pub const CASES: &[Case] = &[
+    ("RawDeleteRange", raw_delete_range),
+    ("KvDeleteRange", delete_range),
+    ("UnsafeDestroyRange", unsafe_destroy_range),
+    ("KvPrepareFlashbackToVersion", flashback),
+    ("KvFlashbackToVersion", flashback),
+];
+
+/// Changes the region, so it runs after all others.
+pub const SPLIT_REGION: Case = ("SplitRegion", split_region);
 
 pub fn raw_delete_range(c: &Caller) {
     ["range-1", "range-2", "range-3"].iter().for_each(|name| put_one(c, name, b"v"));

@@ -1,7 +1,23 @@
 //! Raw keys.
 use kvproto::kvrpcpb::*;
 
-use crate::{call, caller::Caller, fine, stale};
+use crate::{Case, call, caller::Caller, fine, stale};
+
+/// The RPCs of this file.
+pub const CASES: &[Case] = &[
+    ("RawGet", get),
+    ("RawBatchGet", batch_get),
+    ("RawPut", put),
+    ("RawBatchPut", batch_put),
+    ("RawDelete", delete),
+    ("RawBatchDelete", batch_delete),
+    ("RawScan", scan),
+    ("RawBatchScan", batch_scan),
+    ("RawGetKeyTTL", get_key_ttl),
+    ("RawCompareAndSwap", compare_and_swap),
+    ("RawChecksum", checksum),
+    ("RawCoprocessor", coprocessor),
+];
 
 const TTL: &str = "ttl is not enabled, but get put request with ttl";
 

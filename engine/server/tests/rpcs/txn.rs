@@ -1,7 +1,19 @@
 //! Reads and the first half of transactions.
 use kvproto::kvrpcpb::*;
 
-use crate::{call, caller::Caller, fine, stale};
+use crate::{Case, call, caller::Caller, fine, stale};
+
+/// The RPCs of this file.
+pub const CASES: &[Case] = &[
+    ("KvGet", get),
+    ("KvBatchGet", batch_get),
+    ("KvScan", scan),
+    ("KvPrewrite", prewrite),
+    ("KvCommit", commit),
+    ("KvPessimisticLock", pessimistic_lock),
+    ("KVPessimisticRollback", pessimistic_rollback),
+    ("GetLockWaitInfo", get_lock_wait_info),
+];
 
 /// Prewrites keys; the first is the primary.
 pub fn prewritten(c: &Caller, names: &[&str], start_version: u64) -> PrewriteResponse {

@@ -2,11 +2,24 @@
 use kvproto::kvrpcpb::*;
 
 use crate::{
-    call,
+    Case, call,
     caller::Caller,
     fine, stale,
     txn::{committed, locked, refused_for_files, value, written},
 };
+
+/// The RPCs of this file.
+pub const CASES: &[Case] = &[
+    ("KvBatchRollback", batch_rollback),
+    ("KvCleanup", cleanup),
+    ("KvTxnHeartBeat", heart_beat),
+    ("KvCheckTxnStatus", check_txn_status),
+    ("KvCheckSecondaryLocks", check_secondary_locks),
+    ("KvScanLock", scan_lock),
+    ("KvResolveLock", resolve_lock),
+    ("MvccGetByKey", mvcc_get_by_key),
+    ("MvccGetByStartTs", mvcc_get_by_start_ts),
+];
 
 /// Builds a timestamp of this many milliseconds since the epoch.
 fn at_ms(ms: u64) -> u64 {

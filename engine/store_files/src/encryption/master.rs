@@ -90,10 +90,23 @@ fn unlock(path: &Path, content: &EncryptedContent, config: &EncryptionConfig) ->
                 .to_owned(),
         }));
     }
+    let mut unread = Vec::new();
     for file in &files {
-        if let Some(plain) = open(content, &master_key(file)?).map_err(&fail)? {
-            return Ok(plain);
+        match master_key(file) {
+            Ok(key) => {
+                if let Some(plain) = open(content, &key).map_err(&fail)? {
+                    return Ok(plain);
+                }
+            }
+            // The other key may be the right one.
+            Err(e) => unread.push(e.to_string()),
         }
+    }
+    if !unread.is_empty() {
+        let unread = unread.join("; ");
+        return Err(fail(format!(
+            "{unread}; give --config FILE with the right [security.encryption.master-key]"
+        )));
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     Err(fail(format!(
@@ -180,6 +193,15 @@ mod tests {
         assert!(error(&wrong).contains("does not decrypt"));
         assert!(error(&MasterKey::Plaintext).contains("[security.encryption.master-key]"));
         assert!(error(&MasterKey::Kms).contains("KMS"));
+        // A key file that is missing or not a file does not hide the other one.
+        let missing = MasterKey::File { path: dir.path().join("none") };
+        let folder = MasterKey::File { path: dir.path().to_owned() };
+        assert_eq!(read(&missing, &right).unwrap(), keys);
+        assert_eq!(read(&folder, &right).unwrap(), keys);
+        for (key, named) in [(&missing, "none"), (&folder, "master key file")] {
+            let text = error(key);
+            assert!(text.contains(named) && text.contains("give --config FILE"), "{text}");
+        }
         std::fs::write(dir.path().join("right"), "zz\n").unwrap();
         assert!(error(&right).contains("64 hexadecimal digits"));
     }

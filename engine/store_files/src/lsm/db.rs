@@ -8,12 +8,12 @@ use std::{
 use super::{
     format::{COMPARATOR, RangeTombstone, sst_path},
     internal_key::InternalKey,
+    lost_manifest,
     manifest::{self, FileMeta, VersionState},
-    mem::{self, MemEntry},
+    memtable::{self, MemEntry},
     options,
     recovery::{self, RecoveredSst},
     replay::{Replay, live_logs},
-    rescue,
     table::Table,
     titan::Titan,
 };
@@ -247,7 +247,7 @@ impl Db {
                 dir.display()
             )));
         }
-        if !dir.join("CURRENT").is_file() && !rescue::has_tables(dir) {
+        if !dir.join("CURRENT").is_file() && !lost_manifest::has_tables(dir) {
             let what = "expected a RocksDB directory, found one without a CURRENT file: it is another \
                         directory, or the database was never created";
             return Err(FileError::NotADb(format!("{}: {what}", dir.display())));
@@ -262,7 +262,7 @@ impl Db {
                     pause();
                     continue;
                 }
-                Err(e) => rescue::state(dir, &e, needed, keyring)?,
+                Err(e) => lost_manifest::state(dir, &e, needed, keyring)?,
             };
             match Db::open_at(dir, Some(wal_dir), &state, tolerant, keyring) {
                 Ok(db) => {
@@ -371,7 +371,7 @@ impl Db {
         for (id, list) in entries {
             let name = state.families.get(&id).map(|family| family.name.as_str()).unwrap_or_default();
             let Some(family) = self.families.get_mut(name) else { continue };
-            let (list, deletions) = mem::sort(list);
+            let (list, deletions) = memtable::sort(list);
             family.mem = Arc::new(list);
             let path = sst_path(&self.dir, next_number);
             next_number = next_number.saturating_add(1);

@@ -2,10 +2,10 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::{
-    ahead::Ahead,
     block::BlockCursor,
     index::Index,
     internal_key::{InternalKey, compare},
+    read_ahead::Ahead,
     reader::{BlockReader, READAHEAD},
     table::Table,
 };

@@ -191,7 +191,9 @@ pub fn replay(path: PathBuf, data: &[u8]) -> Result<VersionState> {
             Record::Corrupt { offset, what } => return Err(FileError::corrupt(path, offset, what)),
             Record::Data { offset, data } => {
                 let edit = parse(&data).ok_or_else(|| {
-                    FileError::corrupt(&path, offset, "a version edit does not decode: the file is damaged")
+                    let what =
+                        "a version edit does not decode: the file is damaged, or a newer RocksDB wrote it";
+                    FileError::corrupt(&path, offset, what)
                 })?;
                 let last = edit.atomic_rest.unwrap_or(0) == 0;
                 group.push(edit);

@@ -6,7 +6,7 @@ use super::{
     format::RangeTombstone,
     internal_key::{ValueType, compare, same},
     iter::TableIter,
-    mem::MemEntry,
+    memtable::MemEntry,
 };
 use crate::io::{Context, FileError, Result};
 

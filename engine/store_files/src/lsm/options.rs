@@ -60,7 +60,7 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Section>, OptionsError> {
     for (number, whole) in (1..).zip(text.split_inclusive('\n')) {
         let start = offset;
         offset += whole.len() as u64;
-        let line = whole.split('#').next().unwrap_or_default().trim();
+        let line = without_comment(whole).trim();
         if line.is_empty() {
             continue;
         }
@@ -77,6 +77,28 @@ pub fn parse(text: &str) -> std::result::Result<Vec<Section>, OptionsError> {
     Ok(sections)
 }
 
+/// Removes a comment; `\#` is a character of a value.
+fn without_comment(line: &str) -> &str {
+    let comment = line.match_indices('#').find(|(at, _)| !line[..*at].ends_with('\\'));
+    comment.map_or(line, |(at, _)| &line[..at])
+}
+
+/// Returns the text in a value, in which RocksDB writes a backslash before `\`, `#`, `:` and line ends.
+fn unescaped(value: &str) -> String {
+    let (mut out, mut chars) = (String::with_capacity(value.len()), value.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next().map(|c| match c {
+                'n' => '\n',
+                'r' => '\r',
+                other => other,
+            })),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 /// Returns the column families in the newest OPTIONS file of `dir`, in the order of their creation.
 pub fn families(dir: &Path, keyring: &Keyring) -> Vec<String> {
     let sections = newest(dir).and_then(|path| read(&path, keyring).ok()).unwrap_or_default();
@@ -87,7 +109,7 @@ pub fn families(dir: &Path, keyring: &Keyring) -> Vec<String> {
 pub fn wal_dir(dir: &Path, keyring: &Keyring) -> Option<PathBuf> {
     let sections = read(&newest(dir)?, keyring).ok()?;
     let named = sections.iter().find(|section| section.name == "DBOptions")?.get("wal_dir")?;
-    let named = PathBuf::from(named);
+    let named = PathBuf::from(unescaped(named));
     let same = std::fs::canonicalize(&named)
         .is_ok_and(|named| std::fs::canonicalize(dir).is_ok_and(|dir| named == dir));
     (!named.as_os_str().is_empty() && !same && named.as_path() != dir).then_some(named)
@@ -105,6 +127,9 @@ mod tests {
         assert_eq!(all[0].get("rocksdb_version"), Some("8.10.2"));
         assert_eq!((all[1].name.as_str(), all[1].family.as_str()), ("CFOptions", "write"));
         assert_eq!((all[1].get("a"), all[1].get("b"), all[1].get("c")), (Some("1"), Some(""), None));
+        let odd = parse("[DBOptions]\n  wal_dir=/disk\\#1/a\\:b\\\\c # x\r\n").unwrap();
+        assert_eq!(odd[0].get("wal_dir"), Some(r"/disk\#1/a\:b\\c"));
+        assert_eq!(unescaped(r"/disk\#1/a\:b\\c\n"), "/disk#1/a:b\\c\n");
         let bad = OptionsError { line: 2, offset: 4, found: "nothing".into() };
         assert_eq!(parse("[a]\n nothing # x"), Err(bad));
         assert!(parse("x=1").is_err());

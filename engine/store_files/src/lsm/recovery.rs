@@ -10,7 +10,7 @@ use super::{
     format::{RangeTombstone, file_number},
     internal_key::InternalKey,
     manifest::VersionState,
-    mem::MemEntry,
+    memtable::MemEntry,
 };
 
 /// The SST that RocksDB would create from a column family's part of the logs.

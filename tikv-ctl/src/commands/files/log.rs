@@ -6,7 +6,7 @@ use kvproto::eraftpb::{Entry, EntryType};
 use prost::Message;
 use serde_json::{Value, json};
 
-use super::{check_exists, part_of};
+use super::paths::{check_exists, part_of};
 use crate::{
     Error, Result,
     encryption::Keyring,

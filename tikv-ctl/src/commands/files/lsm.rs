@@ -6,9 +6,9 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use super::{
-    check_exists,
     lsm_levels::{Family, Row, bounds, readable},
-    lsm_svg, part_of, wal_dir,
+    lsm_svg,
+    paths::{check_exists, part_of, wal_dir},
 };
 use crate::{
     Error, Result,

@@ -5,7 +5,7 @@ use keys::escape;
 use serde_json::{Value, json};
 use store_files::io::{Damage, read_whole};
 
-use super::{check_exists, part_of};
+use super::paths::{check_exists, part_of};
 use crate::{
     Error, Result,
     encryption::Keyring,
@@ -68,7 +68,10 @@ impl Edits<'_> {
                         self.add(offset, edit, out)?;
                         continue;
                     }
-                    None => (offset, "cannot decode a version edit".to_owned()),
+                    None => (
+                        offset,
+                        "cannot decode a version edit: it is damaged, or a newer RocksDB wrote it".to_owned(),
+                    ),
                 },
                 Record::Corrupt { offset, what } => (offset, what),
             };

@@ -8,7 +8,7 @@ use keys::hex_upper;
 use serde_json::{Value, json};
 use store_files::io::read_whole;
 
-use super::{check_exists, part_of, wal_dir};
+use super::paths::{check_exists, part_of, wal_dir};
 use crate::{
     Error, Result,
     cli::Global,

@@ -9,8 +9,11 @@ use security::SecurityManager;
 use tracepoints_input::Input;
 use tracepoints_profile::{format, join::CpuTime};
 
-use super::REPLY_TIMEOUT;
+use super::input;
 use crate::{Error, Result, http, print::output::Output};
+
+/// Extra time that a server may take to return a profile, beyond the sampling time.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Source of the samples.
 pub enum Samples {
@@ -21,7 +24,7 @@ pub enum Samples {
 
 impl Samples {
     pub fn read_file(path: &Path) -> Result<Self> {
-        let name = super::input::title(path);
+        let name = input::title(path);
         let bytes = Input::open(path).map_err(|e| Error::other(format!("--cpu: {}: {e}", path.display())))?;
         Ok(Self::Read(bytes.to_vec(), name))
     }

@@ -7,7 +7,7 @@ use tracepoints_profile::{
     format::{firefox, pprof, speedscope},
 };
 
-use super::{Profile, input};
+use super::{input, profile::Profile};
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -10,7 +10,7 @@ use tracepoints_profile::{
     symbols::{self, SymbolOptions},
 };
 
-use super::Profile;
+use super::profile::Profile;
 use crate::{Error, Result, print::output::Output};
 
 /// The profile file, and the options for reading it.

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use tracepoints_profile::html::{self, Heading};
 
-use super::Profile;
+use super::profile::Profile;
 use crate::{Error, Result};
 
 /// Whether a page is requested: by the flag, or by the name of the output file.

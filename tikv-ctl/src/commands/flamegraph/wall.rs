@@ -11,14 +11,14 @@ use tracepoints_profile::{
     wall::{self, WallOptions},
 };
 
-use super::{Profile, cpu::Samples};
+use super::{cpu::Samples, input, profile::Profile};
 use crate::{Error, Result, cli::Global, grpc, print::output::Output};
 
 /// Reads the requests in the trace file at `path`.
 pub fn read_file(path: &Path, out: &mut Output<'_>) -> Result<Recording> {
     let disk = OnDisk::open(path).map_err(|e| Error::other(format!("--trace {}: {e}", path.display())))?;
     let file = TraceFile::open(disk.path()).map_err(|e| Error::other(format!("--trace: {e}")))?;
-    let title = format!("Wall clock of {}", super::input::title(path));
+    let title = format!("Wall clock of {}", input::title(path));
     let recording = Recording::from_trace_file(title, &file);
     // Most damage is found while requests are read, so it is reported after that.
     for damage in file.damage() {

@@ -7,14 +7,14 @@ use serde_json::json;
 use super::{
     manifest_dump,
     options::{self, OptionSpec, ParsedArgs, Takes, flag, refused, value},
-    remove_sst, shown,
+    remove_sst,
 };
 use crate::{
     Error, Result,
     cli::Global,
     commands::{
         files::{open_db, report_damages},
-        load_keys_around,
+        open::load_keys_around,
     },
     lsm::Db,
     print::output::Output,
@@ -280,4 +280,9 @@ fn list_column_families(dir: &Path, global: &Global, out: &mut Output<'_>) -> Re
         || format!("Column families in {}: \n{{{}}}", dir.display(), names.join(", ")),
         || names.clone(),
     )
+}
+
+/// Formats keys and values as these tools print them.
+fn shown(bytes: &[u8], hex: bool) -> Vec<u8> {
+    if hex { format!("0x{}", hex_upper(bytes)).into_bytes() } else { bytes.to_vec() }
 }

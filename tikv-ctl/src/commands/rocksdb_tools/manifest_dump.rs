@@ -8,7 +8,7 @@ use super::options::ParsedArgs;
 use crate::{
     Error, Result,
     cli::Global,
-    commands::{files, load_keys_around},
+    commands::{files, open::load_keys_around},
     encryption::Keyring,
     lsm::{
         FileMeta, InternalKey,

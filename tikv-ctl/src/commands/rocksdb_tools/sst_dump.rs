@@ -12,7 +12,10 @@ use super::options::{self, OptionSpec, ParsedArgs, Takes, flag, refused, value};
 use crate::{
     Error, Result,
     cli::Global,
-    commands::{load_keys_around, sst},
+    commands::{
+        open::load_keys_around,
+        sst::{self, Recompress},
+    },
     encryption::Keyring,
     lsm::{InternalKey, Table, verify},
     print::{
@@ -40,11 +43,14 @@ Usage: tikv-ctl sst_dump --file=FILE_OR_DIRECTORY [OPTIONS]
   --show_properties      Print the table's properties
   --list_meta_blocks     Print the names of the meta blocks
   --show_summary         Print sums over all files
+  --compression_types=A,B   Compressions of recompress: kNoCompression, kSnappyCompression, kZlibCompression,
+                         kLZ4Compression, kZSTD (level 3) [default: all of them, and other levels of ZSTD]
+  --set_block_size=N     Size in bytes of the data blocks of recompress [default: as in the file]
   --parse_internal_key=0xHEX   Print an internal key: user key, sequence number, type
 ";
 
 const READS: &[&str] = &["check", "scan"];
-const RECOMPRESS: &str = "all known compressions are tried with their default settings: leave it out";
+const RECOMPRESS: &str = "compressions are tried with their default settings: leave it out";
 const ENV: &str = "only this machine's file system is supported: leave it out";
 
 const KNOWN: &[OptionSpec] = &[
@@ -68,8 +74,8 @@ const KNOWN: &[OptionSpec] = &[
     ),
     refused("env_uri", Takes::Value, ENV),
     refused("fs_uri", Takes::Value, ENV),
-    refused("set_block_size", Takes::Value, RECOMPRESS),
-    refused("compression_types", Takes::Value, RECOMPRESS),
+    value("set_block_size", &["recompress"]),
+    value("compression_types", &["recompress"]),
     refused("compression_level", Takes::Value, RECOMPRESS),
     refused("compression_level_from", Takes::Value, RECOMPRESS),
     refused("compression_level_to", Takes::Value, RECOMPRESS),
@@ -79,6 +85,16 @@ const KNOWN: &[OptionSpec] = &[
     refused("compression_use_zstd_finalize_dict", Takes::Nothing, RECOMPRESS),
     refused("show_compression_sizes", Takes::Nothing, "give --command=recompress"),
 ];
+/// RocksDB's names of the compressions, and the names here.
+const COMPRESSIONS: &[(&str, &str)] = &[
+    ("kNoCompression", "none"),
+    ("kSnappyCompression", "snappy"),
+    ("kZlibCompression", "zlib"),
+    ("kLZ4Compression", "lz4"),
+    ("kZSTD", "zstd-3"),
+];
+/// Maximum size of a data block: offsets in it have 32 bits.
+const MAX_BLOCK_SIZE: u64 = 256 << 20;
 const COMMANDS: &[&str] = &["check", "scan", "raw", "verify", "recompress", "identify", "none"];
 
 /// Buffered text is written out at this size, in bytes.
@@ -89,6 +105,7 @@ struct Dump<'a> {
     given: &'a ParsedArgs,
     keyring: &'a Keyring,
     command: &'a str,
+    recompress: Recompress,
     from: Vec<u8>,
     to: Vec<u8>,
     prefix: Option<Vec<u8>>,
@@ -131,6 +148,7 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
     let files = files(path)?;
     let mut dump = Dump {
         command,
+        recompress: recompress(&given)?,
         many: path.is_dir(),
         from: prefix.clone().map_or_else(|| given.key_of("from", hex), Ok)?,
         to: given.key_of("to", hex)?,
@@ -155,6 +173,28 @@ pub fn run(args: &[String], global: &Global, out: &mut Output<'_>) -> Result<()>
         }
     }
     dump.end(&files, list, out)
+}
+
+/// Returns what `recompress` tries.
+fn recompress(given: &ParsedArgs) -> Result<Recompress> {
+    let mut wanted = Recompress::default();
+    if let Some(types) = given.get("compression_types") {
+        let find = |text: &str| {
+            COMPRESSIONS.iter().find(|(theirs, _)| *theirs == text).map(|(_, ours)| *ours).ok_or_else(|| {
+                let known: Vec<&str> = COMPRESSIONS.iter().map(|(theirs, _)| *theirs).collect();
+                given
+                    .fail(format!("--compression_types: expected some of {}, found {text}", known.join(", ")))
+            })
+        };
+        wanted.with = types.split(',').map(|text| find(text.trim())).collect::<Result<_>>()?;
+    }
+    if let Some(size) = given.number("set_block_size")? {
+        let size = Some(size).filter(|size| (1..=MAX_BLOCK_SIZE).contains(size)).ok_or_else(|| {
+            given.fail(format!("--set_block_size={size}: expected 1 to {MAX_BLOCK_SIZE} bytes"))
+        })?;
+        wanted.block_size = Some(size as usize);
+    }
+    Ok(wanted)
 }
 
 /// Returns the file, or the SSTs of the directory in the order of their numbers.
@@ -204,14 +244,15 @@ impl Dump<'_> {
         match self.command {
             "check" | "scan" => self.read(&table, list, out)?,
             "verify" => self.verify(&table, out)?,
-            "recompress" => sst::recompress(&table, out)?,
+            "recompress" => sst::recompress(&table, &self.recompress, out)?,
             "raw" => self.raw(&table, out)?,
             _ => {}
         }
         if out.is_json() {
             if !matches!(self.command, "scan" | "recompress" | "raw") {
                 let entries = self.entries - before;
-                let object = json!({ "file": path, "entries": entries, "properties": names(&table) });
+                let file = path.display().to_string();
+                let object = json!({ "file": file, "entries": entries, "properties": names(&table) });
                 return if self.many { list.push(out, &object) } else { out.json(&object) };
             }
             return Ok(());

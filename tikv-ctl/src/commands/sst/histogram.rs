@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::damaged;
-use crate::{Result, lsm::Table, print::output::Output};
+use crate::{Error, Result, lsm::Table, print::output::Output};
 
 /// Counts values by powers of two: bucket `n` has the values of `n` bits.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ pub fn run(table: &Arc<Table>, out: &mut Output<'_>) -> Result<()> {
         ],
         out,
     )?;
-    if damages > 0 { Err(damaged(damages)) } else { Ok(()) }
+    if damages > 0 { Err(Error::Damaged(damages)) } else { Ok(()) }
 }
 
 fn print(all: [(&str, &Histogram); 5], out: &mut Output<'_>) -> Result<()> {

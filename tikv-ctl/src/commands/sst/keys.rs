@@ -5,9 +5,9 @@ use api_version::KvFormat;
 use keys::CF_DEFAULT;
 use serde_json::{Value, json};
 
-use super::{SstArgs, damaged, type_name};
+use super::args::SstArgs;
 use crate::{
-    Result,
+    Error, Result,
     commands::data::stored_json,
     key::{KeyFormat, KeyUse, parse_key},
     lsm::{InternalKey, Table, TableIter, ValueType},
@@ -76,7 +76,7 @@ impl Entries<'_> {
 
     /// Fails if entries were damaged.
     fn finish(&self) -> Result<()> {
-        if self.damages > 0 { Err(damaged(self.damages)) } else { Ok(()) }
+        if self.damages > 0 { Err(Error::Damaged(self.damages)) } else { Ok(()) }
     }
 }
 
@@ -124,4 +124,12 @@ pub(super) fn entry_json(rows: KvFormat, key: InternalKey<'_>, value: &[u8]) -> 
     object["seq"] = json!(key.sequence());
     object["type"] = json!(type_name(key.value_type()));
     object
+}
+
+/// Returns a type's name in JSON.
+pub fn type_name(kind: ValueType) -> String {
+    match kind {
+        ValueType::Other(byte) => format!("type {byte}"),
+        known => format!("{known:?}"),
+    }
 }

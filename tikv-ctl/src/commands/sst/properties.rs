@@ -3,9 +3,8 @@ use keys::{escape, hex_upper};
 use serde_json::{Map, Value, json};
 use store_files::io::Context;
 
-use super::damaged;
 use crate::{
-    Result,
+    Error, Result,
     lsm::{Table, TableProperties},
     print::output::Output,
 };
@@ -50,7 +49,7 @@ pub fn run(table: &Table, out: &mut Output<'_>) -> Result<()> {
         out.note(&e.to_string());
     }
     print(table, properties, filter.as_deref().unwrap_or("cannot be read"), out)?;
-    filter.map_or_else(|_| Err(damaged(1)), |_| Ok(()))
+    filter.map_or_else(|_| Err(Error::Damaged(1)), |_| Ok(()))
 }
 
 fn print(table: &Table, properties: &TableProperties, filter: &str, out: &mut Output<'_>) -> Result<()> {

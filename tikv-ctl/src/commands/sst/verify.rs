@@ -2,9 +2,9 @@
 //! keys.
 use serde_json::{Map, json};
 
-use super::{damaged, type_name};
+use super::keys::type_name;
 use crate::{
-    Result,
+    Error, Result,
     lsm::{self, Table},
     offline::damage::json as json_of,
     print::output::Output,
@@ -27,5 +27,5 @@ pub fn run(table: &Table, threads: usize, out: &mut Output<'_>) -> Result<()> {
             if damages.is_empty() { ": all checksums match, keys are in order" } else { " could be read" };
         out.line(format!("{} entries in {} data blocks{end}", found.entries, found.blocks))?;
     }
-    if damages.is_empty() { Ok(()) } else { Err(damaged(damages.len())) }
+    if damages.is_empty() { Ok(()) } else { Err(Error::Damaged(damages.len())) }
 }

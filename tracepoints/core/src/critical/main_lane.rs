@@ -15,7 +15,7 @@ pub(super) fn walk(steps: &[Step]) -> Vec<PathSegment> {
     while let Some(step) = lanes.before(steps, at, here) {
         let (begin, to) = (steps[step].at_ns, steps[step].end_ns().min(at));
         // The step waited for nothing while it was held.
-        out.push((step, (begin + steps[step].held_ns).min(to), to));
+        out.push((step, begin.saturating_add(steps[step].held_ns).min(to), to));
         (at, here) = (begin, Some(step));
     }
     out.reverse();
@@ -36,7 +36,8 @@ impl Lanes {
         let operation = steps.iter().any(|s| s.kind == "client");
         let parallel =
             |s: &Step| operation && RequestKind::parse(&s.kind).is_some_and(RequestKind::runs_beside);
-        let lasting = |s: &Step| s.lane == "main" && s.dur_ns > 0 && !parallel(s);
+        // A step at the greatest time ends where it begins, even with a duration: the walk would stay there.
+        let lasting = |s: &Step| s.lane == "main" && s.dur_ns > 0 && s.end_ns() > s.at_ns && !parallel(s);
         let mut by_end: Vec<usize> = (0..steps.len()).filter(|i| lasting(&steps[*i])).collect();
         let (mut last, mut before) = (HashMap::new(), HashMap::new());
         for i in &by_end {

@@ -359,6 +359,20 @@ fn held_time_is_not_on_the_path() {
 }
 
 #[test]
+fn times_of_a_damaged_trace_do_not_overflow() {
+    let mut held = step("grpc_receive", 1, 7, u64::MAX);
+    held.held_ns = u64::MAX;
+    let last = step("raft_route", 1, u64::MAX, 1);
+    let steps = numbered(vec![held, last, step("grpc_reply", 1, 10, u64::MAX - 10)]);
+    let path = CriticalPath::find(&steps);
+    assert!(path.segments.len() <= steps.len(), "{:?}", path.segments);
+    let sum = path.segments.iter().fold(0u64, |sum, s| sum.saturating_add(s.dur_ns));
+    assert_eq!(path.total_ns, sum);
+    // A path of one step at the greatest time has no length, and ends.
+    assert!(CriticalPath::find(&numbered(vec![step("raft_route", 1, u64::MAX, 1)])).segments.is_empty());
+}
+
+#[test]
 fn every_class_is_named_as_the_catalogue_writes_it() {
     for class in Class::ALL {
         assert_eq!(serde_json::to_value(class).unwrap(), class.name());

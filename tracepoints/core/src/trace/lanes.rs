@@ -145,8 +145,8 @@ impl Lanes {
         let roots = self.roots().filter_map(|s| Some((s.start?, s.end.unwrap_or(newest))));
         let roots = union(roots.collect());
         let main = || steps.iter().filter(|s| s.lane == "main");
-        let work = union(main().map(|s| (s.at_ns + s.held_ns, s.end_ns())).collect());
-        let held = main().map(|s| (s.at_ns, s.at_ns + s.held_ns));
+        let work = union(main().map(|s| (s.at_ns.saturating_add(s.held_ns), s.end_ns())).collect());
+        let held = main().map(|s| (s.at_ns, s.at_ns.saturating_add(s.held_ns)));
         let all = union(held.chain(work.iter().copied()).collect());
         let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, b)| b - a).sum::<u64>();
         let within = |spans: &[(u64, u64)]| length(&intersection(spans, &roots));
@@ -157,7 +157,7 @@ impl Lanes {
 /// Sets the duration of a step; returns the step.
 fn close(step: Option<usize>, at: u64, steps: &mut [Step]) -> Option<usize> {
     let closed = steps.get_mut(step?)?;
-    closed.dur_ns = at.saturating_sub(closed.at_ns + closed.held_ns);
+    closed.dur_ns = at.saturating_sub(closed.at_ns).saturating_sub(closed.held_ns);
     step
 }
 

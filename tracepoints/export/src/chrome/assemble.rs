@@ -1,5 +1,5 @@
 //! Assigns spans to requests: ours by id, those of other tools by thread.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use super::{
     REQUEST, RESERVED, STAGE, STORE, WITHIN, escaped,
@@ -42,13 +42,24 @@ pub(super) fn assemble(mut pairs: Pairs, about: &About) -> Imported {
     let mut ours: BTreeMap<u64, Request> = BTreeMap::new();
     let mut stages: BTreeMap<u64, Vec<Numbered>> = BTreeMap::new();
     let mut foreign: HashMap<Track, Vec<Span>> = HashMap::new();
+    let mut twice = 0;
     for read in std::mem::take(&mut pairs.spans) {
         let (owner, span, within) = place(&pairs, about, read);
         match owner {
-            Owner::Whole(id) => drop(ours.insert(id, of_span(id, span))),
+            Owner::Whole(id) => match ours.entry(id) {
+                Entry::Vacant(new) => {
+                    new.insert(of_span(id, span));
+                }
+                Entry::Occupied(_) => twice += 1,
+            },
             Owner::Stage(id) => stages.entry(id).or_default().push((span, within)),
             Owner::Foreign(track) => foreign.entry(track).or_default().push(span),
         }
+    }
+    if twice > 0 {
+        imported.notes.push(format!(
+            "{twice} requests have the id of an earlier one, as in joined files; their stages were added to it"
+        ));
     }
     for (id, stages) in stages {
         let request = ours.entry(id).or_insert_with(|| Request { id, ..Request::default() });

@@ -48,13 +48,32 @@ impl Traces {
             return Err(ExportError::NoSpan { expected: WANTED, notes });
         }
         notes.extend(foreign::times(self.0.values().flatten().map(|(span, _)| span)));
-        let mut requests: Vec<Request> = Vec::new();
-        for spans in self.0.into_values() {
+        let (mut requests, mut copies): (Vec<Request>, usize) = Default::default();
+        for mut spans in self.0.into_values() {
+            copies += drop_copies(&mut spans);
             requests.extend(split(spans).into_iter().map(request));
         }
         number(&mut requests);
+        if copies > 0 {
+            notes.push(format!(
+                "{copies} spans are copies of others, as a repeated delivery makes them; they were skipped"
+            ));
+        }
         Ok(Imported { requests, notes })
     }
+}
+
+/// Removes spans that are equal to the first one with their id; returns their number.
+fn drop_copies(spans: &mut Vec<(Span, Place)>) -> usize {
+    let mut first: HashMap<&[u8], usize> = HashMap::new();
+    let mut copies = Vec::with_capacity(spans.len());
+    for (i, (span, _)) in spans.iter().enumerate() {
+        let known = *first.entry(span.span_id.as_slice()).or_insert(i);
+        copies.push(known != i && !ids::is_none(&span.span_id) && spans[known].0 == *span);
+    }
+    let (before, mut copies) = (spans.len(), copies.into_iter());
+    spans.retain(|_| !copies.next().unwrap_or(false));
+    before - spans.len()
 }
 
 fn place(resource: &Resource) -> Place {

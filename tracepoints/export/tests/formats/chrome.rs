@@ -18,6 +18,19 @@ fn our_requests_survive_a_round_trip() {
     assert_eq!(sample::in_order(&read.requests), sample::in_order(&sample::without_trace_id(requests)));
 }
 
+#[test]
+fn requests_with_one_id_are_reported() {
+    let twice = [export(sample::requests()), export(sample::requests())].concat();
+    let read = chrome::read(&twice).unwrap();
+    let n = sample::requests().len();
+    assert_eq!(read.requests.len(), n);
+    assert!(
+        read.notes[0].starts_with(&format!("{n} requests have the id of an earlier one")),
+        "{:?}",
+        read.notes
+    );
+}
+
 /// The JSON as read by any other reader.
 #[test]
 fn the_document_is_plain_trace_event_json() {

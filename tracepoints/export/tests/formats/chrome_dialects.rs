@@ -231,6 +231,27 @@ fn arguments_that_are_too_deep_stay_text() {
 }
 
 #[test]
+fn lines_end_in_each_form_and_may_be_long() {
+    let event = r#"{"name":"a","ph":"X","ts":1,"dur":2,"args":{"x":"@"}}"#.replace('@', &"y".repeat(1 << 20));
+    for end in ["\n", "\r\n", "\r", ""] {
+        let text = ["[", &event, ",", &event, "]"].join(end);
+        let read = read(&text);
+        assert_eq!((names(&read), read.notes.len()), (vec!["a".to_owned(), "a".to_owned()], 0), "{end:?}");
+    }
+}
+
+#[test]
+fn numbers_with_signs_zeros_and_exponents_are_times() {
+    for (ts, dur) in [("1", "2"), ("+1", "+2"), ("01", "002"), ("1e0", "2E+0"), ("\"1.0\"", "\"0.2e1\"")] {
+        let read = events(&format!(r#"{{"ph":"X","name":"a","ts":{ts},"dur":{dur}}}"#));
+        assert_eq!((rows(&read), read.notes.len()), (vec![row("a", 2, None)], 0), "{ts} {dur}");
+    }
+    let read = events(r#"{"ph":"X","name":"a","ts":1,"dur":-2}"#);
+    assert_eq!(rows(&read), [row("a", 0, None)]);
+    assert!(read.notes[0].contains("negative duration"), "{:?}", read.notes);
+}
+
+#[test]
 fn a_text_after_zeros_or_in_latin_1_is_read() {
     let event = r#"[{"name":"a","ph":"X","ts":1,"dur":2}]"#;
     let zeros = [event.as_bytes(), &[0; 512]].concat();

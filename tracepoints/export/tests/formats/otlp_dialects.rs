@@ -159,6 +159,39 @@ fn invalid_times_are_counted() {
     );
 }
 
+/// A span that is nested too deep for the reader loses only itself.
+#[test]
+fn deep_attributes_lose_only_their_span() {
+    let value = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(200), "]}}".repeat(200));
+    let deep = SPAN.replace("eee19b7ec3c1b174", "0102030405060708").replace(
+        r#""name":"build""#,
+        &format!(r#""name":"deep","attributes":[{{"key":"k","value":{value}}}]"#),
+    );
+    let read = spans(&format!("{deep},{SPAN}"));
+    assert_eq!(brief(&read), [("build".into(), 1_000_000_000)]);
+    assert!(
+        read.notes.len() == 1 && read.notes[0].starts_with("1 spans could not be read"),
+        "{:?}",
+        read.notes
+    );
+}
+
+#[test]
+fn a_span_that_was_delivered_twice_is_one() {
+    let child = SPAN
+        .replace("eee19b7ec3c1b174", "0102030405060708")
+        .replace(r#""name":"build""#, r#""name":"step","parentSpanId":"eee19b7ec3c1b174""#);
+    let once = spans(&format!("{SPAN},{child}"));
+    let twice = spans(&format!("{SPAN},{child},{child},{SPAN}"));
+    assert_eq!((brief(&once).len(), once.notes.len()), (2, 0));
+    assert_eq!(brief(&twice), brief(&once));
+    assert!(twice.notes.len() == 1 && twice.notes[0].starts_with("2 spans are copies"), "{:?}", twice.notes);
+    // Another span with the same id is no copy.
+    let other = child.replace(r#""name":"step""#, r#""name":"other""#);
+    let both = spans(&format!("{SPAN},{child},{other}"));
+    assert_eq!((brief(&both).len(), both.notes.len()), (3, 0));
+}
+
 /// With missing, cyclic, duplicate or absent ids and parents, each span is still there once.
 #[test]
 fn any_shape_of_parents_keeps_all_spans() {

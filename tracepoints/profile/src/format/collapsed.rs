@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use inferno::collapse::{Collapse, dtrace, sample, vtune};
 
-use super::{fail, kind::Format};
+use super::{fail::fail, kind::Format};
 use crate::{
     ProfileError,
     model::{LabelsId, Profile},

@@ -1,7 +1,7 @@
 //! Counts the unreadable parts of a profile by kind of record.
 use std::collections::BTreeMap;
 
-use super::{fail, kind::Format};
+use super::{fail::fail, kind::Format};
 use crate::{ProfileError, model::Profile};
 
 /// Skipped or inconsistent records by kind, with the position of the first of each kind.

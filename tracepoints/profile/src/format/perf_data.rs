@@ -8,8 +8,9 @@ mod header;
 mod process;
 mod record;
 mod unwind;
+mod wrong;
 
-use super::{ReadOptions, fail, kind::Format};
+use super::options::ReadOptions;
 use crate::{ProfileError, model::Profile};
 
 /// Reads the samples of one event, from a file or a stream, compressed or not, of either byte order. Frames
@@ -36,10 +37,6 @@ pub fn read(bytes: &[u8], options: &ReadOptions) -> Result<Profile, ProfileError
     // Each core writes its own records; sorting puts mappings before their use.
     records.events.sort_by_key(|(time, _)| *time);
     process::fold(&header, records, options)
-}
-
-fn wrong(at: usize, what: impl ToString) -> ProfileError {
-    fail(Format::PerfData, format!("byte {at}"), what)
 }
 
 #[cfg(test)]

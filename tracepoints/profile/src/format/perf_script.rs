@@ -5,8 +5,8 @@ use ahash::RandomState;
 use memchr::memrchr;
 
 use super::{
-    ReadOptions,
     kind::Format,
+    options::ReadOptions,
     perf_header::{self, Header},
     skipped::{Skipped, excerpt},
 };

@@ -159,6 +159,59 @@ fn marks_compression_and_encodings_change_nothing() {
 }
 
 #[test]
+fn numbers_are_read_in_each_form() {
+    let speedscope = r#"{"shared":{"frames":[{"name":"a"}]},"profiles":[{"type":"sampled","unit":"none",
+"samples":[[0],[0],["0"],[0e0]],"weights":[1e1,"+2",+3,007]}]}"#;
+    for (text, wanted) in [(speedscope, "a 22\n"), ("a 1e1\na +2\na 3.0\na 007\n", "a 22\n")] {
+        let (_, profile) = read(text.as_bytes(), &ReadOptions::default()).unwrap();
+        assert_eq!(profile.fold(&crate::FoldOptions::default()).to_string(), wanted, "{text}");
+    }
+}
+
+#[test]
+fn a_zero_inside_a_text_and_a_long_line_lose_nothing() {
+    let zero = "a;b 1\r\na;c\0d 2\r\n".to_owned();
+    let deep = format!("{}leaf 3\n", "frame;".repeat(50_000));
+    let long = format!("{};leaf 3\n", "x".repeat(1 << 20));
+    for text in [zero, deep, long] {
+        let (format, profile) = read(text.as_bytes(), &ReadOptions::default()).unwrap();
+        assert_eq!((format, profile.total(0)), (Format::Folded, 3));
+        assert_eq!(profile.comments, [] as [&str; 0]);
+    }
+}
+
+/// The reader skips members that it does not know without a bound on their depth.
+#[test]
+fn a_deep_member_changes_nothing() {
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    let json = format!(
+        r#"{{"exporter":{deep},"shared":{{"frames":[{{"name":"a"}}]}},"profiles":[{{"type":"sampled","unit":"none","samples":[[0]],"weights":[3]}}]}}"#
+    );
+    let (format, profile) = read(json.as_bytes(), &ReadOptions::default()).unwrap();
+    assert_eq!((format, profile.total(0)), (Format::Speedscope, 3));
+    assert_eq!(profile.comments, [] as [&str; 0]);
+}
+
+/// Empty lists are no damage: the reader returns an empty profile, or says what it expected.
+#[test]
+fn empty_lists_have_no_sample_and_bring_no_reader_down() {
+    for json in [
+        r#"{"shared":{"frames":[]},"profiles":[]}"#,
+        r#"{"shared":{"frames":[]},"profiles":[{"type":"sampled","samples":[],"weights":[]}]}"#,
+        r#"{"shared":{"frames":[]},"profiles":[{"type":"evented","events":[]}]}"#,
+        r#"{"meta":{},"threads":[],"stackTable":[]}"#,
+        r#"{"nodes":[],"samples":[],"timeDeltas":[],"callFrame":[]}"#,
+        r#"{"head":{"children":[]},"functionName":[]}"#,
+        r#"{"traceEvents":[],"ProfileChunk":[],"cpuProfile":[]}"#,
+    ] {
+        match read(json.as_bytes(), &ReadOptions::default()) {
+            Ok((_, profile)) => assert!(profile.is_empty(), "{json}"),
+            Err(error) => assert!(error.to_string().len() > 20, "{json}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn names_survive_every_format() {
     let names = [
         "a;b",

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
 
-use self::schema::{CallFrame, File, Node};
-use super::{fail, kind::Format, losses::Losses};
+use self::schema::{CallFrame, File, Node, whole};
+use super::{fail::fail, kind::Format, losses::Losses};
 use crate::{
     ProfileError,
     json::{self, Object},
@@ -183,10 +183,16 @@ impl Tree {
         for node in &nodes {
             let Some(id) = node.id() else { continue };
             parents.extend(node.children.ids().map(|child| (child, id)));
-            parents.extend(node.parent.0.map(|parent| (id, parent as u64)));
+            // The root may name -1 as its parent.
+            parents.extend(whole(node.parent).map(|parent| (id, parent)));
         }
-        let places: HashMap<u64, usize> =
-            nodes.iter().enumerate().filter_map(|(i, n)| Some((n.id()?, i))).collect();
+        let mut places: HashMap<u64, usize> = HashMap::new();
+        for (i, id) in nodes.iter().enumerate().filter_map(|(i, n)| Some((i, n.id()?))) {
+            let first = *places.entry(id).or_insert(i);
+            if first != i {
+                losses.add("nodes", || format!("node {i}"), || format!("node {first} has its id, {id}"));
+            }
+        }
         let mut bad: HashSet<u64> = HashSet::new();
         for (i, node) in nodes.iter().enumerate() {
             let Some(id) = node.id() else {
@@ -244,7 +250,7 @@ impl Tree {
         let end = end.unwrap_or(last + mean);
         for (n, (at, i)) in taken.iter().enumerate() {
             let next = taken.get(n + 1).map_or(end, |next| next.0);
-            let stack = ids[*i].0.and_then(|id| self.stacks.get(&(id as u64)));
+            let stack = whole(ids[*i]).and_then(|id| self.stacks.get(&id));
             match stack {
                 Some(stack) => {
                     let ns = ((next - at) * 1e3).round().max(0.0) as i64;

@@ -34,6 +34,22 @@ fn forbidden_forms_become_valid_json() {
 }
 
 #[test]
+fn a_member_that_is_there_twice_is_reported() {
+    #[derive(serde::Deserialize)]
+    struct One {
+        k: i64,
+    }
+    for (text, says) in [
+        (r#"{"k":1,"k":2}"#, "only the last one is read, and the others are left out"),
+        (r#"{"k":1,"k":2,}"#, "only the last one is read, and the others are left out"),
+        (r#"{"k":2,}"#, "nothing is left out"),
+    ] {
+        let (one, notes): (One, _) = document(text.as_bytes()).unwrap();
+        assert!(one.k == 2 && notes.len() == 1 && notes[0].ends_with(says), "{notes:?}");
+    }
+}
+
+#[test]
 fn numbers_of_64_bits_stay_exact() {
     for n in ["18446744073709551615", "-9223372036854775808", "9007199254740993"] {
         assert_eq!(fixed(&format!("[{n},NaN]")), format!("[{n},\"NaN\"]"));

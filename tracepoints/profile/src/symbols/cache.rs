@@ -7,7 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Names, file::Located, lookup::SymbolFrame};
+use super::{
+    file::Located,
+    lookup::{Names, SymbolFrame},
+};
 
 /// Maximum total size in bytes; beyond it the least recently used files are removed.
 const MAX_BYTES: u64 = 256 << 20;

@@ -8,7 +8,7 @@ use std::{
 
 use object::{Object as _, ObjectSegment as _};
 
-use super::SymbolOptions;
+use super::options::SymbolOptions;
 
 /// Directory in which distributions install debug information.
 const SYSTEM_DEBUG_DIR: &str = "/usr/lib/debug";

@@ -21,6 +21,9 @@ pub struct SymbolFrame {
     pub inlined: bool,
 }
 
+/// Names of the frames of one module, by the address in the process.
+pub type Names = HashMap<u64, Vec<SymbolFrame>, RandomState>;
+
 /// Minimum number of addresses per thread, since each thread reads the headers of all units again.
 const WORTH_A_THREAD: usize = 4096;
 

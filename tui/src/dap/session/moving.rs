@@ -7,7 +7,7 @@ use crate::dap::{
     arguments::{self, InSource, Stepping},
     breakpoints::of_line,
     message::Request,
-    stepper::{Goal, Stop, Watch},
+    stepper::{Choice, Goal, Stepper, Stop, Watch},
 };
 
 impl Session {
@@ -16,16 +16,18 @@ impl Session {
         self.stepper()?;
         let single = given.granularity.as_deref() == Some("instruction");
         match request.command.as_str() {
-            "next" if single => self.forward(Goal::Any, "step"),
-            "next" => self.forward(Goal::Main, "step"),
-            "stepIn" => self.forward(Goal::Any, "step"),
+            "next" if single => self.forward(Goal::Any, self.chosen(&given)),
+            "next" => self.forward(Goal::Main, self.chosen(&given)),
+            "stepIn" => self.forward(Goal::Any, self.chosen(&given)),
             "stepOut" => {
                 let request = self.stepper()?.step().map_or(0, |step| step.request);
-                self.forward(Goal::Out(request), "step")
+                self.forward(Goal::Out(request), None)
             }
             "continue" => {
-                self.forward(Goal::Breakpoint, "step")?;
-                Ok(json!({ "allThreadsContinued": true }))
+                let choice = self.chosen(&given).filter(|_| given.single_thread || !self.is_here(&given));
+                let all = choice.is_none();
+                self.forward(Goal::Breakpoint, choice)?;
+                Ok(json!({ "allThreadsContinued": all }))
             }
             "pause" => {
                 self.reason = "pause";
@@ -38,14 +40,44 @@ impl Session {
         }
     }
 
-    fn forward(&mut self, goal: Goal, reason: &'static str) -> Answer {
-        self.reason = reason;
+    /// The held request on the thread of the button, if others are held as well.
+    fn chosen(&self, given: &Stepping) -> Option<Choice> {
+        let stepper = self.stepper.as_ref()?;
+        stepper.choice(|step| self.threads.number_of(step) == given.thread_id)
+    }
+
+    /// Whether the button is that of the current step's thread: the client did not choose another one.
+    fn is_here(&self, given: &Stepping) -> bool {
+        let step = self.stepper.as_ref().and_then(Stepper::step);
+        step.is_some_and(|step| self.threads.number_of(step) == given.thread_id)
+    }
+
+    /// Moves to the goal; with a choice, only the chosen request continues.
+    fn forward(&mut self, goal: Goal, choice: Option<Choice>) -> Answer {
+        self.reason = "step";
         if matches!(self.stop, Some(Stop::End | Stop::Failed(_))) && self.at_the_end()? {
             self.closing = true;
             return Ok(Value::Null);
         }
         self.stop = None;
-        self.stepper()?.go(goal).map(|()| Value::Null).map_err(|e| format!("{e:#}"))
+        let Some(choice) = choice else {
+            return self.stepper()?.go(goal).map(|()| Value::Null).map_err(|e| format!("{e:#}"));
+        };
+        let goal = match (goal, choice.replica) {
+            (Goal::Main, Some(store)) => Goal::Peer(store),
+            (goal, _) => goal,
+        };
+        let stepper = self.stepper()?;
+        stepper.go(goal).map_err(|e| format!("{e:#}"))?;
+        let (stage, others) = (choice.stage.clone(), choice.stay());
+        let says = stepper.at_newest() && others > 0;
+        stepper.choose(choice);
+        if says {
+            let line =
+                format!("released at {stage}; also held: {others}; `pause` releases the first of these");
+            self.out.line("console", &line);
+        }
+        Ok(Value::Null)
     }
 
     /// Whether the client looks at the last step of the last operation.

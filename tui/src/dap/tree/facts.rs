@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use tracepoints::{
     Facts,
     facts::{Fact, FactValue},
-    probe::{LockQueue, LockWaitsProbe},
+    probe::{LockQueue, LockWaitEdge, LockWaitsProbe, MemoryLocksProbe, WaitGraphProbe},
     trace::{
         Step,
         story::{ANSWER, REQUEST},
@@ -66,12 +66,38 @@ fn row(fact: &Fact) -> Node {
 pub(super) fn lock_waits(probe: &LockWaitsProbe) -> Vec<Node> {
     let mut out: Vec<Node> = probe.queues.iter().map(queue).collect();
     if !probe.chain.is_empty() {
-        let edges = probe.chain.iter().map(|edge| {
-            Node::leaf(format!("{} waits for", edge.txn), format!("{} at {}", edge.wait_for, edge.key))
-        });
-        out.push(Node::parent("deadlock", format!("{} transactions", probe.chain.len()), edges.collect()));
+        let edges = probe.chain.iter().map(edge).collect();
+        out.push(Node::parent("deadlock", format!("{} transactions", probe.chain.len()), edges));
     }
     out
+}
+
+fn edge(edge: &LockWaitEdge) -> Node {
+    Node::leaf(format!("{} waits for", edge.txn), format!("{} at {}", edge.wait_for, edge.key))
+}
+
+/// The graph of the deadlock detector.
+pub(super) fn wait_graph(probe: &WaitGraphProbe) -> Node {
+    let edges = probe.edges.iter().map(edge).chain(more(probe.more)).collect();
+    Node::parent("deadlock detector", format!("on store {}", probe.store), edges)
+}
+
+/// The pessimistic locks in the memory of a leader.
+pub(super) fn memory_locks(probe: &MemoryLocksProbe) -> Node {
+    let locks = probe.locks.iter().map(|lock| {
+        let parts = vec![
+            Node::timestamp("start_ts", lock.start_ts),
+            Node::timestamp("for_update_ts", lock.for_update_ts),
+            Node::leaf("ttl_ms", lock.ttl_ms),
+        ];
+        Node::parent(&lock.key, "pessimistic lock", parts)
+    });
+    let title = format!("of region {} on store {}", probe.region, probe.store);
+    Node::parent("locks in memory", title, locks.chain(more(probe.more)).collect())
+}
+
+fn more(more: u64) -> Option<Node> {
+    (more > 0).then(|| Node::leaf("more", format!("{more} are not shown")))
 }
 
 fn queue(queue: &LockQueue) -> Node {
@@ -87,7 +113,7 @@ fn queue(queue: &LockQueue) -> Node {
 
 #[cfg(test)]
 mod tests {
-    use tracepoints::probe::{LockWaitEdge, LockWaiter};
+    use tracepoints::probe::LockWaiter;
 
     use super::*;
 

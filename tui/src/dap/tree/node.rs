@@ -1,5 +1,5 @@
 //! A name and its value.
-use crate::state::units;
+use crate::state::{timestamps::Timestamps, units};
 
 /// A name, its value as text, and its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Node {
     pub value: String,
     /// The kind of the value, such as `timestamp`.
     pub kind: &'static str,
+    /// The timestamp; 0 for any other value.
+    pub ts: u64,
     /// The name by which a data breakpoint watches it; empty: it cannot be watched.
     pub data: String,
     /// The parts.
@@ -29,7 +31,18 @@ impl Node {
 
     /// A timestamp, with its time of day.
     pub fn timestamp(name: impl Into<String>, ts: u64) -> Self {
-        Self { kind: "timestamp", ..Self::leaf(name, timestamp(ts)) }
+        Self { kind: "timestamp", ts, ..Self::leaf(name, timestamp(ts)) }
+    }
+
+    /// Replaces the timestamps in the node and its parts by their names, as the screen does. A timestamp keeps its
+    /// clock time and gets its purposes.
+    pub fn name_timestamps(&mut self, names: &Timestamps) {
+        if let Some(described) = names.describe(self.ts) {
+            self.value = self.value.replacen(&timestamp(self.ts), &described, 1);
+        }
+        self.value = names.apply(&self.value);
+        self.name = names.apply(&self.name);
+        self.children.iter_mut().for_each(|child| child.name_timestamps(names));
     }
 
     /// The node, with the name by which a data breakpoint watches it.

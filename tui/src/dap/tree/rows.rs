@@ -110,7 +110,7 @@ mod tests {
         let mut probe = LatchesProbe { store: 1, slots: vec![slot], command: 7, since_ns: 5_000, held_ns: 0 };
         let nodes = latches(&probe);
         let parts: Vec<&str> = nodes[0].children.iter().map(|part| part.value.as_str()).collect();
-        assert_eq!(parts, ["cid 7", "cid 8", "k1"]);
+        assert_eq!(parts, ["command 7", "command 8", "k1"]);
         assert_eq!((nodes[1].name.as_str(), nodes[1].value.as_str()), ("held since", "5.00 µs"));
         probe.held_ns = 2_000_000;
         assert_eq!(latches(&probe)[1].value, "2.00 ms");

@@ -1,5 +1,9 @@
 //! The thread of an attached screen: subscribes to the servers, follows one operation, and sends commands.
-use std::{collections::HashMap, sync::mpsc::Sender, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::mpsc::Sender,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use kvproto::tracecontrol::{
@@ -10,10 +14,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracepoints::{Outcome, trace::Step};
 
 use super::{
-    command::{Command, Operation, OwnOperation, RequestFilter},
+    command::{Command, Operation, OwnOperation, RequestFilter, Running},
     connection::{gone, refused},
     link::{Heard, Link},
-    steps::Merged,
+    steps::{Merged, is_sending},
 };
 use crate::state::{HeldRequest, SourceEvent, Start};
 
@@ -32,7 +36,16 @@ pub(super) struct Session {
     pub(super) title: String,
     /// The operation runs again after its end, without a further command.
     pub(super) again: bool,
+    /// The gate that holds the next run of the operation once.
+    pub(super) run_to: Option<Once>,
     pub(super) round: Round,
+}
+
+/// A gate that is removed when it holds a request: runs to a step.
+pub(super) struct Once {
+    text: String,
+    /// The process that counts the arrivals at the gate; None: every process.
+    link: Option<usize>,
 }
 
 /// The steps and holds of one operation.
@@ -42,10 +55,20 @@ pub(super) struct Round {
     /// The requests that servers hold now, with the link and the number there.
     holds: Vec<(usize, u64, HeldRequest)>,
     next_hold: u64,
+    /// The stage and the link of each step.
+    arrivals: Vec<(String, usize)>,
+    /// The gate that holds once, until it holds.
+    once: Option<Once>,
+    /// The gate that has held once: the servers must remove it.
+    reached: Option<Once>,
     /// The link whose request is stepped; None: every process waits for one.
     active: Option<usize>,
     /// Number of requests that have ended, by link.
     ended: HashMap<usize, u32>,
+    /// Number of requests that the client of this program has sent.
+    sent: u32,
+    /// The client's steps that wait for the end of these requests.
+    client: VecDeque<Step>,
     /// The time at which the round ends if nothing is held then; None: no end is near.
     deadline: Option<tokio::time::Instant>,
     /// The outcome that the round has at its deadline.
@@ -53,6 +76,29 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// The gate at a step of this round, such as `raft_propose#2`, as the step's process counts the arrivals: the text
+    /// has the number among those of all processes.
+    fn gate_of(&self, text: String) -> Once {
+        let (stage, number) = text.split_once('#').unwrap_or((text.as_str(), "1"));
+        let wanted: usize = number.parse().unwrap_or(1);
+        let links = self.arrivals.iter().filter(|(at, _)| at == stage).map(|(_, link)| *link);
+        let known: Vec<usize> = links.take(wanted).collect();
+        let Some(link) = known.last().copied().filter(|_| known.len() == wanted) else {
+            return Once { text, link: None };
+        };
+        let text = match known.iter().filter(|at| **at == link).count() {
+            1 => stage.to_owned(),
+            arrival => format!("{stage}#{arrival}"),
+        };
+        Once { text, link: Some(link) }
+    }
+
+    /// The gate that holds once in the process of this link.
+    fn once_at(&self, link: usize) -> Option<&String> {
+        let once = self.once.as_ref().filter(|once| once.link.is_none_or(|only| only == link));
+        once.map(|once| &once.text)
+    }
+
     fn end_after(&mut self, time: Duration) {
         self.deadline = Some(tokio::time::Instant::now() + time);
     }
@@ -107,7 +153,11 @@ impl Session {
             while !std::mem::take(&mut self.again) {
                 match commands.recv().await {
                     None => return Ok(()),
-                    Some(Command::Next | Command::Again) => break,
+                    Some(Command::Next) => break,
+                    Some(Command::Again(to)) => {
+                        self.run_to = to.map(|text| self.round.gate_of(text));
+                        break;
+                    }
                     Some(Command::Operation(OwnOperation { title, wanted, operation })) => {
                         (self.title, self.wanted, self.operation) = (title, wanted, Some(operation));
                         break;
@@ -117,7 +167,7 @@ impl Session {
                     Some(_) => {}
                 }
             }
-            self.round = Round::default();
+            self.round = Round { once: self.run_to.take(), ..Round::default() };
             self.emit(SourceEvent::Begin { title: self.title.clone() });
         }
     }
@@ -129,13 +179,16 @@ impl Session {
             key: self.wanted.key.clone(),
             region_id: self.wanted.region,
             request_type: self.wanted.kind.clone(),
-            single_step: self.gates.is_empty() && !self.start.run,
+            single_step: self.gates.is_empty() && self.round.once.is_none() && !self.start.run,
             gates: self.gates.clone(),
             capture_stacks: self.start.stacks,
             // 0 is no bound: an operation of this program sends several requests. Of other clients, one is stepped.
             max_requests: u32::from(self.operation.is_none()),
         };
         for (number, link) in links.iter_mut().enumerate() {
+            let mut request = request.clone();
+            let once = self.round.once_at(number).filter(|once| !self.gates.contains(once));
+            request.gates.extend(once.cloned());
             let done = link.subscribe(&request, number, sender.clone()).await;
             match done {
                 Ok(()) => {}
@@ -169,17 +222,31 @@ impl Session {
         commands: &mut UnboundedReceiver<Command>,
     ) -> Result<End> {
         let mut heard = self.subscribe(links).await?;
-        let mut answer = self.operation.as_mut().map(|operation| operation());
+        let (mut answer, mut client) = match self.operation.as_mut().map(|operation| operation()) {
+            Some(Running { answer, steps }) => (Some(answer), steps),
+            None => (None, unbounded_channel().1),
+        };
         let mut before = None;
         loop {
             let (now, deadline) = (tokio::time::Instant::now(), self.round.deadline);
             let until = deadline.unwrap_or_else(|| now + Duration::from_secs(3600));
             tokio::select! {
-                Some((number, message)) = heard.recv() => match self.hear(links, number, message)? {
-                    Progress::Continues => {}
-                    Progress::Retries => heard = self.await_retry(links).await?,
-                    Progress::Ended(outcome) => return Ok(self.end(ending(outcome).to_owned())),
+                Some((number, message)) = heard.recv() => {
+                    // The client stamped these before it sent the request.
+                    self.take_client_steps(&mut client);
+                    let progress = self.hear(links, number, message)?;
+                    self.remove_reached(links).await;
+                    match progress {
+                        Progress::Continues => {}
+                        Progress::Retries => heard = self.await_retry(links).await?,
+                        Progress::Ended(outcome) => return Ok(self.end(ending(outcome).to_owned())),
+                    }
                 },
+                Some(step) = client.recv() => {
+                    self.round.client.push_back(step);
+                    self.place_client_steps(false);
+                },
+                () = tokio::time::sleep(LINGER), if self.client_waits() => self.place_client_steps(true),
                 Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
                     let late = self.round.steps.is_empty() && !text.starts_with("error");
                     (self.round.outcome, answer) = (text, None);
@@ -190,12 +257,14 @@ impl Session {
                     None => return Ok(End::Screen),
                 },
                 () = tokio::time::sleep_until(until), if deadline.is_some() && self.round.holds.is_empty() => {
+                    self.take_client_steps(&mut client);
                     return Ok(self.end(self.round.outcome.clone()));
                 },
                 () = tokio::time::sleep(ASK), if self.may_be_over(&answer) => {
                     // Twice: a request that the client sends in the background may follow its answer.
                     let ended = self.all_ended(links).await;
                     if ended.is_some() && ended == before {
+                        self.take_client_steps(&mut client);
                         return Ok(self.end(self.round.outcome.clone()));
                     }
                     before = ended;
@@ -267,6 +336,7 @@ impl Session {
             }
             Some(_) if own => {
                 *self.round.ended.entry(number).or_default() += 1;
+                self.place_client_steps(false);
                 Progress::Continues
             }
             Some(Outcome::RegionError) => Progress::Retries,
@@ -301,7 +371,37 @@ impl Session {
         self.round.holds.iter().any(|(link, ..)| *link == number)
     }
 
-    fn end(&self, outcome: String) -> End {
+    /// Takes the steps that the client has stamped so far.
+    fn take_client_steps(&mut self, client: &mut UnboundedReceiver<Step>) {
+        while let Ok(step) = client.try_recv() {
+            self.round.client.push_back(step);
+        }
+        self.place_client_steps(false);
+    }
+
+    /// Whether a step of the client waits for a request that servers may not step: one with another key.
+    fn client_waits(&self) -> bool {
+        !self.round.client.is_empty() && self.round.holds.is_empty()
+    }
+
+    /// Emits the client's steps in their order. A step that follows an answer waits for the end of the requests that
+    /// were sent before, since their steps may still be under way; with `all`, no step waits.
+    fn place_client_steps(&mut self, all: bool) {
+        while let Some(step) = self.round.client.front() {
+            let (known, sends) = (self.round.steps.knows_client(step), is_sending(step));
+            let answered: u32 = self.round.ended.values().sum();
+            if !all && !known && !sends && answered < self.round.sent {
+                return;
+            }
+            let Some(step) = self.round.client.pop_front() else { return };
+            self.round.sent += u32::from(!known && step.stage == "client_shard");
+            let step = self.round.steps.place_client(step);
+            self.emit(SourceEvent::Step(Box::new(step)));
+        }
+    }
+
+    fn end(&mut self, outcome: String) -> End {
+        self.place_client_steps(true);
         let summary = self.round.steps.summary();
         // Without a screen, one operation is printed.
         self.emit(SourceEvent::Finished { summary, outcome, more: !self.start.run });
@@ -345,7 +445,13 @@ impl Session {
             let step: Step = serde_json::from_slice(&event.json).with_context(bad)?;
             place = (step.store, step.thread.clone());
             let step = self.round.steps.place(number, step);
+            if step.step == self.round.arrivals.len() {
+                self.round.arrivals.push((step.stage.clone(), number));
+            }
             self.emit(SourceEvent::Step(Box::new(step)));
+        }
+        if event.held && self.round.once_at(number).is_some_and(|once| *once == event.hold_reason) {
+            self.round.reached = self.round.once.take();
         }
         let holds = &mut self.round.holds;
         if event.held {
@@ -369,16 +475,16 @@ impl Session {
             Command::Next | Command::Operation(_) => {
                 self.emit(SourceEvent::Log("this request has not ended yet: r runs it to its end".into()))
             }
-            Command::Again => {
+            Command::Again(to) => {
                 self.again = true;
+                self.run_to = to.map(|text| self.round.gate_of(text));
                 self.continues(links, Mode::Run).await?;
             }
             Command::Continue(mode) => self.continues(links, mode).await?,
-            Command::Release(hold) => {
+            Command::Release(hold, mode) => {
                 let held = self.round.holds.iter().find(|(.., known)| known.id == hold);
                 let Some((number, hold_id)) = held.map(|(link, id, _)| (*link, *id)) else { return Ok(()) };
-                let request =
-                    ContinueRequest { mode: Mode::Step.into(), hold_id, ..ContinueRequest::default() };
+                let request = ContinueRequest { mode: mode.into(), hold_id, ..ContinueRequest::default() };
                 links[number].continues(request).await.map_err(|s| gone(&links[number].server, &s))?;
             }
             Command::RunTo(run_to) => {
@@ -394,14 +500,25 @@ impl Session {
                     return Ok(());
                 }
                 let (add, remove) = if set { (vec![text], vec![]) } else { (vec![], vec![text]) };
-                for number in self.subscribed(links, None) {
-                    let done =
-                        links[number].gates(GatesRequest { add: add.clone(), remove: remove.clone() }).await;
-                    self.say_refused(done);
-                }
+                self.change_gates(links, None, &GatesRequest { add, remove }).await;
             }
         }
         Ok(())
+    }
+
+    /// Removes the gate that has held once, unless the user has set the same one.
+    async fn remove_reached(&mut self, links: &mut [Link]) {
+        let reached = self.round.reached.take();
+        let Some(once) = reached.filter(|once| !self.gates.contains(&once.text)) else { return };
+        self.change_gates(links, once.link, &GatesRequest { add: vec![], remove: vec![once.text] }).await;
+    }
+
+    /// Sets and removes gates in every process with a subscription; with `only`, in that one.
+    async fn change_gates(&self, links: &mut [Link], only: Option<usize>, request: &GatesRequest) {
+        for number in self.subscribed(links, only) {
+            let done = links[number].gates(request.clone()).await;
+            self.say_refused(done);
+        }
     }
 
     /// Releases the first held request in the modes Step and Into, otherwise all. The streams report the releases.
@@ -443,5 +560,25 @@ fn ending(outcome: Outcome) -> &'static str {
         Outcome::DeadlineExceeded => "deadline of the client exceeded",
         Outcome::Error => "answered with an error",
         Outcome::Cancelled => "cancelled by its client; clients have their own timeouts, often 2 s",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_counts_the_arrivals_of_its_own_process() {
+        let arrivals = [("raft_propose", 0), ("raft_propose", 2), ("raft_ready", 0), ("raft_propose", 0)];
+        let arrivals = arrivals.map(|(stage, link)| (stage.to_owned(), link)).to_vec();
+        let round = Round { arrivals, ..Round::default() };
+        let gate = |text: &str| {
+            let once = round.gate_of(text.to_owned());
+            (once.text, once.link)
+        };
+        assert_eq!(gate("raft_propose"), ("raft_propose".into(), Some(0)));
+        assert_eq!(gate("raft_propose#2"), ("raft_propose".into(), Some(2)), "the first one there");
+        assert_eq!(gate("raft_propose#3"), ("raft_propose#2".into(), Some(0)));
+        assert_eq!(gate("raft_propose#4"), ("raft_propose#4".into(), None), "no such step is known");
     }
 }

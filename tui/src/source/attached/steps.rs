@@ -3,6 +3,11 @@ use std::collections::HashMap;
 
 use tracepoints::trace::{Step, Summary};
 
+/// The link of the client's own steps.
+const CLIENT: usize = usize::MAX;
+/// The request of the client's own steps; no server has counted that far.
+const CLIENT_REQUEST: u64 = (1 << 52) - 1;
+
 /// The steps of one operation so far.
 #[derive(Default)]
 pub(super) struct Merged {
@@ -11,14 +16,35 @@ pub(super) struct Merged {
     /// Start of each request in the operation, in ns, by link and request. The processes have clocks of
     /// their own, so a request begins when the newest known step ends.
     begins: HashMap<(usize, u64), u64>,
+    /// Start of each step of the client, in ns, by its number there.
+    client_at: HashMap<usize, u64>,
     end_ns: u64,
     summary: Option<Summary>,
 }
 
 impl Merged {
-    /// Whether no step has arrived yet.
+    /// Whether no step of a server has arrived yet.
     pub(super) fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        self.numbers.keys().all(|(link, ..)| *link == CLIENT)
+    }
+
+    /// Whether the client's step has a place.
+    pub(super) fn knows_client(&self, step: &Step) -> bool {
+        self.numbers.contains_key(&(CLIENT, CLIENT_REQUEST, step.step))
+    }
+
+    /// Gives a step of the client its number and its time: it begins when the newest known step ends. Its duration is
+    /// known only if the client's next step follows: the clocks of the client and of a server differ.
+    pub(super) fn place_client(&mut self, mut step: Step) -> Step {
+        let (next, local) = (self.numbers.len(), step.step);
+        step.request = CLIENT_REQUEST;
+        step.step = *self.numbers.entry((CLIENT, CLIENT_REQUEST, local)).or_insert(next);
+        step.at_ns = *self.client_at.entry(local).or_insert(self.end_ns);
+        if is_sending(&step) || step.step + 1 != self.numbers.len() {
+            step.dur_ns = 0;
+        }
+        self.end_ns = self.end_ns.max(step.end_ns());
+        step
     }
 
     /// Gives a request's step its number and its time in the operation.
@@ -57,9 +83,39 @@ impl Merged {
     }
 }
 
+/// Whether a server's request follows the client's step.
+pub(super) fn is_sending(step: &Step) -> bool {
+    matches!(step.stage.as_str(), "client_shard" | "client_connect")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_of_the_client_follows_the_newest_step() {
+        let mut merged = Merged::default();
+        let own = |step, stage: &str, dur_ns| Step {
+            step,
+            stage: stage.into(),
+            request: 7,
+            at_ns: 900,
+            dur_ns,
+            ..Step::default()
+        };
+        let send = merged.place_client(own(0, "client_send", 0));
+        assert!(merged.is_empty() && merged.knows_client(&own(0, "", 0)));
+        let known = merged.place_client(own(0, "client_send", 4));
+        assert_eq!((send.step, known.step, known.at_ns, known.dur_ns), (0, 0, 0, 4));
+        let shard = merged.place_client(own(1, "client_shard", 50));
+        assert_eq!((shard.step, shard.at_ns, shard.dur_ns), (1, 4, 0), "it has the server's time, too");
+        let server = merged.place(0, Step { request: 7, dur_ns: 5, ..Step::default() });
+        assert_eq!((server.step, server.at_ns), (2, 4));
+        assert_ne!(server.request, shard.request, "two processes may count alike");
+        let reply = merged.place_client(own(2, "client_reply", 0));
+        assert_eq!((reply.step, reply.at_ns), (3, 9));
+        assert_eq!(merged.place_client(own(0, "client_send", 60)).dur_ns, 0, "a server's step came between");
+    }
 
     #[test]
     fn a_retry_on_another_store_follows_the_first_request() {

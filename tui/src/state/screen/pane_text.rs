@@ -65,7 +65,7 @@ impl Screen {
             }
             Pane::Stack => self.stack_rows().iter().map(stack::Row::text).collect(),
             Pane::State => self.state_lines(),
-            Pane::Log => self.log.iter().map(|line| self.timestamps.apply(line)).collect(),
+            Pane::Log => self.log.iter().map(|line| self.timestamps().apply(line)).collect(),
         }
     }
 

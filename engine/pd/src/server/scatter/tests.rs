@@ -37,8 +37,12 @@ fn cluster(dir: &std::path::Path, stores: u64) -> Cluster {
 }
 
 fn scatter(cluster: &Cluster, ids: &[u64]) -> (u64, Vec<u64>) {
+    scatter_group(cluster, "g", ids)
+}
+
+fn scatter_group(cluster: &Cluster, group: &str, ids: &[u64]) -> (u64, Vec<u64>) {
     let request =
-        ScatterRegionRequest { regions_id: ids.to_vec(), group: "g".to_owned(), ..Default::default() };
+        ScatterRegionRequest { regions_id: ids.to_vec(), group: group.to_owned(), ..Default::default() };
     cluster.scatter(&request).unwrap()
 }
 
@@ -52,7 +56,9 @@ fn peers_go_to_stores_that_have_fewer_of_the_group() {
     let operator = cluster.operator(3).unwrap();
     assert_eq!((operator.desc, operator.status, operator.kind()), (DESC, OperatorStatus::Running, "region"));
     assert_eq!(operator.target_store(), Some(4));
-    assert_eq!(scatter(&cluster, &[3, 99]), (0, vec![3, 99]), "one is being moved, the other is unknown");
+    assert_eq!(scatter(&cluster, &[3, 99]), (50, vec![99]), "one is being scattered, the other is unknown");
+    assert_eq!(cluster.operator(3).unwrap(), operator, "it stays");
+    assert_eq!(scatter_group(&cluster, "other", &[3]), (0, vec![3]), "the operator is of another group");
 }
 
 #[test]

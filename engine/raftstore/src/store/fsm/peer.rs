@@ -62,12 +62,14 @@ pub enum Continuation {
         /// Number of runs that have passed the gate.
         at: usize,
     },
-    /// `raft_commit`, for each run; then the apply FSM gets the entries.
+    /// `raft_commit` and the steps inside of it, for each run; then the apply FSM gets the entries.
     Committed {
         /// Log entries.
         entries: Vec<Entry>,
         /// Number of runs that have passed the gate.
         at: usize,
+        /// Number of gates of the next run that have passed: `raft_commit`, and the steps inside of it.
+        part: usize,
     },
     /// `raft_persisted`, for each Ready up to this number; then Raft is notified.
     Persisted {

@@ -39,7 +39,7 @@ pub fn quorum(peer: &Peer, index: u64) -> Facts {
 }
 
 /// Returns the groups of which a majority must have an entry, with the words that follow a count.
-fn majorities(state: &ConfState) -> Vec<(&'static str, &[u64])> {
+pub(super) fn majorities(state: &ConfState) -> Vec<(&'static str, &[u64])> {
     match state.voters_outgoing.is_empty() {
         true => vec![("", &state.voters)],
         false => vec![(" new voters", &state.voters), (" old voters", &state.voters_outgoing)],

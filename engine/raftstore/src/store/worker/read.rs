@@ -11,9 +11,9 @@ use engine_rocks::RocksEngine;
 use futures::future::{Either, ready};
 use kvproto::raft_cmdpb::{CmdType, RaftCmdRequest, RaftRequestHeader, ReadIndexRequest, Request};
 use tikv_kv::ErrorInner;
-use tracepoints::{EngineClock, Facts, Req};
+use tracepoints::{EngineClock, Facts, Req, probe::MemoryLocksProbe};
 
-use verdict::verdict;
+use verdict::{applied_term, checks, delegate_of, lease, verdict};
 
 use crate::{
     Error, RaftRouter,
@@ -23,6 +23,7 @@ use crate::{
         msg::CasualMessage,
         read_delegate::{ReadDelegate, ReadDelegates, RejectReason},
         region_snapshot::RegionSnapshot,
+        txn_ext::TxnExt,
         util,
     },
 };
@@ -44,10 +45,47 @@ enum LocalReadDecision {
     Refuse(RejectReason, Error),
 }
 
+impl LocalReadDecision {
+    /// The reason why the read is not local; `None` for a local one.
+    fn reason(&self) -> Option<RejectReason> {
+        match self {
+            Self::Local(_) => None,
+            Self::Redirect(reason) | Self::Refuse(reason, _) => Some(*reason),
+        }
+    }
+}
+
+/// Returns the state of the lease now. TiKV: `ReadDelegate::is_in_leader_lease`.
+fn current_lease(delegate: &ReadDelegate, req: Req) -> Option<LeaseState> {
+    let now = EngineClock::now();
+    let state = delegate.lease_state(now);
+    tracepoints::step_inside!(
+        LOCAL_READ_LEASE,
+        req,
+        lease(delegate, now),
+        term = delegate.term,
+        failed = state != Some(LeaseState::Valid),
+    );
+    state
+}
+
 impl LocalReader {
     /// Creates a reader of the store's data.
     pub fn new(kv_engine: RocksEngine, delegates: ReadDelegates, router: RaftRouter) -> Self {
         Self { store_id: router.store_id(), kv_engine, delegates, router }
+    }
+
+    /// Returns the regions with pessimistic locks in the memory of this store, for a viewer.
+    pub fn memory_locks(&self) -> Vec<MemoryLocksProbe> {
+        let tables: Vec<_> =
+            self.delegates.iter().map(|entry| (*entry.key(), entry.value().txn_ext.clone())).collect();
+        let probe = |(region, txn_ext): (u64, Arc<TxnExt>)| {
+            let locks = txn_ext.pessimistic_locks.read();
+            (!locks.is_empty()).then(|| locks.probe(self.store_id, region))
+        };
+        let mut found: Vec<_> = tables.into_iter().filter_map(probe).collect();
+        found.sort_unstable_by_key(|table| table.region);
+        found
     }
 
     /// Returns RocksDB with the data of all regions of this store.
@@ -78,11 +116,11 @@ impl LocalReader {
     /// Tries to read locally; returns `None` if the FSM must decide.
     fn try_local(&self, header: &RaftRequestHeader, req: Req) -> Result<Option<RegionSnapshot>, Error> {
         let region = header.region_id;
-        let reason = match self.inspect(header) {
+        let reason = match self.inspect(header, req) {
             LocalReadDecision::Local(delegate) => {
                 let snap = self.kv_engine.snapshot();
                 // Check the lease after the snapshot, too: the data must not be newer than a valid lease.
-                if delegate.lease_state(EngineClock::now()) == Some(LeaseState::Valid) {
+                if current_lease(&delegate, req) == Some(LeaseState::Valid) {
                     self.maybe_renew_lease_advance(&delegate);
                     let (term, applied) = (delegate.term, delegate.applied_index.load(Ordering::Acquire));
                     tracepoints::stamp!(LOCAL_READ, req, region = region, term = term, applied = applied);
@@ -111,40 +149,69 @@ impl LocalReader {
     }
 
     /// Decides whether a request can read locally. TiKV: `LocalReaderCore::validate_request` and `inspect`.
-    fn inspect(&self, header: &RaftRequestHeader) -> LocalReadDecision {
-        let Some(delegate) = self.delegates.get(&header.region_id).map(|d| d.value().clone()) else {
+    fn inspect(&self, header: &RaftRequestHeader, req: Req) -> LocalReadDecision {
+        let delegate = self.delegates.get(&header.region_id).map(|d| d.value().clone());
+        tracepoints::step_inside!(
+            LOCAL_READ_DELEGATE,
+            req,
+            delegate_of(header.region_id, delegate.as_deref()),
+            region = header.region_id,
+            found = delegate.is_some(),
+        );
+        let Some(delegate) = delegate else {
             return LocalReadDecision::Redirect(RejectReason::NoRegion);
         };
-        if let Err(err) = util::check_store_id(header, self.store_id) {
-            return LocalReadDecision::Refuse(RejectReason::StoreIdMismatch, err);
+        let refused = self.validate(header, &delegate);
+        tracepoints::step_inside!(
+            LOCAL_READ_CHECK,
+            req,
+            checks(header, self.store_id, &delegate, refused.as_ref().and_then(LocalReadDecision::reason)),
+            region = header.region_id,
+            term = delegate.term,
+            failed = refused.is_some(),
+        );
+        if let Some(refused) = refused {
+            return refused;
         }
-        if let Err(err) = util::check_peer_id(header, delegate.peer_id) {
-            return LocalReadDecision::Refuse(RejectReason::PeerIdMismatch, err);
-        }
-        if util::check_term(header, delegate.term).is_err() {
-            return LocalReadDecision::Redirect(RejectReason::TermMismatch);
-        }
-        // The header's epoch may be newer than the delegate: let the FSM decide.
-        if util::check_region_epoch(header, &delegate.region).is_err() {
-            return LocalReadDecision::Redirect(RejectReason::Epoch);
-        }
-        if util::check_flashback_header(header, &delegate.region).is_err() {
-            return LocalReadDecision::Redirect(RejectReason::Flashback);
-        }
-        if let Err(err) = util::check_stale_read(header, delegate.region.id, delegate.peer_id) {
-            return LocalReadDecision::Refuse(RejectReason::SafeTs, err);
-        }
-        if header.read_quorum {
-            return LocalReadDecision::Redirect(RejectReason::ReadQuorum);
-        }
+        tracepoints::step_inside!(
+            LOCAL_READ_APPLIED,
+            req,
+            applied_term(&delegate),
+            term = delegate.term,
+            applied_term = delegate.applied_term,
+        );
         if delegate.applied_term != delegate.term {
             return LocalReadDecision::Redirect(RejectReason::AppliedTerm);
         }
-        match delegate.lease_state(EngineClock::now()) {
+        match current_lease(&delegate, req) {
             None => LocalReadDecision::Redirect(RejectReason::NoLease),
             Some(LeaseState::Valid) => LocalReadDecision::Local(delegate),
             Some(_) => LocalReadDecision::Redirect(RejectReason::LeaseExpire),
         }
+    }
+
+    /// Compares the header with the delegate; `None` if nothing prevents a local read.
+    fn validate(&self, header: &RaftRequestHeader, delegate: &ReadDelegate) -> Option<LocalReadDecision> {
+        if let Err(err) = util::check_store_id(header, self.store_id) {
+            return Some(LocalReadDecision::Refuse(RejectReason::StoreIdMismatch, err));
+        }
+        if let Err(err) = util::check_peer_id(header, delegate.peer_id) {
+            return Some(LocalReadDecision::Refuse(RejectReason::PeerIdMismatch, err));
+        }
+        if util::check_term(header, delegate.term).is_err() {
+            return Some(LocalReadDecision::Redirect(RejectReason::TermMismatch));
+        }
+        // The header's epoch may be newer than the delegate: let the FSM decide.
+        if util::check_region_epoch(header, &delegate.region).is_err() {
+            return Some(LocalReadDecision::Redirect(RejectReason::Epoch));
+        }
+        if util::check_flashback_header(header, &delegate.region).is_err() {
+            return Some(LocalReadDecision::Redirect(RejectReason::Flashback));
+        }
+        if let Err(err) = util::check_stale_read(header, delegate.region.id, delegate.peer_id) {
+            return Some(LocalReadDecision::Refuse(RejectReason::SafeTs, err));
+        }
+        header.read_quorum.then_some(LocalReadDecision::Redirect(RejectReason::ReadQuorum))
     }
 
     /// Asks the peer to renew a lease that is about to end. TiKV: `ReadDelegate::maybe_renew_lease_advance`.

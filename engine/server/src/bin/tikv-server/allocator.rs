@@ -1,7 +1,11 @@
 //! jemalloc, as in TiKV: for Rust and for RocksDB, with a heap profile that is always on (one sample in 512 KiB).
-use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    ffi::{CStr, CString, c_char, c_void},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
 
-use tikv_jemalloc_sys::mallctl;
+use tikv_jemalloc_sys::{mallctl, malloc_stats_print};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -29,4 +33,19 @@ pub fn dump(path: &Path) -> Result<(), String> {
         0 => Ok(()),
         n => Err(format!("jemalloc: {}", std::io::Error::from_raw_os_error(n))),
     }
+}
+
+/// Returns jemalloc's statistics. TiKV adds the bytes of each thread.
+pub fn stats() -> String {
+    let mut text: Vec<u8> = Vec::with_capacity(64 << 10);
+    // SAFETY: jemalloc calls `append` during this call only, with the pointer to `text`.
+    unsafe { malloc_stats_print(Some(append), (&raw mut text).cast(), std::ptr::null()) };
+    format!("Memory stats summary: {}\n", String::from_utf8_lossy(&text))
+}
+
+/// Appends a part of the statistics to the vector that `text` points to.
+unsafe extern "C" fn append(text: *mut c_void, part: *const c_char) {
+    // SAFETY: `stats` passes a pointer to its vector, which it does not use during the call. The part ends with a zero.
+    let (text, part) = unsafe { (&mut *text.cast::<Vec<u8>>(), CStr::from_ptr(part)) };
+    text.extend_from_slice(part.to_bytes());
 }

@@ -14,12 +14,12 @@ use server::{
     logger,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracepoints::printable::{note, print, unless_closed};
+use tracepoints::printable::{note, print};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(help) => return say(&help),
+        Err(help) => return manual::print_help(&help, "tikv-server"),
     };
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,17 +27,6 @@ fn main() -> ExitCode {
             note(format_args!("tikv-server: {}", server::format_error_chain(e.chain())));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Prints the requested help, or the error in the command line.
-fn say(help: &clap::Error) -> ExitCode {
-    match unless_closed(help.print()) {
-        Err(e) if !help.use_stderr() => {
-            note(format_args!("tikv-server: cannot write to standard output: {e}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::from(help.exit_code().try_into().unwrap_or(2)),
     }
 }
 
@@ -57,7 +46,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if !unknown.is_empty() {
         log::warn!("configuration keys that this server does not read: {}", unknown.join(", "));
     }
-    server::heap::install(allocator::dump);
+    server::heap::install(allocator::dump, allocator::stats);
     let signals = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let pd = cli.embedded_pd.as_deref().map(|addr| start_pd(addr, &config)).transpose()?;
     if let (Some(pd), true) = (&pd, cli.pd_endpoints.is_empty()) {

@@ -7,6 +7,7 @@ use tonic::Status;
 use tracepoints::{
     RequestKind,
     collector::{self, CollectorHandle, Wanted, Why},
+    probe::LockTables,
 };
 
 const CHUNK: usize = 1 << 20;
@@ -29,12 +30,17 @@ fn kind(name: &str) -> Result<RequestKind, Status> {
     RequestKind::parse(name).ok_or_else(unknown)
 }
 
-pub fn in_flight(store_id: u64, request: InFlightRequest) -> Result<InFlightReply, Status> {
+pub fn in_flight(
+    store_id: u64,
+    request: InFlightRequest,
+    locks: &LockTables,
+) -> Result<InFlightReply, Status> {
     let store = if request.all_stores { 0 } else { store_id };
     let limit = if request.limit == 0 { 1000 } else { request.limit as usize };
     let (rows, total) = running()?.in_flight(store, limit);
     let json = serde_json::to_vec(&rows).map_err(|e| Status::internal(e.to_string()))?;
-    Ok(InFlightReply { json, total: total as u64 })
+    let locks = serde_json::to_vec(locks).map_err(|e| Status::internal(e.to_string()))?;
+    Ok(InFlightReply { json, total: total as u64, locks })
 }
 
 pub fn keep(request: KeepRequest) -> Result<(), Status> {

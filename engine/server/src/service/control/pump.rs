@@ -7,13 +7,20 @@
 use std::{io, sync::Arc, thread, time::Duration};
 
 use kvproto::tracecontrol::StepEvent;
+use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tracepoints::{Session, SessionEvent, session::HoldInfo, symbolize::Symbolizer};
 
-use super::{LINGER, LIVE, freeze::PeerFreezer, updates::Traces};
+use super::{freeze::PeerFreezer, updates::Traces};
 
 /// Interval for noticing that the client has gone.
 const POLL: Duration = Duration::from_millis(50);
+
+/// Maximum time in which replicas may still stamp for a request that has left the server.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// The session that a client started. Clock and sessions belong to the process, not to a store.
+pub static LIVE: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 
 /// Conditions that end a subscription, besides the client's departure.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use kvproto::debugpb::{
 };
 use txn_types::{Key, WriteRef, WriteType};
 
-use super::{DebugError, check_cf};
+use super::error::{DebugError, check_cf};
 
 /// Number of records in one write.
 const BATCH: usize = 256;

@@ -3,7 +3,7 @@ use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, IterOptions, RocksEngine, Rock
 use kvproto::kvrpcpb::{MvccInfo, MvccValue};
 use txn_types::{Key, TimeStamp, WriteRef, parse_lock};
 
-use super::DebugError;
+use super::error::DebugError;
 
 /// Merges three column families. Keys are data keys, with their `z`.
 pub struct MvccInfoScanner {

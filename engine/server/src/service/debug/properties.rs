@@ -3,7 +3,7 @@
 use engine_rocks::{CF_DEFAULT, CF_LOCK, CF_WRITE, RocksEngine};
 use txn_types::{Key, WriteRef, WriteType};
 
-use super::DebugError;
+use super::error::DebugError;
 
 #[derive(Default)]
 struct Mvcc {

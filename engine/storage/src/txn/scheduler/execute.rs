@@ -251,7 +251,8 @@ impl<E: Engine> Inner<E> {
     ) -> Result<()> {
         let Modifies { snap_ctx, modifies, table, can_be_pipelined } = modifies;
         let (table, mode) = (table.as_ref(), &self.pessimistic_lock_mode);
-        if can_be_pipelined && mode.write_in_memory(table, &modifies, caller.deadline, caller.req).await? {
+        let of_request = (caller.req, snap_ctx.pb_ctx.region_id);
+        if can_be_pipelined && mode.write_in_memory(table, &modifies, caller.deadline, of_request).await? {
             return Ok(());
         }
         let pipelined = can_be_pipelined && mode.is_pipelined();

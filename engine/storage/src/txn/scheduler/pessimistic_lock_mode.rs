@@ -6,7 +6,7 @@ use engine_rocks::CF_LOCK;
 use parking_lot::{Mutex, RwLock};
 use tikv_kv::{MemoryLimits, Modify, OnProposed, TableAt};
 use tokio::sync::oneshot;
-use tracepoints::Req;
+use tracepoints::{Probe, Req};
 use txn_types::{Key, Lock, PessimisticLock};
 
 use crate::{
@@ -35,7 +35,8 @@ impl LockMode {
         self.0.read().0 == PessimisticLockMode::Pipelined
     }
 
-    /// Puts the locks of a command into the leader's memory. Returns whether it did; otherwise they must be written.
+    /// Puts the locks of a command into the memory of the region's leader. Returns whether it did; otherwise they must
+    /// be written.
     ///
     /// # Errors
     /// The deadline has passed.
@@ -44,7 +45,7 @@ impl LockMode {
         table: Option<&TableAt>,
         modifies: &[Modify],
         deadline: Deadline,
-        req: Req,
+        (req, region): (Req, u64),
     ) -> Result<bool> {
         let (mode, limits) = *self.0.read();
         let Some(table) = table.filter(|_| mode == PessimisticLockMode::InMemory) else {
@@ -62,7 +63,17 @@ impl LockMode {
         let Some(bytes) = locks.and_then(|locks| table.try_insert(&locks, limits)) else {
             return Ok(false);
         };
-        tracepoints::step!(LOCK_IN_MEMORY, req, term = table.term, locks = modifies.len(), bytes = bytes);
+        step_probe!(
+            LOCK_IN_MEMORY,
+            req,
+            || {
+                let store = u64::from(tracepoints::thread::store());
+                Probe::MemoryLocks(table.table.read().probe(store, region))
+            },
+            term = table.term,
+            locks = modifies.len(),
+            bytes = bytes,
+        );
         Ok(true)
     }
 }

@@ -1,5 +1,5 @@
 //! TiKV's counters that can be derived from stamps.
-use super::{KINDS, Mask, TextWriter, bit, families::command};
+use super::{KINDS, Mask, TextWriter, bit};
 use crate::{
     StageId, catalogue::stage::*, ending::Wait, kind::RequestKind, recorded::RecordedRequest, stamp::Stamp,
 };
@@ -93,8 +93,13 @@ impl Counters {
     }
 
     pub(super) fn write(&self, reason: fn(u64) -> &'static str, out: &mut TextWriter) {
-        let kinds =
-            || RequestKind::ALL.into_iter().map(command).zip(&self.kinds).filter(|(_, k)| k.commands > 0);
+        let kinds = || {
+            RequestKind::ALL
+                .into_iter()
+                .map(RequestKind::command)
+                .zip(&self.kinds)
+                .filter(|(_, k)| k.commands > 0)
+        };
         out.family("tikv_storage_command_total", "Total number of commands received.", "counter");
         kinds().for_each(|(name, k)| out.sample(&[("type", name)], k.commands));
         out.family("tikv_scheduler_stage_total", "Total number of commands on each stage.", "counter");
@@ -125,7 +130,7 @@ impl Counters {
     fn write_scans(&self, out: &mut TextWriter) {
         let help = "Bucketed counter of kv keys scan details for each cf";
         out.family("tikv_scheduler_kv_scan_details", help, "counter");
-        for (name, k) in RequestKind::ALL.into_iter().map(command).zip(&self.kinds) {
+        for (name, k) in RequestKind::ALL.into_iter().map(RequestKind::command).zip(&self.kinds) {
             let scans = SCANS.iter().map(|(_, cf, tag)| (*cf, *tag)).zip(k.scans);
             let processed = (("write", "processed_keys"), k.processed_keys);
             for ((cf, tag), n) in scans.chain([processed]).filter(|(_, n)| *n > 0) {

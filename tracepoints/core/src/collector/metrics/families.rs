@@ -2,7 +2,7 @@
 //! help texts, labels and bounds are TiKV's (`metrics.rs` of src/server, src/storage, components/raftstore,
 //! components/tikv_util).
 use super::histogram::Buckets;
-use crate::{StageId, catalogue::stage::*, kind::RequestKind};
+use crate::{StageId, catalogue::stage::*};
 
 /// Start or end of a duration.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -229,49 +229,3 @@ pub(super) static DURATIONS: &[Duration] = &[
         APPLY_DONE,
     ),
 ];
-
-/// Returns the storage command of an RPC, in the form of TiKV's label `type` (`CommandKind`).
-pub(super) fn command(kind: RequestKind) -> &'static str {
-    use RequestKind::*;
-    match kind {
-        KvGet => "get",
-        KvBatchGet => "batch_get",
-        KvScan => "scan",
-        KvPrewrite => "prewrite",
-        KvCommit => "commit",
-        KvBatchRollback => "rollback",
-        KvCleanup => "cleanup",
-        KvCheckTxnStatus => "check_txn_status",
-        KvCheckSecondaryLocks => "check_secondary_locks",
-        KvTxnHeartBeat => "txn_heart_beat",
-        KvResolveLock => "resolve_lock",
-        KvScanLock => "scan_lock",
-        KvPessimisticLock => "acquire_pessimistic_lock",
-        KvPessimisticRollback => "pessimistic_rollback",
-        KvGc => "gc",
-        KvDeleteRange => "delete_range",
-        RawGet => "raw_get",
-        RawBatchGet => "raw_batch_get",
-        RawPut => "raw_put",
-        RawBatchPut => "raw_batch_put",
-        RawDelete => "raw_delete",
-        RawBatchDelete => "raw_batch_delete",
-        RawScan => "raw_scan",
-        RawDeleteRange => "raw_delete_range",
-        RawBatchScan => "raw_batch_scan",
-        RawGetKeyTtl => "raw_get_key_ttl",
-        RawCompareAndSwap => "raw_compare_and_swap",
-        UnsafeDestroyRange => "unsafe_destroy_range",
-        SplitRegion => "split_region",
-        KvPrepareFlashbackToVersion => "flashback_to_version_read_lock",
-        KvFlashbackToVersion => "flashback_to_version_write",
-        MvccGetByKey => "key_mvcc",
-        MvccGetByStartTs => "start_ts_mvcc",
-        RawChecksum => "raw_checksum",
-        KvFlush => "flush",
-        KvBufferBatchGet => "buffer_batch_get",
-        BroadcastTxnStatus => "update_txn_status_cache",
-        Client | Tso | GetRegion | GetLockWaitInfo | GetHealthFeedback | RawCoprocessor | GcCompaction
-        | GcTask | Other => "other",
-    }
-}

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use super::{
     KINDS, OUTCOMES,
-    families::{DURATIONS, Duration, Labels, command},
+    families::{DURATIONS, Duration, Labels},
     histogram::Histogram,
 };
 use crate::{ending::Outcome, kind::RequestKind};
@@ -67,7 +67,7 @@ fn labels(row: &Duration, kind: RequestKind) -> String {
         Labels::None => return String::new(),
         Labels::Fixed(labels) => return labels.to_owned(),
         Labels::Rpc(rest) => (kind.name(), rest),
-        Labels::Command(rest) => (command(kind).to_owned(), rest),
+        Labels::Command(rest) => (kind.command().to_owned(), rest),
     };
     let comma = if rest.is_empty() { "" } else { "," };
     format!("type=\"{name}\"{comma}{rest}")

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     ProfileError,
-    format::{fail, fraction, kind::Format, losses::Losses},
+    format::{fail::fail, fraction, kind::Format, losses::Losses},
     json::{self, Index, List, Object, Text},
     model::{Frame, FrameId, LabelsId, Module, ModuleId, Profile, StackId, keys},
 };

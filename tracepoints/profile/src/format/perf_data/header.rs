@@ -1,7 +1,7 @@
 //! The header of the file: position of the records, layout of samples, build ids, names of events.
 use std::collections::HashMap;
 
-use super::{bytes::Bytes, wrong};
+use super::{bytes::Bytes, wrong::wrong};
 use crate::{ProfileError, symbols::hex};
 
 /// Bits of `perf_event_attr.sample_type`.

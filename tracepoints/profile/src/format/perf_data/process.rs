@@ -5,11 +5,11 @@ use std::{
 };
 
 use super::{
-    super::{ReadOptions, kind::Format},
+    super::{kind::Format, options::ReadOptions},
     header::Header,
     record::{Event, Records, Sample},
     unwind::Unwinder,
-    wrong,
+    wrong::wrong,
 };
 use crate::{
     ProfileError,

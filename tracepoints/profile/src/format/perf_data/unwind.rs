@@ -16,7 +16,7 @@ use tracepoints_input::Mmap;
 
 use super::{bytes::Bytes, record::UserStack};
 use crate::{
-    format::ReadOptions,
+    format::options::ReadOptions,
     model::{ModuleId, Profile},
     symbols::{self, SymbolOptions},
 };

@@ -1,5 +1,5 @@
 //! Reads pprof's protobuf.
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use ahash::RandomState;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ProfileError,
-    format::{fail, kind::Format, skipped::Skipped},
+    format::{fail::fail, kind::Format, skipped::Skipped},
     model::{
         Frame, FrameId, Label, LabelValue, LabelsId, Module, ModuleId, Profile, StackId, StrId, ValueType,
     },
@@ -27,7 +27,7 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     let decoded = decode(&plain.bytes);
     let mut reader = Reader::new(&decoded.profile);
     reader.read();
-    let Reader { mut profile, skipped, missing, odd, shortened, .. } = reader;
+    let Reader { mut profile, skipped, missing, odd, shortened, twice, .. } = reader;
     if profile.is_empty()
         && let Some(error) = error(&decoded, &skipped, plain.bytes.len())
     {
@@ -45,6 +45,11 @@ pub fn read(bytes: &[u8]) -> Result<Profile, ProfileError> {
     profile.comments.extend(missing.map(|(n, first)| {
         format!("{n} references are invalid, the first is {first}: the names are left out as unknown")
     }));
+    if twice > 0 {
+        let what =
+            "functions or locations have the id of an earlier one, as in joined files: they are left out";
+        profile.comments.push(format!("{twice} {what}"));
+    }
     if shortened > 0 {
         let (s, end) = if shortened == 1 { ("", "ends") } else { ("s", "end") };
         let what = "the functions that it calls are left out, as the profile's drop_frames asks";
@@ -90,6 +95,8 @@ struct Reader<'a> {
     pruned: HashMap<u64, Pruned, RandomState>,
     /// Number of samples without some of their frames for that reason.
     shortened: u64,
+    /// Number of functions and locations that differ from an earlier one with their id.
+    twice: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -110,7 +117,19 @@ impl<'a> Reader<'a> {
         texts.extend(other.map(|text| profile.intern(&String::from_utf8_lossy(text))));
         let (modules, locations, skipped, missing) = Default::default();
         let pruned = HashMap::default();
-        Self { raw, profile, texts, modules, locations, skipped, missing, odd: 0, pruned, shortened: 0 }
+        Self {
+            raw,
+            profile,
+            texts,
+            modules,
+            locations,
+            skipped,
+            missing,
+            odd: 0,
+            pruned,
+            shortened: 0,
+            twice: 0,
+        }
     }
 
     fn read(&mut self) {
@@ -166,9 +185,11 @@ impl<'a> Reader<'a> {
 
     fn locations(&mut self) {
         let mut functions: HashMap<u64, &schema::Function, RandomState> = HashMap::default();
+        let mut twice = 0;
         // Of two functions with one id, the first counts.
         for function in &self.raw.function {
-            functions.entry(function.id).or_insert(function);
+            let first = *functions.entry(function.id).or_insert(function);
+            twice += u64::from(first != function);
         }
         for location in &self.raw.location {
             let module = self.modules.get(&location.mapping_id).copied();
@@ -196,8 +217,14 @@ impl<'a> Reader<'a> {
             if frames.is_empty() {
                 frames.push(self.profile.add_frame(base));
             }
-            self.locations.entry(location.id).or_insert(frames);
+            match self.locations.entry(location.id) {
+                Entry::Vacant(new) => {
+                    new.insert(frames);
+                }
+                Entry::Occupied(first) => twice += u64::from(*first.get() != frames),
+            }
         }
+        self.twice = twice;
     }
 
     /// Applies the profile's `drop_frames` to its locations.

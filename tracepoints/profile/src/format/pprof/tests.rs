@@ -166,6 +166,8 @@ fn odd_ids_tables_and_names_are_read() {
     let names: Vec<_> =
         profile.walk(profile.samples().next().unwrap().stack).map(|f| profile.frame_name(f)).collect();
     assert_eq!(names, ["se\u{fffd}ek;\n 3", "get", "main"]);
+    let twice = "1 functions or locations have the id of an earlier one";
+    assert!(profile.comments.iter().any(|c| c.starts_with(twice)), "{:?}", profile.comments);
     same(&profile, &read(&write(&profile)).unwrap());
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ProfileError,
-    format::{fail, fraction, kind::Format, losses::Losses},
+    format::{fail::fail, fraction, kind::Format, losses::Losses},
     json::{self, Index},
     model::{Frame, FrameId, LabelsId, Profile, StackId, keys},
 };

@@ -1,5 +1,5 @@
 //! The form as read: any member may be missing or malformed.
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 
 use crate::json::{List, Number, Object, Text};
 
@@ -51,13 +51,23 @@ pub(super) struct CallFrame {
 pub(super) enum Child {
     Id(u64),
     Node(Box<Node>),
-    Other(#[allow(dead_code)] IgnoredAny),
+    /// An id in another form, such as text.
+    Other(Number),
+}
+
+/// Returns the id of a node: a whole number that is not negative.
+pub(super) fn whole(id: Number) -> Option<u64> {
+    id.0.filter(|id| *id >= 0.0 && id.fract() == 0.0).map(|id| id as u64)
 }
 
 impl List<Child> {
     /// Returns the children given by their ids.
     pub fn ids(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().filter_map(|child| if let Child::Id(id) = child { Some(*id) } else { None })
+        self.0.iter().filter_map(|child| match child {
+            Child::Id(id) => Some(*id),
+            Child::Other(id) => whole(*id),
+            Child::Node(_) => None,
+        })
     }
 
     /// Returns the children given as nodes.
@@ -68,7 +78,7 @@ impl List<Child> {
 
 impl Node {
     pub fn id(&self) -> Option<u64> {
-        self.id.0.filter(|id| *id >= 0.0).map(|id| id as u64)
+        whole(self.id)
     }
 
     pub fn has_size(&self) -> bool {

@@ -54,6 +54,40 @@ fn bad_samples_and_nodes_are_counted() {
 }
 
 #[test]
+fn ids_are_read_in_each_form() {
+    let plain =
+        format!(r#"{{"nodes":{NODES},"startTime":0,"endTime":40,"samples":[2,4],"timeDeltas":[0,10]}}"#);
+    let wanted = "main 10000\nmain;(anonymous) 30000\n";
+    assert_eq!(folded(&plain), (wanted.into(), vec![]));
+    for (from, to) in [
+        (r#""children":[4]"#, r#""children":["4"]"#),
+        (r#""children":[4]"#, r#""children":[4.0]"#),
+        (r#""children":[4]"#, r#""children":[4e0]"#),
+        (r#""samples":[2,4]"#, r#""samples":["2",4.0]"#),
+        (r#"{"id":1,"#, r#"{"id":1,"parent":-1,"#),
+        (r#"{"id":1,"#, r#"{"id":1,"parent":null,"#),
+    ] {
+        let json = plain.replacen(from, to, 1);
+        assert_ne!(json, plain);
+        assert_eq!(folded(&json), (wanted.into(), vec![]), "{to}");
+    }
+    // A number that is no id belongs to no node.
+    let json = plain.replacen("[2,4]", "[-1,1.5,2,4]", 1).replacen("[0,10]", "[0,0,0,10]", 1);
+    let (text, notes) = folded(&json);
+    assert!(
+        text.lines().count() == 2 && notes[0].starts_with("2 samples could not be read"),
+        "{text} {notes:?}"
+    );
+    let json = plain.replacen(r#"{"id":4,"#, r#"{"id":4,"callFrame":{"functionName":"x"}},{"id":4,"#, 1);
+    let (text, notes) = folded(&json);
+    assert_eq!(text, wanted.replace("(anonymous)", "x"));
+    assert!(
+        notes[0].starts_with("1 nodes could not be read") && notes[0].contains("has its id, 4"),
+        "{notes:?}"
+    );
+}
+
+#[test]
 fn profiles_from_before_2017_are_read() {
     let json = r#"{"head":{"functionName":"(root)","id":1,"hitCount":0,"children":[{"functionName":"f","url":"a.js","lineNumber":3,"id":2,"hitCount":5,"children":[]}]},"startTime":1,"endTime":2,"samples":[2,2],"timestamps":[1000,1500]}"#;
     assert_eq!(folded(json).0, "f 1000000\n");

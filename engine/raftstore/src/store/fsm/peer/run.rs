@@ -7,7 +7,10 @@ use crate::{
     store::{
         fsm::store::PollContext,
         msg::{CampaignType, CasualMessage, PeerMsg, SignificantMsg},
-        peer::facts,
+        peer::{
+            commit_parts::{CommitPart, commit_parts},
+            facts,
+        },
         read_queue::read_id,
         run::{Run, nth_run},
         transport::Transport,
@@ -227,7 +230,7 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
                 }
             }
             Continuation::Ready { ready, at } => return self.run_ready(ready, at),
-            Continuation::Committed { entries, at } => return self.run_committed(entries, at),
+            Continuation::Committed { entries, at, part } => return self.run_committed(entries, at, part),
             Continuation::Persisted { number, raft_db, at } => {
                 return self.run_persisted(number, raft_db, at);
             }
@@ -279,7 +282,8 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         }
         let outcome = self.fsm.peer.handle_raft_ready_append(self.ctx, *ready);
         if !outcome.committed.is_empty() {
-            self.fsm.pending_steps.push_back(Continuation::Committed { entries: outcome.committed, at: 0 });
+            let entries = outcome.committed;
+            self.fsm.pending_steps.push_back(Continuation::Committed { entries, at: 0, part: 0 });
         }
         if let Some(number) = outcome.persisted {
             // Nothing was written.
@@ -289,26 +293,73 @@ impl<T: Transport> PeerFsmDelegate<'_, T> {
         Flow::Done
     }
 
-    fn run_committed(&mut self, entries: Vec<raft::eraftpb::Entry>, mut at: usize) -> Flow {
+    /// `part` counts what has passed of the run `at`: `raft_commit`, and then each step inside of it.
+    fn run_committed(&mut self, entries: Vec<raft::eraftpb::Entry>, mut at: usize, mut part: usize) -> Flow {
         let region = self.fsm.region_id();
         while let Some(run) = nth_run(region, &entries, at) {
-            let req = run.joined();
-            let stamped = !self.fsm.gate.resumes_with(tracepoints::stage::RAFT_COMMIT, req);
-            let parks = gate_run!(self, RAFT_COMMIT, run);
-            if stamped {
-                let leads = self.fsm.peer.is_leader();
-                tracepoints::facts!(req, facts::committed(run, &entries, leads));
-                if leads {
-                    tracepoints::facts!(req, facts::quorum(&self.fsm.peer, run.last));
+            if part == 0 {
+                if self.parks_at_commit(run, &entries) {
+                    return Flow::Park(Continuation::Committed { entries, at, part });
                 }
+                part = 1;
             }
-            if parks {
-                return Flow::Park(Continuation::Committed { entries, at });
+            if self.parks_inside_of_commit(run, &mut part) {
+                return Flow::Park(Continuation::Committed { entries, at, part });
             }
-            at += 1;
+            (at, part) = (at + 1, 0);
         }
         self.fsm.peer.schedule_apply(self.ctx, entries);
         Flow::Done
+    }
+
+    fn parks_at_commit(&mut self, run: Run, entries: &[raft::eraftpb::Entry]) -> bool {
+        let req = run.joined();
+        let stamped = !self.fsm.gate.resumes_with(tracepoints::stage::RAFT_COMMIT, req);
+        let parks = gate_run!(self, RAFT_COMMIT, run);
+        if stamped {
+            let leads = self.fsm.peer.is_leader();
+            tracepoints::facts!(req, facts::committed(run, entries, leads));
+            if leads {
+                tracepoints::facts!(req, facts::quorum(&self.fsm.peer, run.last));
+            }
+        }
+        parks
+    }
+
+    /// Passes the steps inside of `raft_commit`, from `part` on. Only a stepped request has them.
+    fn parks_inside_of_commit(&mut self, run: Run, part: &mut usize) -> bool {
+        let req = run.joined();
+        if !req.stepped() {
+            return false;
+        }
+        let parts = commit_parts(&self.fsm.peer);
+        while let Some(next) = parts.get(*part - 1) {
+            let stamped = !self.fsm.gate.resumes_with(next.stage(), req);
+            let (region, term) = (run.region, run.term);
+            let parks = match *next {
+                CommitPart::Matched { store, matched, .. } => gate!(
+                    self,
+                    RAFT_COMMIT_MATCHED,
+                    req,
+                    region = region,
+                    term = term,
+                    store = store,
+                    matched = matched
+                ),
+                CommitPart::Quorum { index } => {
+                    gate!(self, RAFT_COMMIT_QUORUM, req, region = region, term = term, quorum = index)
+                }
+                CommitPart::Entry { .. } => gate_run!(self, RAFT_COMMIT_ENTRY, run),
+            };
+            if stamped {
+                tracepoints::facts!(req, next.facts(run));
+            }
+            if parks {
+                return true;
+            }
+            *part += 1;
+        }
+        false
     }
 
     /// `at` counts the runs of all Readies up to this number.

@@ -21,6 +21,22 @@ pub(super) struct Cursors<S: Snapshot> {
     is_started: bool,
 }
 
+/// Returns the next key with a value; `read_key` reads the key at a position and moves the cursors after it.
+pub(super) fn read_next<T, S: Snapshot>(
+    scanner: &mut T,
+    cursors: impl Fn(&mut T) -> &mut Cursors<S>,
+    read_key: impl Fn(&mut T, &Current) -> Result<Option<ValueEntry>>,
+) -> Result<Option<(Key, ValueEntry)>> {
+    cursors(scanner).start()?;
+    while let Some(at) = cursors(scanner).current()? {
+        if let Some(entry) = read_key(scanner, &at)? {
+            cursors(scanner).count(&at.user_key, &entry);
+            return Ok(Some((at.user_key, entry)));
+        }
+    }
+    Ok(None)
+}
+
 /// Position of the cursors: the next user key in the scan's direction, and which cursors are on it.
 pub(super) struct Current {
     /// Encoded key without a timestamp.

@@ -5,7 +5,7 @@ use txn_types::{Key, LastChange, TimeStamp, Write, WriteRef, WriteType};
 
 use super::{
     EntryScanner, ScannerConfig,
-    cursors::{Current, Cursors},
+    cursors::{Current, Cursors, read_next},
 };
 use crate::{
     mvcc::{
@@ -165,14 +165,7 @@ impl<S: Snapshot> ForwardScanner<S> {
 
 impl<S: Snapshot> EntryScanner for ForwardScanner<S> {
     fn read_next(&mut self) -> Result<Option<(Key, ValueEntry)>> {
-        self.cursors.start()?;
-        while let Some(at) = self.cursors.current()? {
-            if let Some(entry) = self.read_key(&at)? {
-                self.cursors.count(&at.user_key, &entry);
-                return Ok(Some((at.user_key, entry)));
-            }
-        }
-        Ok(None)
+        read_next(self, |scanner| &mut scanner.cursors, Self::read_key)
     }
 
     fn take_statistics(&mut self) -> Statistics {
