@@ -615,8 +615,7 @@ fn newest_leader(metas: &[RegionMeta]) -> Option<&RegionMeta> {
 
 /// Configures a small, quick store: elections take 1 s, not 10 s. Most other values are TiKV's defaults.
 fn store_config(cluster: &ClusterConfig, dir: &Path, n: usize, pd: &str) -> TikvConfig {
-    let mut config = TikvConfig::default();
-    config.security = cluster.security.clone();
+    let mut config = TikvConfig { security: cluster.security.clone(), ..Default::default() };
     config.server.addr = "127.0.0.1:0".into();
     config.server.status_addr = String::new();
     config.server.grpc_concurrency = 2;

@@ -265,7 +265,7 @@ fn an_own_operation_runs_again_up_to_a_step() {
     let operation: Operation = Box::new(move || {
         let (answer, receiver) = oneshot::channel();
         asked.lock().unwrap().push(answer);
-        receiver
+        receiver.into()
     });
     let (security, wanted) = (SecurityManager::default(), RequestFilter::default());
     let (address, title) = (address.to_string(), String::from("get k1"));

@@ -523,7 +523,7 @@ impl Pd for PdService {
             Ok(points) => points,
             Err(refusal) => {
                 let header = self.refuse(&refusal);
-                return reply!(GetGcStateResponse { header, gc_state: None, global_gc_barriers: None });
+                return Ok(Response::new(pdpb::GetGcStateResponse { header, ..Default::default() }));
             }
         };
         let (header, (points, now_s)) = (self.header(), points);
