@@ -1,16 +1,31 @@
-//! `recipes [--rewrite] FILE...`: runs scenario files and compares, or rewrites, their outputs.
+//! `recipes [--rewrite] [FILE]...`: runs scenario files and compares, or rewrites, their outputs.
 #![forbid(unsafe_code)]
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use recipes::Scenario;
 
+const HELP: &str = "\
+Runs scenario files and compares what they print with the outputs in the files.
+
+Usage: recipes [--rewrite] [FILE]...
+
+Without FILE, runs all files of recipes/scenarios.
+
+Options:
+      --rewrite  Write the outputs into the files
+  -h, --help     Print help";
+
 fn main() -> Result<()> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|a| a == "--help" || a == "-h") {
+        println!("{HELP}");
+        return Ok(());
+    }
     let rewrite = args.iter().any(|a| a == "--rewrite");
     args.retain(|a| a != "--rewrite");
     if let Some(flag) = args.iter().find(|a| a.starts_with('-')) {
-        bail!("expected recipes [--rewrite] FILE..., found `{flag}`");
+        bail!("expected recipes [--rewrite] [FILE]..., found `{flag}`; see recipes --help");
     }
     let files = if args.is_empty() { own_scenarios()? } else { args.iter().map(PathBuf::from).collect() };
     let mut different = 0;
