@@ -247,7 +247,9 @@ impl Session {
                     self.place_client_steps(false);
                 },
                 () = tokio::time::sleep(LINGER), if self.client_waits() => self.place_client_steps(true),
-                Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                result = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                    // Without a sender the client panicked.
+                    let text = result.unwrap_or_else(|_| "error: the client ended without an answer".into());
                     let late = self.round.steps.is_empty() && !text.starts_with("error");
                     (self.round.outcome, answer) = (text, None);
                     self.round.end_after(if late { FIRST } else { LINGER });
