@@ -65,6 +65,8 @@ pub(super) struct Round {
     active: Option<usize>,
     /// Number of requests that have ended, by link.
     ended: HashMap<usize, u32>,
+    /// The first step of the client has arrived, or will not.
+    client_began: bool,
     /// Number of requests that the client of this program has sent.
     sent: u32,
     /// The client's steps that wait for the end of these requests.
@@ -232,7 +234,7 @@ impl Session {
             let until = deadline.unwrap_or_else(|| now + Duration::from_secs(3600));
             tokio::select! {
                 Some((number, message)) = heard.recv() => {
-                    // The client stamped these before it sent the request.
+                    self.await_client(&mut client).await;
                     self.take_client_steps(&mut client);
                     let progress = self.hear(links, number, message)?;
                     self.remove_reached(links).await;
@@ -243,6 +245,7 @@ impl Session {
                     }
                 },
                 Some(step) = client.recv() => {
+                    self.round.client_began = true;
                     self.round.client.push_back(step);
                     self.place_client_steps(false);
                 },
@@ -371,6 +374,17 @@ impl Session {
 
     fn holds_at(&self, number: usize) -> bool {
         self.round.holds.iter().any(|(link, ..)| *link == number)
+    }
+
+    /// Waits for the first step of the client, which stamped it before it sent a request: the thread that sends it here
+    /// may be late.
+    async fn await_client(&mut self, client: &mut UnboundedReceiver<Step>) {
+        if std::mem::replace(&mut self.round.client_began, true) {
+            return;
+        }
+        if let Ok(Some(step)) = tokio::time::timeout(LINGER, client.recv()).await {
+            self.round.client.push_back(step);
+        }
     }
 
     /// Takes the steps that the client has stamped so far.
