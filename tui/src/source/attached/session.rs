@@ -55,7 +55,7 @@ pub(super) struct Round {
     /// The requests that servers hold now, with the link and the number there.
     holds: Vec<(usize, u64, HeldRequest)>,
     next_hold: u64,
-    /// The stage and the link of each step.
+    /// The stage and the link of each step of a server.
     arrivals: Vec<(String, usize)>,
     /// The gate that holds once, until it holds.
     once: Option<Once>,
@@ -460,10 +460,10 @@ impl Session {
         if !event.json.is_empty() {
             let step: Step = serde_json::from_slice(&event.json).with_context(bad)?;
             place = (step.store, step.thread.clone());
-            let step = self.round.steps.place(number, step);
-            if step.step == self.round.arrivals.len() {
+            if !self.round.steps.knows(number, &step) {
                 self.round.arrivals.push((step.stage.clone(), number));
             }
+            let step = self.round.steps.place(number, step);
             self.emit(SourceEvent::Step(Box::new(step)));
         }
         if event.held && self.round.once_at(number).is_some_and(|once| *once == event.hold_reason) {
@@ -596,5 +596,32 @@ mod tests {
         assert_eq!(gate("raft_propose#2"), ("raft_propose".into(), Some(2)), "the first one there");
         assert_eq!(gate("raft_propose#3"), ("raft_propose#2".into(), Some(0)));
         assert_eq!(gate("raft_propose#4"), ("raft_propose#4".into(), None), "no such step is known");
+    }
+
+    #[test]
+    fn arrivals_are_counted_beside_steps_of_the_client() {
+        let mut session = Session {
+            server: "a:1".into(),
+            security: SecurityManager::default(),
+            wanted: RequestFilter::default(),
+            start: Start::default(),
+            events: std::sync::mpsc::channel().0,
+            gates: Vec::new(),
+            operation: None,
+            title: String::new(),
+            again: false,
+            run_to: None,
+            round: Round::default(),
+        };
+        session.round.client.push_back(Step { stage: "client_send".into(), ..Step::default() });
+        session.place_client_steps(true);
+        let step = Step { stage: "raft_propose".into(), request: 7, ..Step::default() };
+        let event = StepEvent { json: serde_json::to_vec(&step).unwrap(), ..StepEvent::default() };
+        for _ in 0..2 {
+            session.take(3, event.clone()).unwrap();
+        }
+        let link = |text: &str| session.round.gate_of(text.to_owned()).link;
+        assert_eq!(link("raft_propose"), Some(3));
+        assert_eq!(link("raft_propose#2"), None, "the same step, sent again");
     }
 }
