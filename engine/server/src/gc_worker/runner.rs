@@ -82,12 +82,19 @@ impl Runner {
     fn work(&self, tasks: &Receiver<(Req, GcTask)>) {
         while !self.stopped() {
             match tasks.recv() {
-                Ok((_, GcTask::Stop)) | Err(_) => return,
+                Ok((_, GcTask::Stop)) | Err(_) => break,
                 Ok((req, task)) => {
                     self.run(req, task);
                     request::end(req);
                     self.gc.pending.fetch_sub(1, Ordering::AcqRel);
                 }
+            }
+        }
+        // Otherwise the collector shows these requests as long as the process runs.
+        for (req, task) in tasks.try_iter() {
+            if !matches!(task, GcTask::Stop) {
+                request::end(req);
+                self.gc.pending.fetch_sub(1, Ordering::AcqRel);
             }
         }
     }
