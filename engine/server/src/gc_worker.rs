@@ -7,13 +7,19 @@ mod metrics;
 mod runner;
 mod versions;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    mpsc::{Receiver, SyncSender, sync_channel},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    task::{Context, Waker},
+    thread,
+    time::Duration,
 };
 
-use tracepoints::{Req, RequestKind, request};
+use tracepoints::{Req, RequestKind, StageId, gate, request};
 use txn_types::{Key, TimeStamp};
 
 pub use compaction_filter::{RawCompactionFilterFactory, WriteCompactionFilterFactory};
@@ -24,6 +30,9 @@ pub use runner::GcWorker;
 
 /// Maximum number of tasks that wait for the worker, as in TiKV.
 const GC_MAX_PENDING_TASKS: usize = 4096;
+
+/// Interval at which a held thread looks whether the store stops.
+const HOLD_POLL: Duration = Duration::from_millis(2);
 
 /// Work of the GC worker.
 #[derive(Debug)]
@@ -134,6 +143,19 @@ impl GcContext {
     /// Returns the safe point if a compaction filter may use it.
     fn filter_safe_point(&self) -> Option<TimeStamp> {
         Some(self.safe_point()).filter(|ts| self.enable_compaction_filter && !ts.is_zero())
+    }
+
+    /// Holds this thread at the gate of the last stamp, but only until the store stops: the stop waits for the worker,
+    /// and for the compactions.
+    fn hold(&self, stage: StageId, req: Req) {
+        if !req.stepped() {
+            return;
+        }
+        let mut held = pin!(gate::hold(stage, req));
+        let mut context = Context::from_waker(Waker::noop());
+        while held.as_mut().poll(&mut context).is_pending() && !self.stopped.load(Ordering::Acquire) {
+            thread::sleep(HOLD_POLL);
+        }
     }
 
     /// Hands a task to the worker. If its queue is full the garbage stays, as in TiKV.
