@@ -171,3 +171,37 @@ impl GcContext {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tracepoints::{
+        Session, SessionConfig,
+        session::{Matcher, Mode},
+        stage,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_hold_ends_when_the_store_stops() {
+        let (gc, _tasks) = GcContext::new(true);
+        let matcher = Matcher { kinds: vec![RequestKind::GcTask], ..Default::default() };
+        let config = SessionConfig { matcher, mode: Mode::Step, ..Default::default() };
+        let session = Session::start(config).unwrap();
+        let req = request::begin(RequestKind::GcTask, b"k", 0);
+        thread::scope(|s| {
+            let held = s.spawn(|| gc.hold(stage::GC_TASK, req));
+            let end = Instant::now() + Duration::from_secs(60);
+            while session.held().is_empty() && Instant::now() < end {
+                thread::sleep(HOLD_POLL);
+            }
+            let holds = !session.held().is_empty() && !held.is_finished();
+            gc.stopped.store(true, Ordering::Release);
+            held.join().unwrap();
+            assert!(holds, "the thread was never held");
+        });
+        assert!(session.held().is_empty());
+    }
+}
