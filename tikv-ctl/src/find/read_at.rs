@@ -49,7 +49,10 @@ pub fn read_at(info: &MvccInfo, ts: u64, parts: &dyn Fn(u64) -> RecordParts) -> 
         } else if let Some(by) = decided {
             format!("older than the version at {by}, which decides")
         } else {
-            let RecordParts { is_short, gc_fence } = parts(write.commit_ts);
+            // A rollback has neither a value nor a fence.
+            let is_rollback = op == Op::Rollback;
+            let RecordParts { is_short, gc_fence } =
+                if is_rollback { RecordParts::default() } else { parts(write.commit_ts) };
             match op {
                 _ if gc_fence != 0 && gc_fence <= ts => {
                     decided = Some(write.commit_ts);
