@@ -100,8 +100,7 @@ impl Metrics {
             Point::End => end,
             Point::At(stage) => first[usize::from(stage.0)],
         };
-        // The store itself begins compactions and tasks of the GC worker.
-        let is_rpc = !matches!(request.kind, RequestKind::GcCompaction | RequestKind::GcTask);
+        let is_rpc = !request.kind.is_of_gc();
         for (i, need) in self.needs.iter().enumerate() {
             let row = &DURATIONS[i];
             let fits = is_rpc || !matches!(row.labels, Labels::Rpc(_));
