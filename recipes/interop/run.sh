@@ -5,7 +5,7 @@
 #
 # BIN has pd-server, tikv-server and tikv-ctl. WORK keeps what is built and downloaded. Without names, every client runs.
 # REWRITE=1 writes the results of the client `go` to expected.txt; the other clients are compared with them.
-# Prints one line of totals at the end. Exits with 1 if a result differs, and with 2 if no client can run.
+# Prints one line of totals at the end. Exits with 1 if a result differs, and with 77 if no client can run.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$2"
@@ -216,7 +216,7 @@ for client in "$@"; do
 done
 if [ ${#ran[@]} = 0 ]; then
     echo "interop: no client can run: install Go, Python or a JDK with Maven, and let them reach their registries" >&2
-    exit 2
+    exit 77
 fi
 start_cluster
 split_regions

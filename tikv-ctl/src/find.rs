@@ -8,7 +8,7 @@ use store_files::io::Damage;
 use txn_types::{Lock, LockOrSharedLocks, TimeStamp, WriteRef, parse_lock};
 
 pub use hit::{Hit, HitPlace, Kind, Target};
-pub use read_at::{ReadResult, VersionVerdict, read_at};
+pub use read_at::{ReadResult, RecordParts, VersionVerdict, read_at};
 
 use crate::{Offline, Result};
 

@@ -118,8 +118,9 @@ async fn the_gc_state_has_the_safe_point_of_the_worker() {
     };
     assert_eq!(scoped(0).await, (Some(40), None), "the keyspace DEFAULT");
     assert_eq!(scoped(u32::MAX).await, (Some(40), None));
+    assert_eq!(scoped(1 << 24).await, (Some(40), None), "an id that no keyspace can have");
     let (state, error) = scoped(7).await;
-    assert_eq!((state, error.map(|e| e.r#type())), (None, Some(pdpb::ErrorType::EntryNotFound)));
+    assert_eq!((state, error.map(|e| e.r#type())), (None, Some(pdpb::ErrorType::Unknown)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

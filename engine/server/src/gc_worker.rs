@@ -7,13 +7,19 @@ mod metrics;
 mod runner;
 mod versions;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    mpsc::{Receiver, SyncSender, sync_channel},
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    task::{Context, Waker},
+    thread,
+    time::Duration,
 };
 
-use tracepoints::{Req, RequestKind, request};
+use tracepoints::{Req, RequestKind, StageId, gate, request};
 use txn_types::{Key, TimeStamp};
 
 pub use compaction_filter::{RawCompactionFilterFactory, WriteCompactionFilterFactory};
@@ -24,6 +30,9 @@ pub use runner::GcWorker;
 
 /// Maximum number of tasks that wait for the worker, as in TiKV.
 const GC_MAX_PENDING_TASKS: usize = 4096;
+
+/// Interval at which a held thread looks whether the store stops.
+const HOLD_POLL: Duration = Duration::from_millis(2);
 
 /// Work of the GC worker.
 #[derive(Debug)]
@@ -136,6 +145,19 @@ impl GcContext {
         Some(self.safe_point()).filter(|ts| self.enable_compaction_filter && !ts.is_zero())
     }
 
+    /// Holds this thread at the gate of the last stamp, but only until the store stops: the stop waits for the worker,
+    /// and for the compactions.
+    fn hold(&self, stage: StageId, req: Req) {
+        if !req.stepped() {
+            return;
+        }
+        let mut held = pin!(gate::hold(stage, req));
+        let mut context = Context::from_waker(Waker::noop());
+        while held.as_mut().poll(&mut context).is_pending() && !self.stopped.load(Ordering::Acquire) {
+            thread::sleep(HOLD_POLL);
+        }
+    }
+
     /// Hands a task to the worker. If its queue is full the garbage stays, as in TiKV.
     fn schedule(&self, task: GcTask) {
         self.pending.fetch_add(1, Ordering::AcqRel);
@@ -147,5 +169,39 @@ impl GcContext {
             self.metrics.dropped_task();
             log::warn!("the GC worker is busy or has stopped: dropped a task, its garbage stays on the disk");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tracepoints::{
+        Session, SessionConfig,
+        session::{Matcher, Mode},
+        stage,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_hold_ends_when_the_store_stops() {
+        let (gc, _tasks) = GcContext::new(true);
+        let matcher = Matcher { kinds: vec![RequestKind::GcTask], ..Default::default() };
+        let config = SessionConfig { matcher, mode: Mode::Step, ..Default::default() };
+        let session = Session::start(config).unwrap();
+        let req = request::begin(RequestKind::GcTask, b"k", 0);
+        thread::scope(|s| {
+            let held = s.spawn(|| gc.hold(stage::GC_TASK, req));
+            let end = Instant::now() + Duration::from_secs(60);
+            while session.held().is_empty() && Instant::now() < end {
+                thread::sleep(HOLD_POLL);
+            }
+            let holds = !session.held().is_empty() && !held.is_finished();
+            gc.stopped.store(true, Ordering::Release);
+            held.join().unwrap();
+            assert!(holds, "the thread was never held");
+        });
+        assert!(session.held().is_empty());
     }
 }

@@ -124,7 +124,8 @@ fn regions_are_split_at_the_keys_that_a_client_gives_to_pd() {
     let reply = h.block_on(pd.split_and_scatter_regions(request)).unwrap().into_inner();
     assert_eq!((reply.split_finished_percentage, reply.regions_id.len()), (100, 1), "{reply:?}");
     let refused = h.block_on(pd.split_and_scatter_regions(again)).unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (tonic::Code::Unknown, "empty region"));
+    let expected = (tonic::Code::Unknown, "[PD:scatter:ErrEmptyRegion]empty region");
+    assert_eq!((refused.code(), refused.message()), expected);
     let regions = h.until("PD has all regions", async || regions(&h).await.filter(|found| found.len() == 4));
     assert_eq!(regions[1..].iter().map(|region| region.start_key.clone()).collect::<Vec<_>>(), keys);
 }

@@ -8,7 +8,7 @@ use super::open::open_offline;
 use crate::{
     Error, Offline, Result,
     cli::Global,
-    find::{Event, FindResult, HitPlace, Kind, ReadResult, Target, find, meaning, read_at},
+    find::{Event, FindResult, HitPlace, Kind, ReadResult, RecordParts, Target, find, meaning, read_at},
     key::{self, KeyFormat, KeyUse, parse_key},
     print::output::Output,
     source::Source,
@@ -74,8 +74,8 @@ pub fn run(args: &FindArgs, global: &Global, out: &mut Output<'_>) -> Result<()>
             continue;
         }
         let info = current(&store, target)?;
-        let is_short = |commit_ts| is_short(&store, target, commit_ts);
-        let read = info.as_ref().map(|info| read_at(info, ts.unwrap_or(u64::MAX), &is_short));
+        let parts = |commit_ts| record_parts(&store, target, commit_ts);
+        let read = info.as_ref().map(|info| read_at(info, ts.unwrap_or(u64::MAX), &parts));
         if out.is_json() {
             objects.push(found_json(target, &found, read.as_ref()));
         } else {
@@ -128,12 +128,16 @@ fn current(store: &Offline, target: &Target) -> Result<Option<kvproto::kvrpcpb::
     Ok(found)
 }
 
-/// Whether the write record at `commit_ts` contains the value.
-fn is_short(store: &Offline, target: &Target, commit_ts: u64) -> bool {
+/// Reads the write record at `commit_ts`; it has no parts if it is missing or damaged.
+fn record_parts(store: &Offline, target: &Target, commit_ts: u64) -> RecordParts {
     let mut key = data_key(&target.encoded);
     keys::codec::encode_u64_desc(&mut key, commit_ts);
     let record = store.kv().get("write", &key).ok().flatten();
-    record.is_some_and(|record| WriteRef::parse(&record).is_ok_and(|write| write.short_value.is_some()))
+    let write = record.as_deref().and_then(|record| WriteRef::parse(record).ok());
+    write.map_or_else(RecordParts::default, |write| RecordParts {
+        is_short: write.short_value.is_some(),
+        gc_fence: write.gc_fence.map_or(0, |fence| fence.into_inner()),
+    })
 }
 
 fn place_text(place: &HitPlace) -> String {

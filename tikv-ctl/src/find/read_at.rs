@@ -28,9 +28,18 @@ pub struct ReadResult {
     pub versions: Vec<VersionVerdict>,
 }
 
-/// Reads at `ts` in the records of a key. `is_short` returns whether the write record at a commit timestamp
-/// contains the value: in `info`, an empty value and none look alike.
-pub fn read_at(info: &MvccInfo, ts: u64, is_short: &dyn Fn(u64) -> bool) -> ReadResult {
+/// Parts of a write record that [`MvccInfo`] does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordParts {
+    /// Whether the record contains the value: in [`MvccInfo`], an empty value and none look alike.
+    pub is_short: bool,
+    /// Commit timestamp of a later version: if GC has removed that, this one is not valid. 0: none.
+    pub gc_fence: u64,
+}
+
+/// Reads at `ts` in the records of a key. `parts` returns the other parts of the write record at a commit
+/// timestamp.
+pub fn read_at(info: &MvccInfo, ts: u64, parts: &dyn Fn(u64) -> RecordParts) -> ReadResult {
     let mut result = ReadResult { ts, returned: None, lock: lock_in_the_way(info, ts), versions: Vec::new() };
     let mut decided: Option<u64> = None;
     for write in &info.writes {
@@ -40,10 +49,18 @@ pub fn read_at(info: &MvccInfo, ts: u64, is_short: &dyn Fn(u64) -> bool) -> Read
         } else if let Some(by) = decided {
             format!("older than the version at {by}, which decides")
         } else {
+            // A rollback has neither a value nor a fence.
+            let is_rollback = op == Op::Rollback;
+            let RecordParts { is_short, gc_fence } =
+                if is_rollback { RecordParts::default() } else { parts(write.commit_ts) };
             match op {
+                _ if gc_fence != 0 && gc_fence <= ts => {
+                    decided = Some(write.commit_ts);
+                    format!("GC has removed the version at {gc_fence}, and with it this one: no data")
+                }
                 Op::Put => {
                     decided = Some(write.commit_ts);
-                    let short = is_short(write.commit_ts).then_some(write.short_value.as_slice());
+                    let short = is_short.then_some(write.short_value.as_slice());
                     let value = value_of(info, write.start_ts, short);
                     let missing = value.is_none();
                     result.returned = Some((write.commit_ts, value));
@@ -118,14 +135,19 @@ mod tests {
             values: vec![MvccValue { start_ts: 20, value: b"long".to_vec() }],
             lock: Some(MvccLock { r#type: Op::Put.into(), start_ts: 40, ..Default::default() }),
         };
-        let at = |ts| read_at(&info, ts, &|commit_ts| commit_ts != 21);
+        let parts = |commit_ts: u64| RecordParts { is_short: commit_ts != 21, gc_fence: 0 };
+        let at = |ts| read_at(&info, ts, &parts);
         assert_eq!(at(26).returned, Some((21, Some(b"long".to_vec()))));
         assert!(at(26).versions[0].why.contains("after") && at(26).versions[1].why.contains("rollback"));
         assert!(at(26).versions[3].why.contains("older than the version at 21"));
         assert_eq!(at(15).returned, None);
-        let lost = read_at(&MvccInfo { values: Vec::new(), ..info.clone() }, 26, &|_| false);
+        let lost = read_at(&MvccInfo { values: Vec::new(), ..info.clone() }, 26, &|_| RecordParts::default());
         assert!(lost.returned == Some((21, None)) && lost.versions[2].why.contains("data is lost"));
         assert_eq!(at(6).returned.map(|(ts, _)| ts), Some(6));
         assert!(at(39).lock.is_none() && at(40).lock.is_some());
+        let fence = |commit_ts: u64| if commit_ts == 21 { 28 } else { 0 };
+        let fenced = |ts| read_at(&info, ts, &|at| RecordParts { is_short: false, gc_fence: fence(at) });
+        assert_eq!(fenced(27).returned, Some((21, Some(b"long".to_vec()))));
+        assert!(fenced(28).returned.is_none() && fenced(28).versions[2].why.contains("GC has removed"));
     }
 }

@@ -227,7 +227,7 @@ struct Row {
     user: Vec<u8>,
     /// Whether something was committed after the version.
     changed: bool,
-    /// Commit timestamp and record of the data at the version.
+    /// Commit timestamp and record that decide what a read at the version returns.
     then: Option<(u64, Vec<u8>)>,
 }
 
@@ -244,7 +244,9 @@ impl Row {
     /// Adds a record.
     fn see(&mut self, commit_ts: u64, record: &[u8], version: u64) {
         let Ok(write) = WriteRef::parse(record) else { return };
-        if matches!(write.write_type, WriteType::Lock | WriteType::Rollback) {
+        // GC has removed the data in the record's fence, and with it older data.
+        let is_gone = commit_ts <= version && !write.check_gc_fence_as_latest_version(version.into());
+        if matches!(write.write_type, WriteType::Lock | WriteType::Rollback) && !is_gone {
             return;
         }
         if commit_ts > version {
@@ -254,13 +256,20 @@ impl Row {
         }
     }
 
+    /// Returns the PUT that a read at `version` returns, and its commit timestamp.
+    fn put_at(&self, version: u64) -> Option<(u64, WriteRef<'_>)> {
+        let (ts, record) = self.then.as_ref()?;
+        let write = WriteRef::parse(record).ok()?;
+        let is_put = write.write_type == WriteType::Put;
+        (is_put && write.check_gc_fence_as_latest_version(version.into())).then_some((*ts, write))
+    }
+
     fn finish(&self, db: &Db, version: u64, stamps: Stamps, plan: &mut Plan) -> Result<()> {
         if !self.changed {
             return Ok(());
         }
-        let then = self.then.as_ref().and_then(|(ts, value)| Some((*ts, WriteRef::parse(value).ok()?)));
-        let (write, why) = match then {
-            Some((ts, old)) if old.write_type == WriteType::Put => {
+        let (write, why) = match self.put_at(version) {
+            Some((ts, old)) => {
                 let short = old.short_value.map(<[u8]>::to_vec);
                 if short.is_none() {
                     let from = at(&self.user, old.start_ts.into_inner());
@@ -283,12 +292,42 @@ impl Row {
                 }
                 (Write::new(WriteType::Put, stamps.start.into(), short), format!("as committed at {ts}"))
             }
-            _ => {
+            None => {
                 (Write::new(WriteType::Delete, stamps.start.into(), None), format!("not there at {version}"))
             }
         };
         let key = at(&self.user, stamps.commit);
         plan.changes.push(Change::kv("write", &key, None, Some(&write.to_bytes()), why));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use txn_types::TimeStamp;
+
+    use super::*;
+
+    fn record(kind: WriteType, start: u64, fence: u64) -> Vec<u8> {
+        let fence: Option<TimeStamp> = (fence > 0).then(|| fence.into());
+        Write::new(kind, start.into(), None).set_overlapped_rollback(fence.is_some(), fence).to_bytes()
+    }
+
+    #[test]
+    fn a_version_that_gc_has_removed_does_not_come_back() {
+        for (kind, fence, wanted) in [
+            (WriteType::Put, 0, Some(24)),
+            (WriteType::Put, 27, None),
+            (WriteType::Put, 31, Some(24)),
+            (WriteType::Lock, 0, Some(20)),
+            (WriteType::Lock, 27, None),
+            (WriteType::Delete, 0, None),
+        ] {
+            let mut row = Row::new(b"k", 30, None);
+            row.see(31, &record(WriteType::Put, 29, 0), 30);
+            row.see(24, &record(kind, 22, fence), 30);
+            row.see(20, &record(WriteType::Put, 19, 0), 30);
+            assert_eq!((row.changed, row.put_at(30).map(|(ts, _)| ts)), (true, wanted), "{kind:?} {fence}");
+        }
     }
 }

@@ -92,6 +92,11 @@ impl RequestKind {
         matches!(self, Self::Tso | Self::GetRegion)
     }
 
+    /// Whether a store begins it by itself to collect garbage.
+    pub fn is_of_gc(self) -> bool {
+        matches!(self, Self::GcCompaction | Self::GcTask)
+    }
+
     /// Returns the snake-case name, e.g. `kv_get`.
     pub fn name(self) -> String {
         match serde_json::to_value(self) {

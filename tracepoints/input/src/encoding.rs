@@ -19,7 +19,7 @@ const MARKS: [(&[u8], Encoding); 5] = [
     (&[0xfe, 0xff], Encoding::Utf16 { big: true }),
 ];
 
-/// Number of bytes examined to detect UTF-16 without a mark.
+/// Number of bytes that suffice to detect UTF-16 without a mark, if all of them are Latin letters.
 const HEAD: usize = 8;
 /// Number of bytes examined to detect UTF-32 without a mark.
 const HEAD_32: usize = 16;

@@ -8,9 +8,9 @@ use kvproto::{
 
 use super::{
     cluster::{Answer, Cluster},
+    error::Refusal,
     keyspace::{Changed, ConfigPatch, KeyspaceError, Keyspaces, MAX_ID},
     keyspace_watch::KeyspaceWatch,
-    safe_point::NO_KEYSPACE,
 };
 
 impl Cluster {
@@ -24,17 +24,18 @@ impl Cluster {
         self.lock().keyspaces.by_id(id).cloned()
     }
 
-    /// Checks that the keyspace of a request about GC exists. No scope means the keys without a keyspace.
+    /// Checks that the keyspace of a request about GC exists. No scope, or an id that no keyspace can have, means the
+    /// keys without a keyspace (tikv/pd `GCStateManager.redirectKeyspace`).
     pub fn check_keyspace_scope(&self, scope: Option<&KeyspaceScope>) -> Answer<()> {
         let id = match scope.and_then(|scope| scope.keyspace.as_ref()) {
             None => return Ok(()),
             Some(Keyspace::KeyspaceId(id)) => *id,
             Some(Keyspace::KeyspaceIdentity(identity)) => identity.keyspace_id,
         };
-        if id == NO_KEYSPACE {
+        if id > MAX_ID {
             return Ok(());
         }
-        self.keyspace_by_id(id).map(drop).map_err(|e| e.to_refusal())
+        self.running()?.keyspaces.by_id(id).map(|_| ()).map_err(|e| Refusal::unknown(e.to_string()))
     }
 
     /// Returns up to `limit` (0: all) keyspaces from the id `start` on, by their ids.

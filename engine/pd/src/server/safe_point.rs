@@ -7,7 +7,7 @@ use super::error::Refusal;
 const GC_WORKER: &str = "gc_worker";
 
 /// The id that stands for no keyspace (tikv/pd `constant.NullKeyspaceID`).
-pub(super) const NO_KEYSPACE: u32 = u32::MAX;
+const NO_KEYSPACE: u32 = u32::MAX;
 
 /// A service's claim to all versions at and above `safe_point`.
 #[derive(Clone, PartialEq, prost::Message)]

@@ -47,9 +47,14 @@ pub async fn scatter_regions(
         failed.extend(unknown);
     }
     if let total @ 1.. = request.regions_id.len() {
-        share = ((total - failed.len()) * 100 / total) as u64;
+        share = finished(failed.len(), total);
     }
     Ok((share, failed))
+}
+
+/// The percentage of regions that were scattered. As in PD, that of the failed ones is rounded down.
+fn finished(failed: usize, total: usize) -> u64 {
+    (100 - failed * 100 / total) as u64
 }
 
 impl Cluster {
@@ -72,8 +77,7 @@ impl Cluster {
                 failed.push(id);
             }
         }
-        let done = request.regions_id.len() - failed.len();
-        Ok(((done * 100 / request.regions_id.len()) as u64, failed))
+        Ok((finished(failed.len(), request.regions_id.len()), failed))
     }
 
     fn scatter_one(&self, inner: &mut Inner, id: u64, group: &str) -> Answer<()> {

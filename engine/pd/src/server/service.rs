@@ -482,7 +482,9 @@ impl Pd for PdService {
         let split = split_regions(&self.cluster, request.split_keys, request.retry_limit).await;
         let scatter_finished_percentage = match &split {
             // PD `ScatterRegionsByID`.
-            Ok((_, made)) if made.is_empty() => return Err(Status::unknown("empty region")),
+            Ok((_, made)) if made.is_empty() => {
+                return Err(Status::unknown("[PD:scatter:ErrEmptyRegion]empty region"));
+            }
             Ok((_, made)) => {
                 let scatter = pdpb::ScatterRegionRequest {
                     group: request.group,

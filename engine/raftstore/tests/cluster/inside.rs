@@ -5,7 +5,7 @@ use std::{
 };
 
 use tracepoints::{
-    Facts, Probe, Req, RequestKind, Session, SessionConfig, SessionEvent, StageId, request,
+    Facts, Probe, RequestKind, Session, SessionConfig, SessionEvent, StageId, request,
     session::{Matcher, Mode},
     stage,
 };
@@ -147,16 +147,4 @@ fn a_commit_has_a_step_for_each_peer_and_for_the_quorum() {
     for store in 1..=3 {
         cluster.wait_applied(store, b"k", b"v1");
     }
-}
-
-#[test]
-fn a_request_that_is_not_stepped_has_no_steps_inside() {
-    let cluster = Cluster::new(&[1], quick_config());
-    cluster.must_put(b"k", b"v");
-    let leader = cluster.wait_leader(REGION);
-    let session = session(RequestKind::RawGetKeyTtl, Mode::Run);
-    let header = cluster.header(leader, REGION);
-    crate::harness::wait(cluster.nodes[&leader].reader.snapshot(header, None, Req::NONE)).unwrap();
-    let steps = session.events().try_iter().filter(|event| matches!(event, SessionEvent::Step(_))).count();
-    assert_eq!(steps, 0);
 }

@@ -36,8 +36,11 @@ impl Store {
             let line = lines.find(|l| l.contains(what)).with_context(|| format!("{what} was not printed"))?;
             Ok(line.split(what).nth(1).unwrap_or("").trim().split(';').next().unwrap_or("").to_owned())
         };
-        let (pd, address) = (after("PD serves on")?, after(" serves on ")?);
-        Ok(Self { child, pd, address })
+        // First of all, so that an error ends the process.
+        let mut store = Self { child, pd: String::new(), address: String::new() };
+        store.pd = after("PD serves on")?;
+        store.address = after(" serves on ")?;
+        Ok(store)
     }
 
     /// Connects clients, and writes the keys of each.

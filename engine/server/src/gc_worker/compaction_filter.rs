@@ -5,8 +5,8 @@ use std::sync::Arc;
 use api_version::{KeyMode, KvFormat};
 use engine_rocks::{CompactionContext, CompactionFilter, CompactionFilterFactory};
 use storage::ttl_current_ts;
-use tracepoints::{Facts, Req, RequestKind, facts::shown, request};
-use txn_types::{Key, TimeStamp, WriteRef};
+use tracepoints::{Facts, Req, RequestKind, facts::shown, request, stage};
+use txn_types::{Key, WriteRef};
 
 use super::{
     GcContext, GcTask,
@@ -68,15 +68,18 @@ impl WriteCompactionFilter {
         let Some(key) = key.strip_prefix(keys::DATA_PREFIX_KEY) else { return Ok(false) };
         let write = WriteRef::parse(value)?;
         let kind = Version::from(write.write_type);
-        let req = *self.req.get_or_insert_with(|| begin(key, self.gc.safe_point()));
+        let req = *self.req.get_or_insert_with(|| begin(key, &self.gc));
         let decision = self.versions.decide::<txn_types::Error>(key, || Ok(kind))?;
-        tracepoints::step_inside!(
-            GC_FILTER_VERSION,
-            req,
-            version_facts(key, &write, decision),
-            start_ts = write.start_ts.into_inner(),
-            removed = decision.removes(),
-        );
+        if req.stepped() {
+            tracepoints::stamp!(
+                GC_FILTER_VERSION,
+                req,
+                start_ts = write.start_ts.into_inner(),
+                removed = decision.removes(),
+            );
+            tracepoints::facts!(req, version_facts(key, &write, decision));
+            self.gc.hold(stage::GC_FILTER_VERSION, req);
+        }
         let removed = decision.removes();
         if removed {
             self.filtered += 1;
@@ -121,10 +124,11 @@ impl Drop for WriteCompactionFilter {
 }
 
 /// Begins the request of a compaction, with its first key.
-fn begin(key: &[u8], safe_point: TimeStamp) -> Req {
+fn begin(key: &[u8], gc: &GcContext) -> Req {
     let first = user_key(key);
     let req = request::begin(RequestKind::GcCompaction, &first, 0);
-    tracepoints::step_thread!(GC_FILTER, req, safe_point = safe_point.into_inner());
+    tracepoints::stamp!(GC_FILTER, req, safe_point = gc.safe_point().into_inner());
+    gc.hold(stage::GC_FILTER, req);
     req
 }
 
@@ -231,7 +235,7 @@ enum RawError {
 mod tests {
     use std::sync::atomic::Ordering;
 
-    use txn_types::{Write, WriteType};
+    use txn_types::{TimeStamp, Write, WriteType};
 
     use super::*;
 

@@ -12,7 +12,7 @@ use storage::{
     txn::actions::gc::gc,
 };
 use tikv_kv::{Engine, IterOptions, Iterator, Modify, RocksKv, SnapContext, Snapshot, WriteData};
-use tracepoints::{Facts, Req, facts::shown, request};
+use tracepoints::{Facts, Req, facts::shown, request, stage};
 use txn_types::{Key, TimeStamp};
 
 use super::{GcContext, GcTask, metrics::GcKeyMode};
@@ -82,12 +82,19 @@ impl Runner {
     fn work(&self, tasks: &Receiver<(Req, GcTask)>) {
         while !self.stopped() {
             match tasks.recv() {
-                Ok((_, GcTask::Stop)) | Err(_) => return,
+                Ok((_, GcTask::Stop)) | Err(_) => break,
                 Ok((req, task)) => {
                     self.run(req, task);
                     request::end(req);
                     self.gc.pending.fetch_sub(1, Ordering::AcqRel);
                 }
+            }
+        }
+        // Otherwise the collector shows these requests as long as the process runs.
+        for (req, task) in tasks.try_iter() {
+            if !matches!(task, GcTask::Stop) {
+                request::end(req);
+                self.gc.pending.fetch_sub(1, Ordering::AcqRel);
             }
         }
     }
@@ -100,9 +107,7 @@ impl Runner {
         let gc = &self.gc;
         tracepoints::stamp!(GC_TASK, req, keys = task.keys().len());
         tracepoints::facts!(req, Facts::new("Task").text("task", task.name()).outcome(task.name()));
-        if req.stepped() {
-            tracepoints::gate::block(tracepoints::stage::GC_TASK, req);
-        }
+        gc.hold(stage::GC_TASK, req);
         let (index, result) = match task {
             GcTask::Gc { safe_point } => (0, self.gc_all(req, safe_point)),
             GcTask::GcKeys { keys, safe_point } => {
@@ -121,7 +126,11 @@ impl Runner {
             GcTask::OrphanVersions { keys } => {
                 gc.metrics.orphans(keys.len() as u64);
                 let delete = |key: Key| {
-                    tracepoints::step_inside!(GC_DELETE_VALUE, req, value_facts(&key));
+                    if req.stepped() {
+                        tracepoints::stamp!(GC_DELETE_VALUE, req);
+                        tracepoints::facts!(req, value_facts(&key));
+                        gc.hold(stage::GC_DELETE_VALUE, req);
+                    }
                     Modify::Delete(CF_DEFAULT, key)
                 };
                 (3, self.write(req, keys.into_iter().map(delete).collect()))
@@ -154,8 +163,9 @@ impl Runner {
     fn gc_keys(&self, req: Req, keys: &[Key], safe_point: TimeStamp) -> Result<Collected> {
         let (mut reader, mut modifies, mut done) = (self.reader()?, Vec::new(), Collected::default());
         reader.req = req;
+        let hold = |stage, req| self.gc.hold(stage, req);
         for key in keys {
-            let deleted = gc(&mut reader, key, safe_point, &mut modifies)?.deleted_versions as u64;
+            let deleted = gc(&mut reader, key, safe_point, &mut modifies, hold)?.deleted_versions as u64;
             done.deleted_versions += deleted;
             done.wasted_keys += u64::from(deleted == 0);
         }
@@ -199,7 +209,8 @@ impl Runner {
         if modifies.is_empty() {
             return Ok(());
         }
-        tracepoints::step_thread!(GC_WRITE, req, modifies = modifies.len());
+        tracepoints::stamp!(GC_WRITE, req, modifies = modifies.len());
+        self.gc.hold(stage::GC_WRITE, req);
         let data = WriteData::from_modifies(modifies);
         futures::executor::block_on(self.engine.async_write(SnapContext::default(), data))?;
         Ok(())

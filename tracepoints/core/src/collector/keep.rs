@@ -63,7 +63,9 @@ impl TailSampler {
 
     /// Changes the configuration; an order of `Wanted` stays in force.
     pub(super) fn configure(&mut self, config: &TailConfig) {
-        self.slow_ns = [config.slow_ns; RequestKind::ALL.len()];
+        // No client waits for garbage collection, and its tasks wait in a queue for long.
+        let slow = |kind: RequestKind| if kind.is_of_gc() { u64::MAX } else { config.slow_ns };
+        self.slow_ns = RequestKind::ALL.map(slow);
         for (kind, ns) in &config.slow_by_kind {
             self.slow_ns[*kind as usize] = *ns;
         }

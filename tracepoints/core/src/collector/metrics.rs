@@ -10,7 +10,7 @@ mod tests;
 mod text;
 
 use counters::Counters;
-use families::{DURATIONS, Point};
+use families::{DURATIONS, Labels, Point};
 use histogram::Histogram;
 pub use text::TextWriter;
 
@@ -100,9 +100,11 @@ impl Metrics {
             Point::End => end,
             Point::At(stage) => first[usize::from(stage.0)],
         };
+        let is_rpc = !request.kind.is_of_gc();
         for (i, need) in self.needs.iter().enumerate() {
-            if seen & need.all == need.all && seen & need.none == 0 {
-                let row = &DURATIONS[i];
+            let row = &DURATIONS[i];
+            let fits = is_rpc || !matches!(row.labels, Labels::Rpc(_));
+            if fits && seen & need.all == need.all && seen & need.none == 0 {
                 let ns = when(row.to, &**first).saturating_sub(when(row.from, &**first));
                 let slot = &mut store.durations[i * KINDS + kind];
                 slot.get_or_insert_with(|| Histogram::new(&row.buckets)).observe(&row.buckets, ns);

@@ -19,18 +19,19 @@ pub struct Matcher {
     pub key: Option<Vec<u8>>,
     /// The region.
     pub region: Option<u64>,
-    /// The kinds, of which one must match; empty: all but PD's.
+    /// The kinds, of which one must match; empty: all but those of PD and of garbage collection.
     pub kinds: Vec<RequestKind>,
     /// Adopts any request if no other field is set.
     pub any: bool,
 }
 
 impl Matcher {
-    /// Whether a request matches. PD's kinds match only if the matcher names the kind, since all clients ask
-    /// PD all the time.
+    /// Whether a request matches. Kinds of PD and of garbage collection match only if the matcher names the kind: all
+    /// clients ask PD all the time, and a store collects garbage without a request.
     pub fn matches(&self, kind: RequestKind, key: &[u8], region: u64) -> bool {
         let said = self.key.is_some() || self.region.is_some() || !self.kinds.is_empty();
-        let kind_matches = if self.kinds.is_empty() { !kind.is_of_pd() } else { self.kinds.contains(&kind) };
+        let in_background = kind.is_of_pd() || kind.is_of_gc();
+        let kind_matches = if self.kinds.is_empty() { !in_background } else { self.kinds.contains(&kind) };
         (said || self.any)
             && kind_matches
             && self.key.as_deref().is_none_or(|k| k == key)
@@ -187,6 +188,13 @@ mod tests {
         let any = Matcher { any: true, ..Matcher::default() };
         assert!(any.matches(get, b"k", 1) && !any.matches(RequestKind::Tso, b"", 0));
         assert!(!any.matches(RequestKind::GetRegion, b"", 1));
+        let of_region = Matcher { region: Some(1), ..Matcher::default() };
+        assert!(
+            !any.matches(RequestKind::GcTask, b"k", 1)
+                && !of_region.matches(RequestKind::GcCompaction, b"k", 1)
+        );
+        let task = Matcher { kinds: vec![RequestKind::GcTask], ..Matcher::default() };
+        assert!(task.matches(RequestKind::GcTask, b"k", 1));
         let tso = Matcher { kinds: vec![RequestKind::Tso], ..Matcher::default() };
         assert!(tso.matches(RequestKind::Tso, b"", 0) && !tso.matches(get, b"k", 1));
         let key = Matcher { key: Some(b"k".to_vec()), region: Some(2), ..Matcher::default() };

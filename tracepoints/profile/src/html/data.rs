@@ -189,7 +189,7 @@ fn notes(operations: &[Operation]) -> Vec<String> {
             vec![format!("{} requests: p50 {}, p99 {}, longest {}", ns.len(), at(0.5), at(0.99), at(1.0))]
         }
     };
-    let dropped: u64 = operations.iter().map(|o| o.dropped).sum();
+    let dropped = operations.iter().map(|o| o.dropped).fold(0, u64::saturating_add);
     if dropped > 0 {
         out.push(format!("{dropped} stamps are missing: their time counts for the stage before them"));
     }

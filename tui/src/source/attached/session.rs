@@ -55,7 +55,7 @@ pub(super) struct Round {
     /// The requests that servers hold now, with the link and the number there.
     holds: Vec<(usize, u64, HeldRequest)>,
     next_hold: u64,
-    /// The stage and the link of each step.
+    /// The stage and the link of each step of a server.
     arrivals: Vec<(String, usize)>,
     /// The gate that holds once, until it holds.
     once: Option<Once>,
@@ -65,6 +65,8 @@ pub(super) struct Round {
     active: Option<usize>,
     /// Number of requests that have ended, by link.
     ended: HashMap<usize, u32>,
+    /// The first step of the client has arrived, or will not.
+    client_began: bool,
     /// Number of requests that the client of this program has sent.
     sent: u32,
     /// The client's steps that wait for the end of these requests.
@@ -232,7 +234,7 @@ impl Session {
             let until = deadline.unwrap_or_else(|| now + Duration::from_secs(3600));
             tokio::select! {
                 Some((number, message)) = heard.recv() => {
-                    // The client stamped these before it sent the request.
+                    self.await_client(&mut client).await;
                     self.take_client_steps(&mut client);
                     let progress = self.hear(links, number, message)?;
                     self.remove_reached(links).await;
@@ -243,11 +245,14 @@ impl Session {
                     }
                 },
                 Some(step) = client.recv() => {
+                    self.round.client_began = true;
                     self.round.client.push_back(step);
                     self.place_client_steps(false);
                 },
                 () = tokio::time::sleep(LINGER), if self.client_waits() => self.place_client_steps(true),
-                Ok(text) = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                result = async { match answer.as_mut() { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                    // Without a sender the client panicked.
+                    let text = result.unwrap_or_else(|_| "error: the client ended without an answer".into());
                     let late = self.round.steps.is_empty() && !text.starts_with("error");
                     (self.round.outcome, answer) = (text, None);
                     self.round.end_after(if late { FIRST } else { LINGER });
@@ -371,6 +376,17 @@ impl Session {
         self.round.holds.iter().any(|(link, ..)| *link == number)
     }
 
+    /// Waits for the first step of the client, which stamped it before it sent a request: the thread that sends it here
+    /// may be late.
+    async fn await_client(&mut self, client: &mut UnboundedReceiver<Step>) {
+        if std::mem::replace(&mut self.round.client_began, true) {
+            return;
+        }
+        if let Ok(Some(step)) = tokio::time::timeout(LINGER, client.recv()).await {
+            self.round.client.push_back(step);
+        }
+    }
+
     /// Takes the steps that the client has stamped so far.
     fn take_client_steps(&mut self, client: &mut UnboundedReceiver<Step>) {
         while let Ok(step) = client.try_recv() {
@@ -444,10 +460,10 @@ impl Session {
         if !event.json.is_empty() {
             let step: Step = serde_json::from_slice(&event.json).with_context(bad)?;
             place = (step.store, step.thread.clone());
-            let step = self.round.steps.place(number, step);
-            if step.step == self.round.arrivals.len() {
+            if !self.round.steps.knows(number, &step) {
                 self.round.arrivals.push((step.stage.clone(), number));
             }
+            let step = self.round.steps.place(number, step);
             self.emit(SourceEvent::Step(Box::new(step)));
         }
         if event.held && self.round.once_at(number).is_some_and(|once| *once == event.hold_reason) {
@@ -580,5 +596,32 @@ mod tests {
         assert_eq!(gate("raft_propose#2"), ("raft_propose".into(), Some(2)), "the first one there");
         assert_eq!(gate("raft_propose#3"), ("raft_propose#2".into(), Some(0)));
         assert_eq!(gate("raft_propose#4"), ("raft_propose#4".into(), None), "no such step is known");
+    }
+
+    #[test]
+    fn arrivals_are_counted_beside_steps_of_the_client() {
+        let mut session = Session {
+            server: "a:1".into(),
+            security: SecurityManager::default(),
+            wanted: RequestFilter::default(),
+            start: Start::default(),
+            events: std::sync::mpsc::channel().0,
+            gates: Vec::new(),
+            operation: None,
+            title: String::new(),
+            again: false,
+            run_to: None,
+            round: Round::default(),
+        };
+        session.round.client.push_back(Step { stage: "client_send".into(), ..Step::default() });
+        session.place_client_steps(true);
+        let step = Step { stage: "raft_propose".into(), request: 7, ..Step::default() };
+        let event = StepEvent { json: serde_json::to_vec(&step).unwrap(), ..StepEvent::default() };
+        for _ in 0..2 {
+            session.take(3, event.clone()).unwrap();
+        }
+        let link = |text: &str| session.round.gate_of(text.to_owned()).link;
+        assert_eq!(link("raft_propose"), Some(3));
+        assert_eq!(link("raft_propose#2"), None, "the same step, sent again");
     }
 }

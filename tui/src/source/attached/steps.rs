@@ -28,6 +28,11 @@ impl Merged {
         self.numbers.keys().all(|(link, ..)| *link == CLIENT)
     }
 
+    /// Whether the step of a link's request has a place.
+    pub(super) fn knows(&self, link: usize, step: &Step) -> bool {
+        self.numbers.contains_key(&(link, step.request, step.step))
+    }
+
     /// Whether the client's step has a place.
     pub(super) fn knows_client(&self, step: &Step) -> bool {
         self.numbers.contains_key(&(CLIENT, CLIENT_REQUEST, step.step))

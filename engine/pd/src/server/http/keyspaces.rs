@@ -144,9 +144,10 @@ async fn all(State(api): Shared, Query(query): Parameters) -> Response {
     running(&api, || {
         let given = |name: &str| query.get(name).map(String::as_str).filter(|text| !text.is_empty());
         let start = go_format::parse::<u32>(given("page_token").unwrap_or("0"), "ParseUint");
-        let limit = go_format::parse::<u32>(given("limit").unwrap_or("0"), "ParseInt");
+        let limit = go_format::parse::<i64>(given("limit").unwrap_or("0"), "ParseInt");
         let (start, limit) = match (start, limit) {
-            (Ok(start), Ok(limit)) => (start, limit as usize),
+            // As in PD, -1 is no limit.
+            (Ok(start), Ok(limit)) => (start, usize::try_from(limit).unwrap_or(0)),
             (Err(text), _) | (_, Err(text)) => return refused(StatusCode::BAD_REQUEST, text),
         };
         // One more, which begins the next page.

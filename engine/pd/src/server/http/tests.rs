@@ -293,6 +293,8 @@ async fn keyspaces_are_created_listed_and_changed() {
     assert_eq!(ask("GET", "/id/7", "").await, (200, made(7, "seven")));
     let (status, all) = ask("GET", "", "").await;
     assert_eq!((status, &all["next_page_token"]), (200, &json!("")));
+    assert_eq!(ask("GET", "?limit=9999999999", "").await, (200, all.clone()));
+    assert_eq!(ask("GET", "?limit=-1", "").await, (200, all.clone()), "no limit, as in PD");
     let names: Vec<_> = all["keyspaces"].as_array().unwrap().iter().map(|k| k["name"].clone()).collect();
     assert_eq!(names, ["DEFAULT", "one", "id", "seven"]);
     let (_, page) = ask("GET", "?page_token=1&limit=2", "").await;

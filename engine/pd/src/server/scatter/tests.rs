@@ -113,12 +113,12 @@ async fn a_region_that_failed_is_tried_again() {
         retry_limit,
         ..Default::default()
     };
-    assert_eq!(scatter_regions(&cluster, &request(0)).await, Ok((33, vec![2, 99])));
+    assert_eq!(scatter_regions(&cluster, &request(0)).await, Ok((34, vec![2, 99])));
     let (running, retried) = (cluster.clone(), request(5));
     let scattered = tokio::spawn(async move { scatter_regions(&running, &retried).await });
     // The task runs until its first pause.
     tokio::task::yield_now().await;
     report(&[]);
     let scattered = tokio::time::timeout(Duration::from_secs(60), scattered).await.unwrap().unwrap();
-    assert_eq!(scattered, Ok((66, vec![99])), "PD does not know region 99");
+    assert_eq!(scattered, Ok((67, vec![99])), "PD does not know region 99");
 }

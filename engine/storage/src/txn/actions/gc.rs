@@ -3,6 +3,7 @@
 //! Mirrors `src/storage/txn/actions/gc.rs`.
 use engine_rocks::{CF_DEFAULT, CF_WRITE};
 use tikv_kv::{Modify, Snapshot};
+use tracepoints::{Req, StageId, stage};
 use txn_types::{Key, TimeStamp, Write, WriteType};
 
 use crate::mvcc::{MvccReader, Result, facts};
@@ -19,12 +20,14 @@ pub struct GcInfo {
 /// Appends to `modifies` the deletion of all versions of `key` that a read at `safe_point` or later ignores.
 ///
 /// Of the versions at and below the safe point, only the newest put stays, and only if no delete is newer. The
-/// caller writes all deletions of a key in one batch: a delete must not go before the versions that it hides.
+/// caller writes all deletions of a key in one batch: a delete must not go before the versions that it hides. Calls
+/// `hold` at the gate of each version of a stepped request.
 pub fn gc<S: Snapshot>(
     reader: &mut MvccReader<S>,
     key: &Key,
     safe_point: TimeStamp,
     modifies: &mut Vec<Modify>,
+    hold: impl Fn(StageId, Req),
 ) -> Result<GcInfo> {
     let (mut info, mut ts, mut found_change) = (GcInfo::default(), TimeStamp::max(), false);
     while let Some((commit_ts, write)) = reader.seek_write(key, ts)? {
@@ -32,13 +35,12 @@ pub fn gc<S: Snapshot>(
         if commit_ts <= safe_point {
             let stays = !found_change && write.write_type == WriteType::Put;
             found_change |= matches!(write.write_type, WriteType::Put | WriteType::Delete);
-            tracepoints::step_inside!(
-                GC_VERSION,
-                reader.req,
-                facts::gc_version(key, commit_ts, &write, stays),
-                commit_ts = commit_ts.into_inner(),
-                removed = !stays,
-            );
+            let req = reader.req;
+            if req.stepped() {
+                tracepoints::stamp!(GC_VERSION, req, commit_ts = commit_ts.into_inner(), removed = !stays);
+                tracepoints::facts!(req, facts::gc_version(key, commit_ts, &write, stays));
+                hold(stage::GC_VERSION, req);
+            }
             if !stays {
                 delete(key, commit_ts, &write, modifies);
                 info.deleted_versions += 1;
@@ -74,7 +76,9 @@ mod tests {
         let (keys, next) = reader.scan_keys(None, 10).unwrap();
         assert_eq!((keys, next), (vec![Key::from_raw(key)], None));
         let mut modifies = Vec::new();
-        let info = gc(&mut reader, &Key::from_raw(key), safe_point.into(), &mut modifies).unwrap();
+        let info =
+            gc(&mut reader, &Key::from_raw(key), safe_point.into(), &mut modifies, tracepoints::gate::block)
+                .unwrap();
         wait(engine.async_write(SnapContext::default(), WriteData::from_modifies(modifies))).unwrap();
         info
     }

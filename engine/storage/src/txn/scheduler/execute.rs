@@ -58,7 +58,7 @@ impl<E: Engine> Inner<E> {
         let latches = LatchGuard { inner: self.clone(), lock, cid, req };
         caller.details.latch_wait_nanos += received.elapsed().as_nanos() as u64;
         if !cmd.readonly() {
-            caller.details.write_bytes += cmd.write_bytes() as u64;
+            caller.details.write_bytes += bytes.own as u64;
         }
         step_probe!(
             LATCH_ACQUIRED,

@@ -71,6 +71,16 @@ fn a_point_get_is_counted_under_tikvs_names() {
 }
 
 #[test]
+fn work_of_garbage_collection_is_no_grpc_message() {
+    let mut metrics = Metrics::new(|_| "reason");
+    metrics.count(&request(1, RequestKind::GcTask, 500, vec![stamp(1_000, 1, GC_TASK, &[], [0; 4])]));
+    metrics.count(&request(2, RequestKind::GcCompaction, 500, vec![stamp(1_000, 1, GC_FILTER, &[], [0; 4])]));
+    let text = text_of(&metrics);
+    assert!(!text.contains("tikv_grpc_msg_duration_seconds"), "{text}");
+    assert!(text.contains("tikv_trace_requests_total{type=\"gc_task\",outcome=\"ok\"} 1"), "{text}");
+}
+
+#[test]
 fn a_writes_waterfall_is_measured_on_its_own_store() {
     let mut metrics = Metrics::new(|_| "reason");
     let stamps = vec![
