@@ -147,7 +147,7 @@ mod tests {
         assert_eq!((key.value.as_str(), key.children[1].value.as_str()), ("k1", "6B31"));
         assert_eq!(value("row(k1)").unwrap(), "0 writes");
         assert_eq!(value("Stage/stage").unwrap(), "mvcc_get");
-        assert_eq!(value("Stage/ts").unwrap(), "ts1 (22:45:54.429 +1, read)");
+        assert_eq!(value("Stage/ts").unwrap(), "ts1 (22:45:54.429 +1, start)");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn ended(screen: &Screen) -> Vec<String> {
     let wall = units::duration(s.wall_ns);
     let more = if ending.more { " · N continues" } else { "" };
     let covered = format!(" · {wall}, {:.1} % in stages", s.accounted * 100.0);
-    let dropped = format!(", {} stamps dropped", s.dropped);
+    let dropped = if s.dropped == 0 { String::new() } else { format!(", {} stamps dropped", s.dropped) };
     let wrong = if screen.mistakes().is_empty() { "" } else { " · not as the scenario expects" };
     vec![outcome, wrong.into(), covered, dropped, more.into()]
 }
