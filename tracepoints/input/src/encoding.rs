@@ -106,15 +106,15 @@ fn encoding(bytes: &[u8]) -> (usize, Encoding) {
     if bytes.len() >= HEAD_32 && (big || little) { (0, Encoding::Utf32 { big }) } else { (0, Encoding::Utf8) }
 }
 
-/// Whether bytes without a mark are UTF-16: no unit is a control character, and at least half are Latin letters.
+/// Whether bytes without a mark are UTF-16: no unit is a control character, and at least half are ASCII.
 fn is_utf16(bytes: &[u8], big: bool) -> bool {
     let head = &bytes[..bytes.len().min(TEXT_HEAD)];
     let unit = |pair: &[u8]| if big { (pair[0], pair[1]) } else { (pair[1], pair[0]) };
     let is_text =
         |(high, low): (u8, u8)| high != 0 || matches!(low, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0xa0..=0xff);
     let units = || head.chunks_exact(2).map(unit);
-    let latin = units().filter(|(high, _)| *high == 0).count();
-    head.len() >= 4 && latin * 2 >= units().count() && units().all(is_text)
+    let ascii = units().filter(|(high, low)| *high == 0 && low.is_ascii()).count();
+    head.len() >= 4 && ascii * 2 >= units().count() && units().all(is_text)
 }
 
 fn drop_front(bytes: &mut Cow<'_, [u8]>, len: usize) {
