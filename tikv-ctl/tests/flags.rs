@@ -182,12 +182,13 @@ fn a_full_or_closed_output_causes_no_panic() {
 #[cfg(unix)]
 #[test]
 fn signals_end_the_tool_with_128_plus_their_number() {
+    use std::os::unix::process::CommandExt as _;
     let dir = tempfile::tempdir().unwrap();
     fill(&Store::open(dir.path()));
     let beside = tempfile::tempdir().unwrap();
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
-        // The tool waits for the confirmation on a pipe without a writer; a shell reports how it ended. Job
-        // control gives it an interrupt that is not ignored.
+        // The tool waits for the confirmation on a pipe without a writer; a shell reports how it ended. Without job
+        // control the shell would let it ignore interrupts.
         let line = format!(
             "set -m; cd {}; rm -f in asked; mkfifo in; exec 3<>in; {} --data-dir {} tombstone -r 2 --force <in 2>asked & \
              n=0; until grep -q Type asked 2>/dev/null || [ $n -gt 300 ]; do n=$((n+1)); sleep 0.1; done; \
@@ -197,7 +198,18 @@ fn signals_end_the_tool_with_128_plus_their_number() {
             env!("CARGO_BIN_EXE_tikv-ctl"),
             dir.path().display(),
         );
-        let done = Command::new("bash").args(["-c", &line]).output().unwrap();
+        let mut shell = Command::new("bash");
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe {
+            // The tests themselves may run in the background or under nohup, which ignore these signals.
+            shell.pre_exec(|| {
+                for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
+        let done = shell.args(["-c", &line]).output().unwrap();
         let out = String::from_utf8_lossy(&done.stdout).into_owned();
         assert_eq!(out.trim(), (128 + number).to_string(), "{name}: {done:?}");
     }
